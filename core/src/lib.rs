@@ -1,0 +1,1 @@
+//! The tracker's protocol and state, without IO.

@@ -1,0 +1,3 @@
+//! The `etracker` command.
+
+fn main() {}
