@@ -1,0 +1,149 @@
+//! What clients ask and what swarms answer, the same for UDP and HTTP.
+
+use core::net::{IpAddr, SocketAddr};
+
+use crate::{InfoHash, PeerId};
+
+/// Where a peer takes connections. A peer *is* its endpoint: the same one twice is one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// The address that the announce came from, never a mapped one.
+    pub ip: IpAddr,
+    /// The port that the announce named.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// The family of the address.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        Family::of(self.ip)
+    }
+}
+
+impl From<Endpoint> for SocketAddr {
+    fn from(endpoint: Endpoint) -> Self {
+        Self::new(endpoint.ip, endpoint.port)
+    }
+}
+
+/// An address family. Peers are handed out to askers of their own family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4: a compact peer takes 6 bytes (BEP 23).
+    V4,
+    /// IPv6: a compact peer takes 18 bytes (BEP 7).
+    V6,
+}
+
+impl Family {
+    /// The family of `ip`.
+    #[must_use]
+    pub const fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// Bytes of a compact peer of this family.
+    #[must_use]
+    pub const fn compact_len(self) -> usize {
+        match self {
+            Self::V4 => 6,
+            Self::V6 => 18,
+        }
+    }
+}
+
+/// Why a client announces (BEP 3, BEP 15, BEP 21).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// One of the announces at regular intervals.
+    #[default]
+    None,
+    /// The first announce of a session.
+    Started,
+    /// The client leaves.
+    Stopped,
+    /// The download has just finished.
+    Completed,
+    /// A partial seed: it wants no more pieces (BEP 21).
+    Paused,
+}
+
+/// One announce, whatever protocol it came by. Parsers make it, swarms execute it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// The name that the client chose.
+    pub peer_id: PeerId,
+    /// Source address and announced port.
+    pub peer: Endpoint,
+    /// Bytes still to download; 0 makes a seeder, nothing else does.
+    pub left: u64,
+    /// Why the client announces.
+    pub event: Event,
+    /// Peers wanted; `None` leaves it to the tracker.
+    pub numwant: Option<u32>,
+}
+
+impl Announce {
+    /// Whether the client has everything.
+    #[must_use]
+    pub const fn is_seeder(&self) -> bool {
+        self.left == 0
+    }
+}
+
+/// The counts of one torrent, over both address families.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Seeders.
+    pub complete: u32,
+    /// Leechers.
+    pub incomplete: u32,
+    /// How often a download was reported as finished.
+    pub downloaded: u32,
+}
+
+/// The answer to an announce, beside the peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// The counts after the announce, the announcer included.
+    pub counts: Counts,
+    /// Seconds after which the client should announce again.
+    pub interval_secs: u32,
+    /// Seconds before which the client should not announce again.
+    pub interval_min_secs: u32,
+}
+
+/// Why a well-formed announce is not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Port 0 takes no connections (allowed with [`Event::Stopped`] alone).
+    PortZero,
+    /// The address is private and the tracker was told to keep such peers out.
+    PrivateAddress,
+    /// The tracker holds as many torrents as it may.
+    TorrentsFull,
+    /// The swarm holds as many peers as it may.
+    SwarmFull,
+    /// The swarm holds as many peers of this address (IPv6: this /64) as it may.
+    AddressFull,
+}
+
+impl Refusal {
+    /// What the client is told: printable ASCII, short.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::PortZero => "port must be from 1 to 65535",
+            Self::PrivateAddress => "private addresses are not accepted here",
+            Self::TorrentsFull => "the tracker is full: no new torrents at the moment",
+            Self::SwarmFull => "this swarm is full: no new peers at the moment",
+            Self::AddressFull => "too many peers from your address in this swarm",
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! What an operator can set, and every limit with its unit and its reason.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use ipnet::IpNet;
+
+/// The settings of a tracker. One that exists is valid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Invariant: `intervals.min <= intervals.initial <= intervals.max`, all within [`INTERVAL_SECS`].
+    intervals: Intervals,
+    load_limit: f64,
+    peers_per_response_max: u32,
+    socket_timeout: Duration,
+    keep_alive: bool,
+    full_scrape: bool,
+    trusted_proxies: Option<Vec<IpNet>>,
+    swarms: SwarmConfig,
+}
+
+/// The bounds of the announce interval, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intervals {
+    /// The first interval served.
+    pub initial: u32,
+    /// The shortest interval served, and the `min interval` of announce answers.
+    pub min: u32,
+    /// The longest interval served.
+    pub max: u32,
+}
+
+/// The part of the settings that swarms need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwarmConfig {
+    /// Whether peer ids are kept for dictionary answers, at 20 bytes a peer.
+    pub peer_ids: bool,
+    /// Peers of one address (IPv6: one /64) in one torrent; `None` is no limit. Loopback is never limited.
+    pub peers_per_address_max: Option<u32>,
+    /// Whether loopback, link-local and private addresses may take part.
+    pub private_peers: bool,
+    /// Torrents in all.
+    pub torrents_max: u32,
+    /// Peers in one torrent.
+    pub peers_per_torrent_max: u32,
+    /// Minutes of the coarse clock after which a silent peer is gone: it is kept while its age is at most this.
+    pub peer_age_max_minutes: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let intervals = Intervals {
+            initial: 1799,
+            min: 239,
+            max: 1799,
+        };
+        Self {
+            intervals,
+            load_limit: LOAD_LIMIT_MIN,
+            peers_per_response_max: 60,
+            socket_timeout: Duration::from_secs(3),
+            keep_alive: false,
+            full_scrape: false,
+            trusted_proxies: None,
+            swarms: SwarmConfig {
+                peer_ids: true,
+                peers_per_address_max: Some(64),
+                private_peers: true,
+                torrents_max: TORRENTS_MAX,
+                peers_per_torrent_max: PEERS_PER_TORRENT_MAX,
+                peer_age_max_minutes: peer_age_max_minutes(intervals),
+            },
+        }
+    }
+}
+
+impl Config {
+    /// Sets the announce intervals.
+    ///
+    /// # Errors
+    /// If one is outside [`INTERVAL_SECS`] or they are not in the order min, initial, max.
+    pub fn with_intervals(mut self, intervals: Intervals) -> Result<Self, OutOfRange> {
+        let Intervals { initial, min, max } = intervals;
+        check("minimum interval", min, INTERVAL_SECS)?;
+        check("maximum interval", max, min..=*INTERVAL_SECS.end())?;
+        check("interval", initial, min..=max)?;
+        self.swarms.peer_age_max_minutes = peer_age_max_minutes(intervals);
+        self.intervals = intervals;
+        Ok(self)
+    }
+
+    /// Sets the load average above which the interval grows; it is raised to 0.5 if it is smaller or not a number.
+    #[must_use]
+    pub fn with_load_limit(mut self, limit: f64) -> Self {
+        self.load_limit = limit.max(LOAD_LIMIT_MIN);
+        self
+    }
+
+    /// Sets how many peers one answer may hold.
+    ///
+    /// # Errors
+    /// If `peers` is outside [`PEERS_PER_RESPONSE`].
+    pub fn with_peers_per_response_max(mut self, peers: u32) -> Result<Self, OutOfRange> {
+        self.peers_per_response_max = check("peers per response", peers, PEERS_PER_RESPONSE)?;
+        Ok(self)
+    }
+
+    /// Sets how long an HTTP client may take over a request head, an answer, or idleness, in seconds.
+    ///
+    /// # Errors
+    /// If `secs` is outside [`SOCKET_TIMEOUT_SECS`].
+    pub fn with_socket_timeout_secs(mut self, secs: u32) -> Result<Self, OutOfRange> {
+        let secs = check("socket timeout", secs, SOCKET_TIMEOUT_SECS)?;
+        self.socket_timeout = Duration::from_secs(secs.into());
+        Ok(self)
+    }
+
+    /// Sets whether HTTP connections serve more than one request.
+    #[must_use]
+    pub fn with_keep_alive(mut self, keep_alive: bool) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Sets whether a scrape without info-hashes lists every torrent.
+    #[must_use]
+    pub fn with_full_scrape(mut self, full_scrape: bool) -> Self {
+        self.full_scrape = full_scrape;
+        self
+    }
+
+    /// Turns on `X-Forwarded-For`, which only connections from these networks may send.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, networks: Vec<IpNet>) -> Self {
+        self.trusted_proxies = Some(networks);
+        self
+    }
+
+    /// Sets whether peer ids are kept.
+    #[must_use]
+    pub fn with_peer_ids(mut self, peer_ids: bool) -> Self {
+        self.swarms.peer_ids = peer_ids;
+        self
+    }
+
+    /// Sets how many peers of one address one torrent may hold; 0 is no limit.
+    ///
+    /// # Errors
+    /// If `peers` is outside [`PEERS_PER_ADDRESS`].
+    pub fn with_peers_per_address_max(mut self, peers: u32) -> Result<Self, OutOfRange> {
+        let peers = check("peers per address", peers, PEERS_PER_ADDRESS)?;
+        self.swarms.peers_per_address_max = (peers > 0).then_some(peers);
+        Ok(self)
+    }
+
+    /// Sets whether loopback, link-local and private addresses may take part.
+    #[must_use]
+    pub fn with_private_peers(mut self, allowed: bool) -> Self {
+        self.swarms.private_peers = allowed;
+        self
+    }
+
+    /// Sets how many torrents there may be.
+    ///
+    /// # Errors
+    /// If `torrents` is 0 or above [`TORRENTS_MAX`].
+    pub fn with_torrents_max(mut self, torrents: u32) -> Result<Self, OutOfRange> {
+        self.swarms.torrents_max = check("torrents", torrents, 1..=TORRENTS_MAX)?;
+        Ok(self)
+    }
+
+    /// Sets how many peers one torrent may hold.
+    ///
+    /// # Errors
+    /// If `peers` is 0 or above [`PEERS_PER_TORRENT_MAX`].
+    pub fn with_peers_per_torrent_max(mut self, peers: u32) -> Result<Self, OutOfRange> {
+        self.swarms.peers_per_torrent_max = check("peers per torrent", peers, 1..=PEERS_PER_TORRENT_MAX)?;
+        Ok(self)
+    }
+
+    /// The announce intervals.
+    #[must_use]
+    pub const fn intervals(&self) -> Intervals {
+        self.intervals
+    }
+
+    /// The load average above which the interval grows.
+    #[must_use]
+    pub const fn load_limit(&self) -> f64 {
+        self.load_limit
+    }
+
+    /// How many peers one answer may hold.
+    #[must_use]
+    pub const fn peers_per_response_max(&self) -> u32 {
+        self.peers_per_response_max
+    }
+
+    /// How many peers are meant by a request that wants `numwant`.
+    #[must_use]
+    pub fn peers_wanted(&self, numwant: Option<u32>) -> usize {
+        numwant
+            .unwrap_or(NUMWANT_DEFAULT)
+            .min(self.peers_per_response_max) as usize
+    }
+
+    /// How long an HTTP client may take over a request head, an answer, or idleness.
+    #[must_use]
+    pub const fn socket_timeout(&self) -> Duration {
+        self.socket_timeout
+    }
+
+    /// Whether HTTP connections serve more than one request.
+    #[must_use]
+    pub const fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// Whether a scrape without info-hashes lists every torrent.
+    #[must_use]
+    pub const fn full_scrape(&self) -> bool {
+        self.full_scrape
+    }
+
+    /// Who may send `X-Forwarded-For`; `None` if nobody is asked for it.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> Option<&[IpNet]> {
+        self.trusted_proxies.as_deref()
+    }
+
+    /// The settings of swarms.
+    #[must_use]
+    pub const fn swarms(&self) -> &SwarmConfig {
+        &self.swarms
+    }
+}
+
+impl SwarmConfig {
+    /// How many peers of the address `ip` one torrent may hold; `None` is no limit.
+    #[must_use]
+    pub fn peers_of_address_max(&self, ip: IpAddr) -> Option<u32> {
+        if ip.is_loopback() {
+            None
+        } else {
+            self.peers_per_address_max
+        }
+    }
+}
+
+/// A setting that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfRange {
+    /// The setting.
+    pub what: &'static str,
+    /// The refused value.
+    pub value: u32,
+    /// The smallest value allowed.
+    pub min: u32,
+    /// The largest value allowed.
+    pub max: u32,
+}
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            what,
+            value,
+            min,
+            max,
+        } = self;
+        write!(f, "{what} is {value}, but must be from {min} to {max}")
+    }
+}
+
+impl core::error::Error for OutOfRange {}
+
+/// Whether `ip` belongs to a network of its own: loopback, link-local, private (RFC 1918, RFC 4193) or unspecified.
+#[must_use]
+pub fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
+        IpAddr::V6(ip) => {
+            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified()
+        }
+    }
+}
+
+/// Announce intervals, in seconds. The upper end keeps ages of peers within 7 bits of minutes.
+pub const INTERVAL_SECS: RangeInclusive<u32> = 60..=7200;
+/// Seconds by which the interval is made shorter or longer at one evaluation.
+pub const INTERVAL_STEP_SECS: u32 = 60;
+/// Seconds that a peer may be late with its announce before it expires.
+pub const PEER_GRACE_SECS: u32 = 61;
+/// The load average limit is never below this: an idle machine reaches a few tenths.
+pub const LOAD_LIMIT_MIN: f64 = 0.5;
+/// Peers in one answer. A thousand dictionaries fit [`crate::http::REPLY_MAX`].
+pub const PEERS_PER_RESPONSE: RangeInclusive<u32> = 1..=1000;
+/// Peers handed out to a client that does not say how many it wants.
+pub const NUMWANT_DEFAULT: u32 = 50;
+/// Seconds an HTTP client may keep the tracker waiting.
+pub const SOCKET_TIMEOUT_SECS: RangeInclusive<u32> = 1..=300;
+/// Peers of one address in one torrent; 0 is no limit. The upper end bounds the work of counting them.
+pub const PEERS_PER_ADDRESS: RangeInclusive<u32> = 0..=1024;
+/// Torrents in all: some thirty times the largest public trackers.
+pub const TORRENTS_MAX: u32 = 1 << 27;
+/// Peers in one torrent: ten times the largest swarms seen.
+pub const PEERS_PER_TORRENT_MAX: u32 = 1 << 24;
+/// Peers and torrents looked at in one step of the sweep: some tens of microseconds.
+pub const SWEEP_WORK: usize = 4096;
+/// Milliseconds within which the sweep looks at each peer once, so that none outlives its time by more than this.
+pub const SWEEP_PERIOD_MILLIS: u64 = 60_000;
+
+fn check(what: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<u32, OutOfRange> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(OutOfRange {
+        what,
+        value,
+        min: *range.start(),
+        max: *range.end(),
+    })
+}
+
+/// A peer announced somewhere within its minute, so one minute more than its time keeps it at least that long.
+const fn peer_age_max_minutes(intervals: Intervals) -> u32 {
+    (intervals.max + PEER_GRACE_SECS).div_ceil(60)
+}

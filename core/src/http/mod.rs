@@ -1,0 +1,18 @@
+//! The HTTP tracker protocol (BEP 3, 7, 23, 24, 31, 48).
+
+/// What the driver of a connection does next.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Read, and hand what came to `Connection::receive`.
+    Read,
+    /// Write this many bytes of the reply buffer, all of them, then call `Connection::respond`.
+    Write(usize),
+    /// Let others run, then call `Connection::respond`.
+    Again,
+    /// Shut down the writing side, drain what still comes for a bounded while, close.
+    Close,
+}
+
+/// Bytes that hold every answer, or one piece of a streamed one: a thousand IPv6 peers as dictionaries.
+pub const REPLY_MAX: usize = 128 * 1024;

@@ -1,0 +1,33 @@
+//! The lock around shared state: a mutex with `std`, a cell without.
+
+#[cfg(feature = "std")]
+type Inner<T> = std::sync::Mutex<T>;
+#[cfg(not(feature = "std"))]
+type Inner<T> = core::cell::RefCell<T>;
+
+/// State that is used by one at a time, and only inside a closure, so that it is never held while something waits.
+#[derive(Debug, Default)]
+pub(crate) struct Lock<T>(Inner<T>);
+
+impl<T> Lock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Inner::new(value))
+    }
+
+    /// Runs `act` on the state. A lock that another thread's panic left behind ends this thread as well.
+    #[cfg(feature = "std")]
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        #[expect(
+            clippy::expect_used,
+            reason = "state that a panic left half changed must not be served"
+        )]
+        let mut guard = self.0.lock().expect("a worker panicked while it held this lock");
+        act(&mut guard)
+    }
+
+    /// Runs `act` on the state.
+    #[cfg(not(feature = "std"))]
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.0.borrow_mut())
+    }
+}

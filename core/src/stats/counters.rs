@@ -1,0 +1,151 @@
+//! Counters that one worker writes and anyone reads.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The counters of one worker, on cache lines of their own.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Counters([Counter; Count::ALL.len()]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self(core::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl Counters {
+    /// Adds `more` to one count. For the one worker that owns these counters: others would lose updates.
+    pub fn add(&self, count: Count, more: u64) {
+        if let Some(counter) = self.0.get(count as usize) {
+            counter.add(more);
+        }
+    }
+
+    /// The value of one count.
+    #[must_use]
+    pub fn get(&self, count: Count) -> u64 {
+        self.0.get(count as usize).map_or(0, Counter::get)
+    }
+}
+
+/// A number that only its owner raises, so that no locked instruction is needed.
+#[derive(Debug, Default)]
+struct Counter(AtomicU64);
+
+impl Counter {
+    fn add(&self, more: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+macro_rules! counts {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// What is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Count {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Count {
+            /// Every count, in the order of the stats page.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The stable name of this count.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+counts! {
+    /// UDP datagrams received over IPv4.
+    UdpReceived4 = "udp_received_ipv4",
+    /// UDP datagrams received over IPv6.
+    UdpReceived6 = "udp_received_ipv6",
+    /// Bytes of UDP datagrams received.
+    UdpReceivedBytes = "udp_received_bytes",
+    /// UDP datagrams sent.
+    UdpSent = "udp_sent",
+    /// Bytes of UDP datagrams sent.
+    UdpSentBytes = "udp_sent_bytes",
+    /// UDP receives that failed.
+    UdpReceiveFailed = "udp_receive_failed",
+    /// UDP answers that the socket did not take.
+    UdpSendFailed = "udp_send_failed",
+    /// UDP connects answered.
+    UdpConnect = "udp_connect",
+    /// UDP announces answered.
+    UdpAnnounce = "udp_announce",
+    /// UDP scrapes answered.
+    UdpScrape = "udp_scrape",
+    /// UDP requests answered with an error.
+    UdpError = "udp_error",
+    /// Datagrams that are no request of the protocol, left unanswered.
+    UdpMalformed = "udp_malformed",
+    /// Requests with a connection id that is foreign, expired or made up, left unanswered.
+    UdpUnproven = "udp_unproven",
+    /// TCP connections accepted.
+    AcceptPassed = "accept_passed",
+    /// Accepts that failed.
+    AcceptFailed = "accept_failed",
+    /// TCP connections closed.
+    Closed = "closed",
+    /// Bytes received over TCP.
+    HttpReceivedBytes = "http_received_bytes",
+    /// Bytes sent over TCP.
+    HttpSentBytes = "http_sent_bytes",
+    /// Reads from TCP that failed.
+    HttpReceiveFailed = "http_receive_failed",
+    /// Writes to TCP that failed.
+    HttpSendFailed = "http_send_failed",
+    /// TCP connections that the client closed without a further request.
+    HttpReceivedEnd = "http_received_end",
+    /// HTTP requests over IPv4.
+    HttpRequest4 = "http_request_ipv4",
+    /// HTTP requests over IPv6.
+    HttpRequest6 = "http_request_ipv6",
+    /// HTTP requests whose connection stays open.
+    HttpKeptAlive = "http_kept_alive",
+    /// HTTP requests whose connection closes after the answer.
+    HttpNotKeptAlive = "http_not_kept_alive",
+    /// HTTP announces carried out.
+    HttpAnnounce = "http_announce",
+    /// HTTP scrapes answered, full scrapes included.
+    HttpScrape = "http_scrape",
+    /// HTTP full scrapes answered.
+    HttpFullScrape = "http_full_scrape",
+    /// Answers with a `failure reason`.
+    HttpFailure = "http_failure",
+    /// Answers with status 200, failures included.
+    Http200 = "http_200",
+    /// Answers with status 400: not HTTP.
+    Http400 = "http_400",
+    /// Answers with status 403: full scrape while it is off.
+    Http403 = "http_403",
+    /// Answers with status 404.
+    Http404 = "http_404",
+    /// Answers with status 405: neither GET nor HEAD.
+    Http405 = "http_405",
+    /// Answers with status 408: the request did not arrive in time.
+    Http408 = "http_408",
+    /// Answers with status 413: the request head is too large.
+    Http413 = "http_413",
+    /// Announces refused with [`PortZero`](crate::announce::Refusal::PortZero).
+    RefusedPortZero = "refused_port_zero",
+    /// Announces refused with [`PrivateAddress`](crate::announce::Refusal::PrivateAddress).
+    RefusedPrivateAddress = "refused_private_address",
+    /// Announces refused with [`TorrentsFull`](crate::announce::Refusal::TorrentsFull).
+    RefusedTorrentsFull = "refused_torrents_full",
+    /// Announces refused with [`SwarmFull`](crate::announce::Refusal::SwarmFull).
+    RefusedSwarmFull = "refused_swarm_full",
+    /// Announces refused with [`AddressFull`](crate::announce::Refusal::AddressFull).
+    RefusedAddressFull = "refused_address_full",
+}

@@ -1,0 +1,142 @@
+//! The peers that one announce is answered with.
+
+use core::net::IpAddr;
+
+use crate::PeerId;
+use crate::announce::{Endpoint, Family};
+
+/// Takes the peers that a store hands out and writes them in compact form (BEP 23, BEP 7) into the caller's buffer.
+#[derive(Debug)]
+pub struct Handout<'a> {
+    family: Family,
+    /// Invariant: holds `max` compact peers of `family`.
+    compact: &'a mut [u8],
+    /// Invariant: if given, holds `max` ids.
+    ids: Option<&'a mut [PeerId]>,
+    len: usize,
+    max: usize,
+}
+
+impl<'a> Handout<'a> {
+    /// Room for at most `max` peers of `family`, and for no more than fit into `compact`.
+    #[must_use]
+    pub fn new(family: Family, max: usize, compact: &'a mut [u8]) -> Self {
+        let max = max.min(compact.len() / family.compact_len());
+        Self {
+            family,
+            compact,
+            ids: None,
+            len: 0,
+            max,
+        }
+    }
+
+    /// Takes the peers' ids as well, and no more peers than `ids` has room for.
+    #[must_use]
+    pub fn with_ids(mut self, ids: &'a mut [PeerId]) -> Self {
+        self.max = self.max.min(ids.len());
+        self.ids = Some(ids);
+        self
+    }
+
+    /// The family that the asker belongs to.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Peers taken so far.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no peer was taken yet.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Peers that are still wanted.
+    #[must_use]
+    pub const fn wanted(&self) -> usize {
+        self.max - self.len
+    }
+
+    /// Whether ids are written down; if not, stores need not look them up.
+    #[must_use]
+    pub const fn wants_ids(&self) -> bool {
+        self.ids.is_some()
+    }
+
+    /// Takes one peer. One of the other family, or one too many, is left out.
+    pub fn push(&mut self, peer: Endpoint, id: PeerId) {
+        match peer.ip {
+            IpAddr::V4(ip) => self.push_octets(&ip.octets(), peer.port, id),
+            IpAddr::V6(ip) => self.push_octets(&ip.octets(), peer.port, id),
+        }
+    }
+
+    fn push_octets(&mut self, ip: &[u8], port: u16, id: PeerId) {
+        let stride = self.family.compact_len();
+        if self.wanted() == 0 || ip.len() + 2 != stride {
+            return;
+        }
+        let slot = self.compact.chunks_exact_mut(stride).nth(self.len);
+        let Some((slot_ip, slot_port)) = slot.map(|slot| slot.split_at_mut(ip.len())) else {
+            return;
+        };
+        slot_ip.copy_from_slice(ip);
+        slot_port.copy_from_slice(&port.to_be_bytes());
+        if let Some(slot) = self.ids.as_deref_mut().and_then(|ids| ids.get_mut(self.len)) {
+            *slot = id;
+        }
+        self.len += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: PeerId = PeerId(*b"-ET0100-abcdefghijkl");
+
+    fn endpoint(text: &str) -> Endpoint {
+        let address: core::net::SocketAddr = text.parse().unwrap();
+        Endpoint {
+            ip: address.ip(),
+            port: address.port(),
+        }
+    }
+
+    #[test]
+    fn peers_stand_in_network_order_and_the_other_family_is_left_out() {
+        let mut compact = [0; 64];
+        let mut ids = [PeerId::default(); 4];
+        let mut handout = Handout::new(Family::V4, 9, &mut compact).with_ids(&mut ids);
+        handout.push(endpoint("1.2.3.4:6881"), ID);
+        handout.push(endpoint("[::1]:6881"), ID);
+        handout.push(endpoint("5.6.7.8:1"), ID);
+        assert_eq!((handout.len(), handout.wanted()), (2, 2));
+        assert_eq!(compact[..12], [1, 2, 3, 4, 0x1a, 0xe1, 5, 6, 7, 8, 0, 1]);
+        assert_eq!(ids[..3], [ID, ID, PeerId::default()]);
+    }
+
+    #[test]
+    fn no_more_are_taken_than_wanted_or_than_fit() {
+        for (max, room, taken) in [(1, 64, 1), (5, 37, 2), (0, 64, 0)] {
+            let mut compact = std::vec![0; room];
+            let mut handout = Handout::new(Family::V6, max, &mut compact);
+            for port in 1..9 {
+                handout.push(
+                    Endpoint {
+                        port,
+                        ..endpoint("[2001:db8::1]:1")
+                    },
+                    ID,
+                );
+            }
+            assert_eq!(handout.len(), taken, "{max} wanted, {room} bytes");
+        }
+    }
+}

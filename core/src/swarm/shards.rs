@@ -1,0 +1,188 @@
+//! All swarms of a tracker, in shards that are locked one at a time.
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::InfoHash;
+use crate::announce::{Announce, Counts, Refusal};
+use crate::config::SwarmConfig;
+use crate::lock::Lock;
+use crate::seed::{Key, Random, Seed};
+use crate::time::Instant;
+
+use super::{Handout, Plain, Room, Store, Swept, Totals, Visit};
+
+/// The swarms that all workers share. No call holds a lock for longer than one operation on one shard.
+#[derive(Debug)]
+pub struct Swarms<S: Store = Plain> {
+    /// Invariant: as many as [`SHARDS`].
+    shards: Box<[Shard<S>]>,
+    key: Key,
+    torrents_max: u64,
+    /// Torrents in all shards; other workers may be adding theirs, so it can be behind by one for each worker.
+    torrents: AtomicU64,
+}
+
+impl<S: Store> Swarms<S> {
+    /// No swarms. The tables inside are keyed by `seed`.
+    #[must_use]
+    pub fn new(config: &SwarmConfig, seed: &Seed) -> Self {
+        let key = seed.key("swarm tables");
+        Self {
+            shards: (0..SHARDS)
+                .map(|_| Shard {
+                    store: Lock::new(S::new(config, key)),
+                })
+                .collect(),
+            key: seed.key("swarm shards"),
+            torrents_max: config.torrents_max.into(),
+            torrents: AtomicU64::new(0),
+        }
+    }
+
+    /// Carries out one announce and hands out peers.
+    ///
+    /// # Errors
+    /// A limit keeps the peer out; nothing has changed then.
+    pub fn announce(
+        &self,
+        now: Instant,
+        announce: &Announce,
+        random: &mut Random,
+        peers: &mut Handout<'_>,
+    ) -> Result<Counts, Refusal> {
+        let room = if self.torrents.load(Relaxed) < self.torrents_max {
+            Room::Some
+        } else {
+            Room::None
+        };
+        self.with_shard(&announce.info_hash, |store| {
+            self.recounted(store, |store| {
+                store.announce(now.minute(), announce, room, random, peers)
+            })
+        })
+    }
+
+    /// The counts of a torrent: zeros if it is not known.
+    #[must_use]
+    pub fn scrape(&self, info_hash: &InfoHash) -> Counts {
+        self.with_shard(info_hash, |store| store.scrape(info_hash))
+    }
+
+    /// Drops a torrent with all its peers. True if it was known.
+    pub fn remove(&self, info_hash: &InfoHash) -> bool {
+        self.with_shard(info_hash, |store| {
+            self.recounted(store, |store| store.remove(info_hash))
+        })
+    }
+
+    /// Removes peers that are too old, for about `work` peers and torrents from `position` on, which moves.
+    pub fn sweep(&self, now: Instant, work: usize, position: &mut SweepPosition<S>) -> Swept {
+        let Some(shard) = self.shards.get(position.shard) else {
+            *position = SweepPosition::default();
+            return Swept {
+                done: true,
+                ..Swept::default()
+            };
+        };
+        let mut swept = shard.store.with(|store| {
+            self.recounted(store, |store| {
+                store.sweep(now.minute(), work, &mut position.within)
+            })
+        });
+        if swept.done {
+            position.shard += 1;
+            position.within = S::Sweep::default();
+            swept.done = position.shard == self.shards.len();
+            position.shard %= self.shards.len();
+        }
+        swept
+    }
+
+    /// Shows about `work` torrents and peers of one shard from `position` on, which moves; true at the end.
+    pub fn walk(&self, work: usize, position: &mut WalkPosition<S>, visit: &mut dyn Visit) -> bool {
+        let Some(shard) = self.shards.get(position.shard) else {
+            return true;
+        };
+        if shard
+            .store
+            .with(|store| store.walk(work, &mut position.within, visit))
+        {
+            position.shard += 1;
+            position.within = S::Walk::default();
+        }
+        position.shard == self.shards.len()
+    }
+
+    /// What all shards hold. Takes each lock once.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let shards = self
+            .shards
+            .iter()
+            .map(|shard| shard.store.with(|store| store.totals()));
+        shards.fold(Totals::default(), |sum, totals| sum.plus(&totals))
+    }
+
+    fn with_shard<R>(&self, info_hash: &InfoHash, act: impl FnOnce(&mut S) -> R) -> R {
+        let index = usize::from(self.key.hash(&info_hash.0).to_le_bytes()[0]) % SHARDS;
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "there are as many shards as the modulus says"
+        )]
+        self.shards[index].store.with(act)
+    }
+
+    /// Keeps the number of torrents in step with what `act` does to one shard.
+    fn recounted<R>(&self, store: &mut S, act: impl FnOnce(&mut S) -> R) -> R {
+        let before = store.torrents();
+        let result = act(store);
+        let after = store.torrents();
+        if after != before {
+            self.torrents.fetch_add(after.wrapping_sub(before), Relaxed);
+        }
+        result
+    }
+}
+
+/// Where a sweep over all shards has got to; the default is the beginning.
+#[derive(Clone, Debug)]
+pub struct SweepPosition<S: Store = Plain> {
+    shard: usize,
+    within: S::Sweep,
+}
+
+impl<S: Store> Default for SweepPosition<S> {
+    fn default() -> Self {
+        Self {
+            shard: 0,
+            within: S::Sweep::default(),
+        }
+    }
+}
+
+/// Where a walk over all shards has got to; the default is the beginning.
+#[derive(Clone, Debug)]
+pub struct WalkPosition<S: Store = Plain> {
+    shard: usize,
+    within: S::Walk,
+}
+
+impl<S: Store> Default for WalkPosition<S> {
+    fn default() -> Self {
+        Self {
+            shard: 0,
+            within: S::Walk::default(),
+        }
+    }
+}
+
+/// Shards: enough that the workers of a large machine seldom meet, few enough that an empty tracker is small.
+pub const SHARDS: usize = 64;
+
+/// A shard on cache lines of its own, so that neighbours' locks do not contend.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard<S> {
+    store: Lock<S>,
+}

@@ -1,0 +1,141 @@
+//! The face of a swarm store.
+
+use crate::announce::{Announce, Counts, Endpoint, Refusal};
+use crate::config::SwarmConfig;
+use crate::seed::{Key, Random};
+use crate::time::Minute;
+use crate::{InfoHash, PeerId};
+
+use super::Handout;
+
+/// The torrents and peers of one shard.
+///
+/// Rules that every store keeps:
+/// - A peer is its endpoint. A seeder has `left = 0` in its last announce.
+/// - `downloaded` rises with [`Event::Completed`](crate::announce::Event::Completed) and `left = 0` from a peer that
+///   is not stored as a seeder.
+/// - Peers handed out are of the asker's family, never the asker itself, not older than
+///   [`SwarmConfig::peer_age_max_minutes`], leechers alone if the asker is a seeder; the choice is uniform.
+/// - `stopped` removes the peer, whatever it says is left, creates nothing, and is handed no peers.
+/// - A torrent without peers is forgotten; one whose `downloaded` is not 0 only when it has had no peers for
+///   [`SwarmConfig::peer_age_max_minutes`].
+/// - A refused announce changes nothing.
+pub trait Store {
+    /// Where a sweep has got to; the default is the beginning.
+    type Sweep: Default + Clone + core::fmt::Debug;
+    /// Where a walk has got to; the default is the beginning.
+    type Walk: Default + Clone + core::fmt::Debug;
+
+    /// An empty store, whose tables are keyed by `key`.
+    fn new(config: &SwarmConfig, key: Key) -> Self;
+
+    /// Carries out one announce and hands out peers. The counts include the announcer.
+    ///
+    /// # Errors
+    /// A limit of the configuration, or `room`, keeps the peer out.
+    fn announce(
+        &mut self,
+        now: Minute,
+        announce: &Announce,
+        room: Room,
+        random: &mut Random,
+        peers: &mut Handout<'_>,
+    ) -> Result<Counts, Refusal>;
+
+    /// The counts of a torrent: zeros if it is not known. Has no side effect.
+    fn scrape(&self, info_hash: &InfoHash) -> Counts;
+
+    /// Drops a torrent with all its peers. True if it was known.
+    fn remove(&mut self, info_hash: &InfoHash) -> bool;
+
+    /// Removes peers that are too old at `now`, for about `work` peers and torrents from `position` on, which moves.
+    fn sweep(&mut self, now: Minute, work: usize, position: &mut Self::Sweep) -> Swept;
+
+    /// Shows about `work` torrents and peers from `position` on, which moves; true when it has reached the end.
+    ///
+    /// What is there throughout the walk is shown exactly once; what comes or goes meanwhile, at most once.
+    fn walk(&self, work: usize, position: &mut Self::Walk, visit: &mut dyn Visit) -> bool;
+
+    /// Torrents held, those without peers included. Takes constant time.
+    fn torrents(&self) -> u64;
+
+    /// What the store holds.
+    fn totals(&self) -> Totals;
+}
+
+/// Whether the tracker as a whole has room for one more torrent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// A torrent may be added.
+    Some,
+    /// Only known torrents are served.
+    None,
+}
+
+/// What one step of a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Peers removed because they were silent for too long.
+    pub peers_removed: u64,
+    /// Torrents removed because they had no peers.
+    pub torrents_removed: u64,
+    /// Whether the end was reached; the position is then at the beginning again.
+    pub done: bool,
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Torrents, those without peers included.
+    pub torrents: u64,
+    /// Seeders over IPv4.
+    pub seeders_v4: u64,
+    /// Leechers over IPv4.
+    pub leechers_v4: u64,
+    /// Seeders over IPv6.
+    pub seeders_v6: u64,
+    /// Leechers over IPv6.
+    pub leechers_v6: u64,
+}
+
+impl Totals {
+    /// All peers.
+    #[must_use]
+    pub const fn peers(&self) -> u64 {
+        self.seeders_v4 + self.leechers_v4 + self.seeders_v6 + self.leechers_v6
+    }
+
+    /// The sum of two.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            torrents: self.torrents + other.torrents,
+            seeders_v4: self.seeders_v4 + other.seeders_v4,
+            leechers_v4: self.leechers_v4 + other.leechers_v4,
+            seeders_v6: self.seeders_v6 + other.seeders_v6,
+            leechers_v6: self.leechers_v6 + other.leechers_v6,
+        }
+    }
+}
+
+/// Takes what a walk shows.
+pub trait Visit {
+    /// A torrent, before its peers.
+    fn torrent(&mut self, info_hash: &InfoHash, counts: Counts);
+
+    /// A peer of the torrent `info_hash`.
+    fn peer(&mut self, info_hash: &InfoHash, peer: &Peer);
+}
+
+/// A peer as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it takes connections.
+    pub endpoint: Endpoint,
+    /// Its name; zeros if the store keeps none.
+    pub id: PeerId,
+    /// Whether it has everything.
+    pub seeder: bool,
+    /// The minute of its last announce.
+    pub announced: Minute,
+}

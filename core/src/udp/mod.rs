@@ -1,0 +1,42 @@
+//! The UDP tracker protocol (BEP 15), with IPv6 and options (BEP 41).
+
+use core::net::SocketAddr;
+
+/// One datagram of a batch, with room for its reply.
+#[derive(Debug)]
+pub struct Datagram<'a> {
+    /// Who sent it; never a mapped address.
+    pub sender: SocketAddr,
+    /// What was received.
+    pub payload: &'a [u8],
+    /// Where the reply is written. At least [`REPLY_MAX`] bytes hold every reply; a shorter one gets fewer peers.
+    pub reply: &'a mut [u8],
+    /// What became of it; set by [`Worker::handle_datagrams`](crate::Worker::handle_datagrams).
+    pub verdict: Verdict,
+}
+
+/// What to do about a datagram.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send this many bytes of the reply buffer back to the sender.
+    Reply(usize),
+    /// Send nothing.
+    Silent(Silence),
+}
+
+/// Why a datagram is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// It was not handled yet.
+    Unhandled,
+    /// It is no request of the protocol.
+    Malformed,
+    /// Its connection id does not prove the sender's address.
+    Unproven,
+}
+
+/// Bytes of the longest reply: 242 IPv4 peers; it fits an Ethernet frame unfragmented.
+pub const REPLY_MAX: usize = 1472;
+/// Datagrams that are worked on together; a longer batch is taken in pieces of this size.
+pub const BATCH_MAX: usize = 64;
