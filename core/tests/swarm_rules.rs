@@ -1,0 +1,348 @@
+//! The swarm rules, seen through a worker: what counts, who is handed out, when peers leave.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use etracker_core::announce::{Announce, Announced, Counts, Endpoint, Event, Family, Refusal};
+use etracker_core::config::Intervals;
+use etracker_core::stats::Count;
+use etracker_core::swarm::Handout;
+use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
+
+const START: Instant = Instant::from_secs(1_700_000_000);
+const LEECHER: u64 = 1 << 20;
+const SEEDER: u64 = 0;
+
+struct Swarm {
+    worker: Worker,
+    now: Instant,
+}
+
+impl Swarm {
+    fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    fn with(config: Config) -> Self {
+        let tracker = Tracker::new(config, Seed::new([7; 32]), START);
+        Self {
+            worker: Worker::new(Arc::new(tracker)),
+            now: START,
+        }
+    }
+
+    fn announce(&mut self, peer: &str, left: u64, event: Event) -> (Counts, Vec<SocketAddr>) {
+        let (announced, peers) = self
+            .try_announce(1, peer, left, event)
+            .expect("the announce is carried out");
+        (announced.counts, peers)
+    }
+
+    fn try_announce(
+        &mut self,
+        torrent: u8,
+        peer: &str,
+        left: u64,
+        event: Event,
+    ) -> Result<(Announced, Vec<SocketAddr>), Refusal> {
+        let address: SocketAddr = peer.parse().expect("an address");
+        let announce = Announce {
+            info_hash: InfoHash([torrent; 20]),
+            peer_id: PeerId(*b"-ET0100-abcdefghijkl"),
+            peer: Endpoint {
+                ip: address.ip(),
+                port: address.port(),
+            },
+            left,
+            event,
+            numwant: None,
+        };
+        let (announced, peers) = self.worker.announce_apart(self.now, &announce, false)?;
+        let mut list: Vec<_> = peers
+            .compact
+            .chunks(peers.family.compact_len())
+            .map(socket_address)
+            .collect();
+        list.sort_unstable();
+        Ok((announced, list))
+    }
+
+    fn counts(&self) -> Counts {
+        self.worker.scrape(&InfoHash([1; 20]))
+    }
+
+    /// Lets `time` pass, with all time-outs handled on the way.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now.saturating_add(time);
+        loop {
+            let due = self.worker.tracker().poll_timeout();
+            if due > until {
+                break;
+            }
+            self.now = due.max(self.now);
+            let _ = self.worker.tracker().handle_timeout(self.now, [0.0; 3]);
+        }
+        self.now = until;
+    }
+}
+
+fn socket_address(compact: &[u8]) -> SocketAddr {
+    let (ip, port) = compact.split_at(compact.len() - 2);
+    let ip = match <[u8; 4]>::try_from(ip) {
+        Ok(octets) => IpAddr::from(octets),
+        Err(_) => IpAddr::from(<[u8; 16]>::try_from(ip).expect("4 or 16 bytes")),
+    };
+    SocketAddr::new(ip, u16::from_be_bytes([port[0], port[1]]))
+}
+
+fn addresses(list: &[&str]) -> Vec<SocketAddr> {
+    list.iter()
+        .map(|text| text.parse().expect("an address"))
+        .collect()
+}
+
+const fn counts(complete: u32, incomplete: u32, downloaded: u32) -> Counts {
+    Counts {
+        complete,
+        incomplete,
+        downloaded,
+    }
+}
+
+#[test]
+fn the_announcer_is_counted_but_never_listed() {
+    let mut swarm = Swarm::new();
+    assert_eq!(
+        swarm.announce("1.0.0.1:1", LEECHER, Event::Started),
+        (counts(0, 1, 0), vec![])
+    );
+    let (found, peers) = swarm.announce("1.0.0.2:2", SEEDER, Event::Started);
+    assert_eq!((found, peers), (counts(1, 1, 0), addresses(&["1.0.0.1:1"])));
+    let (found, peers) = swarm.announce("1.0.0.1:1", LEECHER, Event::None);
+    assert_eq!((found, peers), (counts(1, 1, 0), addresses(&["1.0.0.2:2"])));
+}
+
+#[test]
+fn counts_are_of_both_families_and_lists_of_the_askers() {
+    let mut swarm = Swarm::new();
+    swarm.announce("1.0.0.1:1", LEECHER, Event::Started);
+    swarm.announce("[2001:db8::1]:1", LEECHER, Event::Started);
+    let v4 = swarm.announce("1.0.0.2:1", LEECHER, Event::Started);
+    assert_eq!(v4, (counts(0, 3, 0), addresses(&["1.0.0.1:1"])));
+    let v6 = swarm.announce("[2001:db8::2]:1", LEECHER, Event::Started);
+    assert_eq!(v6, (counts(0, 4, 0), addresses(&["[2001:db8::1]:1"])));
+}
+
+#[test]
+fn a_seeder_is_handed_leechers_only() {
+    let mut swarm = Swarm::new();
+    swarm.announce("1.0.0.1:1", SEEDER, Event::Started);
+    swarm.announce("1.0.0.2:2", LEECHER, Event::Started);
+    let (_, peers) = swarm.announce("1.0.0.3:3", SEEDER, Event::Started);
+    assert_eq!(peers, addresses(&["1.0.0.2:2"]));
+}
+
+#[test]
+fn downloaded_rises_once_for_a_download_that_finishes() {
+    let mut swarm = Swarm::new();
+    swarm.announce("1.0.0.1:1", LEECHER, Event::Started);
+    assert_eq!(
+        swarm.announce("1.0.0.1:1", LEECHER, Event::Completed).0,
+        counts(0, 1, 0)
+    );
+    assert_eq!(
+        swarm.announce("1.0.0.1:1", SEEDER, Event::Completed).0,
+        counts(1, 0, 1)
+    );
+    assert_eq!(
+        swarm.announce("1.0.0.1:1", SEEDER, Event::Completed).0,
+        counts(1, 0, 1)
+    );
+    assert_eq!(
+        swarm.announce("1.0.0.2:2", SEEDER, Event::None).0,
+        counts(2, 0, 1)
+    );
+    assert_eq!(
+        swarm.announce("1.0.0.1:1", LEECHER, Event::None).0,
+        counts(1, 1, 1)
+    );
+}
+
+#[test]
+fn stopping_removes_by_what_is_stored_and_hands_out_nobody() {
+    let mut swarm = Swarm::new();
+    swarm.announce("1.0.0.1:1", SEEDER, Event::Started);
+    swarm.announce("1.0.0.2:2", LEECHER, Event::Started);
+    assert_eq!(
+        swarm.announce("1.0.0.1:1", u64::MAX, Event::Stopped),
+        (counts(0, 1, 0), vec![])
+    );
+    assert_eq!(
+        swarm.announce("1.0.0.1:1", SEEDER, Event::Stopped),
+        (counts(0, 1, 0), vec![])
+    );
+    assert_eq!(
+        swarm.announce("1.0.0.9:0", SEEDER, Event::Stopped),
+        (counts(0, 1, 0), vec![])
+    );
+}
+
+#[test]
+fn stopping_in_an_unknown_torrent_creates_nothing() {
+    let mut swarm = Swarm::new();
+    swarm.announce("1.0.0.1:1", SEEDER, Event::Stopped);
+    assert_eq!(swarm.worker.tracker().totals().torrents, 0);
+}
+
+#[test]
+fn a_silent_peer_is_gone_within_a_minute_of_its_deadline_and_not_before() {
+    let mut swarm = Swarm::new();
+    swarm.announce("1.0.0.1:1", LEECHER, Event::Started);
+    swarm.pass(Duration::from_secs(1860));
+    assert_eq!(
+        swarm.announce("1.0.0.2:2", LEECHER, Event::Started).1,
+        addresses(&["1.0.0.1:1"])
+    );
+    swarm.pass(Duration::from_secs(60));
+    assert_eq!(swarm.announce("1.0.0.2:2", LEECHER, Event::None).1, vec![]);
+    swarm.pass(Duration::from_secs(60));
+    assert_eq!(swarm.counts(), counts(0, 1, 0));
+}
+
+#[test]
+fn a_swarm_without_peers_is_forgotten_unless_it_was_downloaded() {
+    let mut swarm = Swarm::new();
+    swarm.announce("1.0.0.1:1", LEECHER, Event::Started);
+    swarm.announce("1.0.0.1:1", LEECHER, Event::Stopped);
+    assert_eq!(swarm.worker.tracker().totals().torrents, 0);
+
+    swarm.announce("1.0.0.1:1", SEEDER, Event::Completed);
+    swarm.announce("1.0.0.1:1", SEEDER, Event::Stopped);
+    swarm.pass(Duration::from_secs(1800));
+    assert_eq!(swarm.counts(), counts(0, 0, 1));
+    swarm.pass(Duration::from_secs(180));
+    assert_eq!(
+        (swarm.counts(), swarm.worker.tracker().totals().torrents),
+        (counts(0, 0, 0), 0)
+    );
+}
+
+#[test]
+fn limits_refuse_newcomers_and_keep_those_inside() {
+    let config = Config::default().with_peers_per_address_max(2).unwrap();
+    let config = config
+        .with_torrents_max(1)
+        .unwrap()
+        .with_peers_per_torrent_max(4)
+        .unwrap();
+    let mut swarm = Swarm::with(config);
+    swarm.announce("1.0.0.1:1", LEECHER, Event::Started);
+    swarm.announce("1.0.0.1:2", LEECHER, Event::Started);
+    let refused =
+        |swarm: &mut Swarm, torrent, peer| swarm.try_announce(torrent, peer, SEEDER, Event::None).err();
+    assert_eq!(refused(&mut swarm, 1, "1.0.0.1:3"), Some(Refusal::AddressFull));
+    assert_eq!(refused(&mut swarm, 2, "1.0.0.2:1"), Some(Refusal::TorrentsFull));
+    assert_eq!(refused(&mut swarm, 1, "1.0.0.1:2"), None);
+    assert_eq!(refused(&mut swarm, 1, "[2001:db8::1]:1"), None);
+    assert_eq!(refused(&mut swarm, 1, "[2001:db8::2]:1"), None);
+    assert_eq!(refused(&mut swarm, 1, "1.0.0.4:1"), Some(Refusal::SwarmFull));
+    assert_eq!(swarm.counts(), counts(3, 1, 0));
+    assert_eq!(swarm.worker.tracker().count(Count::RefusedSwarmFull), 1);
+}
+
+#[test]
+fn a_slash_64_counts_as_one_address_and_loopback_is_not_limited() {
+    let mut swarm = Swarm::with(Config::default().with_peers_per_address_max(1).unwrap());
+    swarm.announce("[2001:db8::1]:1", LEECHER, Event::Started);
+    let refused = |swarm: &mut Swarm, peer: &str| swarm.try_announce(1, peer, SEEDER, Event::None).err();
+    assert_eq!(
+        refused(&mut swarm, "[2001:db8::ffff]:1"),
+        Some(Refusal::AddressFull)
+    );
+    assert_eq!(refused(&mut swarm, "[2001:db8:0:1::1]:1"), None);
+    for port in 1..10 {
+        assert_eq!(refused(&mut swarm, &format!("127.0.0.1:{port}")), None);
+        assert_eq!(refused(&mut swarm, &format!("[::1]:{port}")), None);
+    }
+}
+
+#[test]
+fn policy_keeps_port_zero_and_unwanted_private_addresses_out() {
+    let mut swarm = Swarm::with(Config::default().with_private_peers(false));
+    for (peer, refusal) in [
+        ("1.0.0.1:0", Refusal::PortZero),
+        ("10.0.0.1:1", Refusal::PrivateAddress),
+        ("127.0.0.1:1", Refusal::PrivateAddress),
+        ("[fe80::1]:1", Refusal::PrivateAddress),
+        ("[fd00::1]:1", Refusal::PrivateAddress),
+    ] {
+        assert_eq!(
+            swarm.try_announce(1, peer, SEEDER, Event::Started).err(),
+            Some(refusal),
+            "{peer}"
+        );
+    }
+    assert_eq!(swarm.worker.tracker().totals().torrents, 0);
+}
+
+#[test]
+fn every_peer_of_a_swarm_is_handed_out_sooner_or_later_and_none_twice_at_once() {
+    let mut swarm = Swarm::new();
+    for number in 0..500 {
+        let peer = format!("1.0.{}.{}:6881", number / 250, number % 250 + 1);
+        swarm.announce(&peer, LEECHER, Event::Started);
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        let (_, peers) = swarm.announce("9.9.9.9:9", LEECHER, Event::None);
+        assert_eq!(peers.len(), 50);
+        assert!(
+            peers.windows(2).all(|pair| pair[0] != pair[1]),
+            "a peer twice in one answer"
+        );
+        seen.extend(peers);
+    }
+    assert_eq!(seen.len(), 500);
+}
+
+#[test]
+fn the_interval_served_is_the_controllers() {
+    let intervals = Intervals {
+        initial: 600,
+        min: 300,
+        max: 900,
+    };
+    let mut swarm = Swarm::with(Config::default().with_intervals(intervals).unwrap());
+    swarm.pass(Duration::from_secs(300));
+    let (announced, _) = swarm
+        .try_announce(1, "1.0.0.1:1", LEECHER, Event::Started)
+        .unwrap();
+    assert_eq!((announced.interval_secs, announced.interval_min_secs), (570, 300));
+}
+
+#[test]
+fn the_same_seed_makes_the_same_choices() {
+    let run = || {
+        let mut swarm = Swarm::new();
+        for port in 1..200 {
+            swarm.announce(&format!("1.0.0.{port}:{port}"), LEECHER, Event::Started);
+        }
+        let announce = Announce {
+            info_hash: InfoHash([1; 20]),
+            peer_id: PeerId([0; 20]),
+            peer: Endpoint {
+                ip: IpAddr::from([9, 9, 9, 9]),
+                port: 9,
+            },
+            left: 1,
+            event: Event::None,
+            numwant: Some(30),
+        };
+        let mut compact = [0; 180];
+        let mut handout = Handout::new(Family::V4, 30, &mut compact);
+        swarm.worker.announce(START, &announce, &mut handout).unwrap();
+        compact
+    };
+    assert_eq!(run(), run());
+}
