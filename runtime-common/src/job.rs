@@ -1,0 +1,67 @@
+//! What a runtime is given to do, and how it can fail.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::{fmt, io};
+
+use etracker_core::Tracker;
+
+use crate::{Clock, Control, WorkerSockets};
+
+/// All that a runtime's `serve` needs.
+#[derive(Debug)]
+pub struct Job {
+    /// The tracker that all workers share.
+    pub tracker: Arc<Tracker>,
+    /// The sockets of each worker; as many workers as entries.
+    pub sockets: Vec<WorkerSockets>,
+    /// The clock that the tracker was made with.
+    pub clock: Clock,
+    /// How the workers are told to stop.
+    pub control: Arc<Control>,
+    /// TCP connections open at a time, over all workers; each has an equal share, at least one.
+    pub connections_max: usize,
+}
+
+/// Why serving ended without having been told to. Workers are numbered from 1.
+#[derive(Debug)]
+pub enum ServeError {
+    /// A worker could not start.
+    Start {
+        /// Which one.
+        worker: usize,
+        /// Why.
+        error: io::Error,
+    },
+    /// A worker could not go on.
+    Failed {
+        /// Which one.
+        worker: usize,
+        /// Why.
+        error: io::Error,
+    },
+    /// A worker panicked.
+    Panicked {
+        /// Which one.
+        worker: usize,
+    },
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start { worker, error } => write!(f, "worker {worker} cannot start: {error}"),
+            Self::Failed { worker, error } => write!(f, "worker {worker} failed: {error}"),
+            Self::Panicked { worker } => write!(f, "worker {worker} panicked"),
+        }
+    }
+}
+
+impl Error for ServeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Start { error, .. } | Self::Failed { error, .. } => Some(error),
+            Self::Panicked { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Opening the sockets of all workers.
+
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::time::{Duration, Instant};
+use std::{fmt, io, thread};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// The addresses; none is all, of both families where the host has both.
+    pub addresses: Vec<IpAddr>,
+    /// The port; 0 takes a free one, the same for all sockets.
+    pub port: u16,
+    /// Whether HTTP is served.
+    pub tcp: bool,
+    /// Whether UDP is served.
+    pub udp: bool,
+    /// How many workers share the port; at least one.
+    pub workers: usize,
+}
+
+/// The sockets of all workers, listening.
+#[derive(Debug)]
+pub struct Opened {
+    /// One entry for each worker.
+    pub workers: Vec<WorkerSockets>,
+    /// What is listened on.
+    pub local: Vec<(Transport, SocketAddr)>,
+    /// Bytes of the smallest UDP receive buffer, as the operating system reports it; 0 without UDP.
+    pub receive_buffer: usize,
+}
+
+/// The sockets that one worker drains, all non-blocking.
+#[derive(Debug, Default)]
+pub struct WorkerSockets {
+    /// Bound, not connected.
+    pub udp: Vec<UdpSocket>,
+    /// Listening.
+    pub tcp: Vec<TcpListener>,
+}
+
+/// What carries requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// HTTP.
+    Tcp,
+    /// The UDP tracker protocol.
+    Udp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
+}
+
+/// An address that cannot be listened on. Displayed as one line that names it and the reason.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another socket listens there.
+    InUse(Transport, SocketAddr),
+    /// The port is reserved for privileged processes, or the system forbids listening.
+    NotPermitted(Transport, SocketAddr),
+    /// No interface has the address.
+    NotLocal(Transport, SocketAddr),
+    /// The system refused for another reason.
+    Refused(Transport, SocketAddr, io::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(transport, at) => write!(
+                f,
+                "cannot listen on {transport} {at}: the port is in use by another program"
+            ),
+            Self::NotPermitted(transport, at) => write!(
+                f,
+                "cannot listen on {transport} {at}: not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+            ),
+            Self::NotLocal(transport, at) => {
+                write!(
+                    f,
+                    "cannot listen on {transport} {at}: this host has no such address"
+                )
+            }
+            Self::Refused(transport, at, error) => write!(f, "cannot listen on {transport} {at}: {error}"),
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Refused(_, _, error) => Some(error),
+            Self::InUse(..) | Self::NotPermitted(..) | Self::NotLocal(..) => None,
+        }
+    }
+}
+
+/// Opens the sockets of all workers. Fails if another program has one of them, even one that would share its port.
+/// A port that is in use is tried again for up to [`IN_USE_MILLIS_MAX`] milliseconds: that of a killed io_uring
+/// process stays bound for a moment.
+///
+/// # Errors
+/// The first address that cannot be listened on.
+pub fn open(listen: &Listen) -> Result<Opened, OpenError> {
+    let mut opened = Opened {
+        workers: Vec::new(),
+        local: Vec::new(),
+        receive_buffer: 0,
+    };
+    opened
+        .workers
+        .resize_with(listen.workers.max(1), WorkerSockets::default);
+    let deadline = Instant::now() + Duration::from_millis(IN_USE_MILLIS_MAX);
+    let mut port = listen.port;
+    for place in places(&listen.addresses) {
+        for transport in transports(listen) {
+            let group = patiently(deadline, || {
+                Group::open(transport, &place, port, listen.workers.max(1))
+            })?;
+            port = group.local.port();
+            opened.add(transport, group)?;
+        }
+    }
+    Ok(opened)
+}
+
+/// Bytes of receive buffer asked for: a hundred thousand announces that wait while a worker is kept busy.
+pub const RECEIVE_BUFFER: usize = 4 << 20;
+/// Milliseconds that a port in use is tried for.
+pub const IN_USE_MILLIS_MAX: u64 = 1000;
+/// Milliseconds between two tries.
+const IN_USE_PAUSE_MILLIS: u64 = 10;
+/// Connections that wait to be accepted; the operating system may allow fewer.
+const BACKLOG: i32 = 4096;
+
+impl Opened {
+    fn add(&mut self, transport: Transport, group: Group) -> Result<(), OpenError> {
+        self.local.push((transport, group.local));
+        if transport == Transport::Udp {
+            let size = group.sockets.iter().map(Socket::recv_buffer_size);
+            let smallest = size
+                .min_by_key(|size| size.as_ref().copied().unwrap_or_default())
+                .unwrap_or(Ok(0))
+                .map_err(|error| refused(transport, group.local, error))?;
+            self.receive_buffer = match self.receive_buffer {
+                0 => smallest,
+                before => before.min(smallest),
+            };
+        }
+        for (worker, socket) in self.workers.iter_mut().zip(group.sockets) {
+            match transport {
+                Transport::Tcp => worker.tcp.push(socket.into()),
+                Transport::Udp => worker.udp.push(socket.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An address to listen on, and whether an IPv6 wildcard takes IPv4 too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    ip: IpAddr,
+    dual: bool,
+}
+
+/// What is listened on for these addresses: no address twice, none that a wildcard covers.
+fn places(addresses: &[IpAddr]) -> Vec<Place> {
+    if addresses.is_empty() {
+        return vec![everywhere()];
+    }
+    let canonical: Vec<IpAddr> = addresses.iter().map(IpAddr::to_canonical).collect();
+    let has_v4 = canonical.iter().any(IpAddr::is_ipv4);
+    let covered = |ip: &IpAddr| {
+        let wildcard = |other: &IpAddr| other.is_unspecified() && other.is_ipv4() == ip.is_ipv4();
+        !ip.is_unspecified() && canonical.iter().any(wildcard)
+    };
+    let mut places: Vec<Place> = Vec::new();
+    for &ip in canonical.iter().filter(|ip| !covered(ip)) {
+        if places.iter().all(|place| place.ip != ip) {
+            places.push(Place { ip, dual: !has_v4 });
+        }
+    }
+    places
+}
+
+/// Both families in one socket where the host has both.
+fn everywhere() -> Place {
+    let v6 = Place {
+        ip: Ipv6Addr::UNSPECIFIED.into(),
+        dual: true,
+    };
+    let has_v6 =
+        new_socket(Transport::Udp, &v6).and_then(|socket| socket.bind(&SocketAddr::new(v6.ip, 0).into()));
+    match has_v6 {
+        Ok(()) => v6,
+        Err(_) => Place {
+            ip: Ipv4Addr::UNSPECIFIED.into(),
+            dual: false,
+        },
+    }
+}
+
+fn transports(listen: &Listen) -> impl Iterator<Item = Transport> + use<> {
+    let udp = listen.udp.then_some(Transport::Udp);
+    let tcp = listen.tcp.then_some(Transport::Tcp);
+    tcp.into_iter().chain(udp)
+}
+
+/// The sockets that share one address, one for each worker.
+#[derive(Debug)]
+struct Group {
+    local: SocketAddr,
+    sockets: Vec<Socket>,
+}
+
+impl Group {
+    /// The first socket is bound alone, so that a port in use is noticed; only then it is opened to the others.
+    fn open(transport: Transport, place: &Place, port: u16, size: usize) -> Result<Self, OpenError> {
+        let wanted = SocketAddr::new(place.ip, port);
+        let open = || -> io::Result<Self> {
+            let first = new_socket(transport, place)?;
+            listen_at(transport, &first, wanted)?;
+            let local = first.local_addr()?.as_socket().unwrap_or(wanted);
+            let mut sockets = vec![first];
+            for _ in 1..size {
+                let next = join(transport, place, &sockets[0], local)?;
+                sockets.push(next);
+            }
+            Ok(Self { local, sockets })
+        };
+        open().map_err(|error| refused(transport, wanted, error))
+    }
+}
+
+/// One more socket at the address of `first`; the system spreads what comes over all of them.
+#[cfg(target_os = "linux")]
+fn join(transport: Transport, place: &Place, first: &Socket, local: SocketAddr) -> io::Result<Socket> {
+    first.set_reuse_port(true)?;
+    let socket = new_socket(transport, place)?;
+    socket.set_reuse_port(true)?;
+    listen_at(transport, &socket, local)?;
+    Ok(socket)
+}
+
+/// The same socket once more: whoever is first takes what comes.
+#[cfg(not(target_os = "linux"))]
+fn join(_: Transport, _: &Place, first: &Socket, _: SocketAddr) -> io::Result<Socket> {
+    first.try_clone()
+}
+
+fn new_socket(transport: Transport, place: &Place) -> io::Result<Socket> {
+    let domain = match place.ip {
+        IpAddr::V4(_) => Domain::IPV4,
+        IpAddr::V6(_) => Domain::IPV6,
+    };
+    let (kind, protocol) = match transport {
+        Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(domain, kind, Some(protocol))?;
+    if place.ip.is_ipv6() {
+        socket.set_only_v6(!place.dual)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn listen_at(transport: Transport, socket: &Socket, at: SocketAddr) -> io::Result<()> {
+    match transport {
+        Transport::Tcp => {
+            // Connections of a tracker that just ended do not keep the port; those that listen do.
+            #[cfg(unix)]
+            socket.set_reuse_address(true)?;
+            // Inherited by what is accepted: the second of two answers must not wait for the client's acknowledgement.
+            socket.set_tcp_nodelay(true)?;
+            socket.bind(&at.into())?;
+            socket.listen(BACKLOG)
+        }
+        Transport::Udp => {
+            // As much as the system allows; it says how much that was.
+            let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+            socket.bind(&at.into())
+        }
+    }
+}
+
+/// Tries again while the port is in use and the deadline is not over.
+fn patiently<T>(deadline: Instant, mut open: impl FnMut() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    loop {
+        match open() {
+            Err(OpenError::InUse(..)) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(IN_USE_PAUSE_MILLIS));
+            }
+            done => return done,
+        }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours")]
+fn refused(transport: Transport, at: SocketAddr, error: io::Error) -> OpenError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => OpenError::InUse(transport, at),
+        io::ErrorKind::PermissionDenied => OpenError::NotPermitted(transport, at),
+        io::ErrorKind::AddrNotAvailable => OpenError::NotLocal(transport, at),
+        _ => OpenError::Refused(transport, at, error),
+    }
+}
