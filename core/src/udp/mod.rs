@@ -2,6 +2,9 @@
 
 use core::net::SocketAddr;
 
+pub mod options;
+pub mod packet;
+
 /// One datagram of a batch, with room for its reply.
 #[derive(Debug)]
 pub struct Datagram<'a> {
