@@ -15,6 +15,7 @@ use crate::seed::{Random, Seed};
 use crate::stats::{Count, Counters};
 use crate::swarm::{Handout, SHARDS, Swarms, SweepPosition, Swept, Totals};
 use crate::time::Instant;
+use crate::udp::ConnectionIds;
 use crate::{Config, InfoHash, PeerId};
 
 /// What all workers share: configuration, swarms, interval.
@@ -25,6 +26,7 @@ use crate::{Config, InfoHash, PeerId};
 pub struct Tracker {
     config: Config,
     seed: Seed,
+    connection_ids: ConnectionIds,
     swarms: Swarms,
     interval_secs: AtomicU32,
     upkeep: Lock<Upkeep>,
@@ -38,6 +40,7 @@ impl Tracker {
         let interval = IntervalController::new(now, config.intervals(), config.load_limit());
         Self {
             swarms: Swarms::new(config.swarms(), &seed),
+            connection_ids: ConnectionIds::new(&seed),
             interval_secs: AtomicU32::new(interval.served_secs()),
             upkeep: Lock::new(Upkeep {
                 interval,
@@ -59,6 +62,12 @@ impl Tracker {
     #[must_use]
     pub const fn seed(&self) -> &Seed {
         &self.seed
+    }
+
+    /// The connection ids of UDP clients.
+    #[must_use]
+    pub const fn connection_ids(&self) -> &ConnectionIds {
+        &self.connection_ids
     }
 
     /// Torrents and peers.

@@ -2,8 +2,11 @@
 
 use core::net::SocketAddr;
 
+mod connection_id;
 pub mod options;
 pub mod packet;
+
+pub use connection_id::{AGE_MAX_TICKS, ConnectionIds};
 
 /// One datagram of a batch, with room for its reply.
 #[derive(Debug)]

@@ -1,0 +1,128 @@
+//! Connection ids, which prove that a sender receives what is sent to its address (BEP 15), without any state.
+
+use core::net::IpAddr;
+
+use crate::Instant;
+use crate::seed::{Key, Seed};
+
+/// Makes and checks connection ids. Trackers of the same seed accept each other's.
+///
+/// An id is 8 bits of a tick of 16 seconds and 56 bits of a MAC over the whole tick and the address. The port is left
+/// out, because address translators change it.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionIds(Key);
+
+impl ConnectionIds {
+    /// The ids of trackers with this seed.
+    #[must_use]
+    pub fn new(seed: &Seed) -> Self {
+        Self(seed.key("udp connection ids"))
+    }
+
+    /// The id for a client at `ip`.
+    #[must_use]
+    pub fn make(&self, now: Instant, ip: IpAddr) -> u64 {
+        self.of_tick(tick(now), ip)
+    }
+
+    /// Whether `id` was made for `ip` during this tick or the [`AGE_MAX_TICKS`] before it.
+    #[must_use]
+    pub fn check(&self, now: Instant, ip: IpAddr, id: u64) -> bool {
+        let now = tick(now);
+        let age = (now.wrapping_sub(id >> MAC_BITS)) & 0xff;
+        age <= AGE_MAX_TICKS && now >= age && self.of_tick(now - age, ip) == id
+    }
+
+    fn of_tick(&self, tick: u64, ip: IpAddr) -> u64 {
+        let ip = match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let message = u128::from(tick).to_le_bytes();
+        let mac = self.0.mac([message, ip.octets()].as_flattened());
+        (tick << MAC_BITS) | (mac >> (u64::BITS - MAC_BITS))
+    }
+}
+
+/// Ticks for which an id is accepted after its own: at least two minutes in all, as BEP 15 asks, and less than three.
+pub const AGE_MAX_TICKS: u64 = 8;
+/// Milliseconds of a tick.
+const TICK_MILLIS: u64 = 16_000;
+const MAC_BITS: u32 = 56;
+
+const fn tick(now: Instant) -> u64 {
+    now.as_millis() / TICK_MILLIS
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+    use std::collections::BTreeSet;
+
+    use quickcheck::quickcheck;
+
+    use super::*;
+
+    fn ids() -> ConnectionIds {
+        ConnectionIds::new(&Seed::new([7; 32]))
+    }
+
+    quickcheck! {
+        fn an_id_holds_for_two_minutes_and_not_for_three(millis: u64, later: u8, ip: IpAddr) -> bool {
+            let made = Instant::from_millis(millis / 2);
+            let id = ids().make(made, ip);
+            let later = Duration::from_secs(later.into());
+            let accepted = ids().check(made.saturating_add(later), ip, id);
+            match later.as_secs() {
+                0..=128 => accepted,
+                129..144 => true,
+                _ => !accepted,
+            }
+        }
+
+        fn an_id_holds_for_its_address_alone(ip: IpAddr, other: IpAddr) -> bool {
+            let now = Instant::from_secs(1_000_000);
+            ids().check(now, other, ids().make(now, ip)) == (ip == other)
+        }
+
+        fn one_changed_bit_spoils_an_id(bit: u8, ip: IpAddr) -> bool {
+            let now = Instant::from_secs(1_000_000);
+            !ids().check(now, ip, ids().make(now, ip) ^ (1 << (bit % 64)))
+        }
+
+        fn another_seed_makes_other_ids(seed: u8, ip: IpAddr) -> bool {
+            let now = Instant::from_secs(1_000_000);
+            let other = ConnectionIds::new(&Seed::new([seed; 32]));
+            other.check(now, ip, ids().make(now, ip)) == (seed == 7)
+        }
+    }
+
+    #[test]
+    fn an_id_does_not_come_back_when_the_short_tick_does() {
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let made = Instant::from_secs(1_000_000);
+        let round = Duration::from_millis(256 * TICK_MILLIS);
+        assert!(!ids().check(made.saturating_add(round), ip, ids().make(made, ip)));
+    }
+
+    #[test]
+    fn the_beginning_of_time_has_no_earlier_ids() {
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        for id in [0, u64::MAX, 0xff << MAC_BITS, 0xf8 << MAC_BITS] {
+            assert!(!ids().check(Instant::from_millis(0), ip, id), "{id:x}");
+        }
+    }
+
+    #[test]
+    fn ids_of_neighbours_and_of_following_ticks_have_no_common_difference() {
+        let mut differences = BTreeSet::new();
+        let mut last = 0;
+        for number in 0..10_000u32 {
+            let ip = IpAddr::from((0x0a00_0000 + number / 10).to_be_bytes());
+            let id = ids().make(Instant::from_millis(u64::from(number % 10) * TICK_MILLIS), ip) << 8;
+            differences.insert(id.wrapping_sub(last));
+            last = id;
+        }
+        assert_eq!(differences.len(), 10_000);
+    }
+}
