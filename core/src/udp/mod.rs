@@ -2,7 +2,10 @@
 
 use core::net::SocketAddr;
 
+use crate::announce::Family;
+
 mod connection_id;
+mod handle;
 pub mod options;
 pub mod packet;
 
@@ -40,6 +43,18 @@ pub enum Silence {
     Malformed,
     /// Its connection id does not prove the sender's address.
     Unproven,
+    /// The reply buffer is too short for any answer.
+    NoRoom,
+}
+
+/// Peers in one answer, so that it is never fragmented: an Ethernet frame over IPv4, the 1,280 bytes that every link
+/// carries over IPv6.
+#[must_use]
+pub const fn peers_max(family: Family) -> usize {
+    match family {
+        Family::V4 => 242,
+        Family::V6 => 67,
+    }
 }
 
 /// Bytes of the longest reply: 242 IPv4 peers; it fits an Ethernet frame unfragmented.

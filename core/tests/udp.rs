@@ -1,0 +1,462 @@
+//! Datagrams in, replies out: what a runtime sees of the UDP protocol.
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use etracker_core::announce::{Counts, Event};
+use etracker_core::config::Config;
+use etracker_core::stats::Count;
+use etracker_core::udp::packet::{
+    ANNOUNCE, AnnounceRequest, AnnounceResponse, CONNECT, PROTOCOL_ID, RequestHead, Response, SCRAPE,
+    SCRAPE_MAX, ScrapeRequest,
+};
+use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX, Silence, Verdict};
+use etracker_core::{InfoHash, Instant, PeerId, Seed, Tracker, Worker};
+use quickcheck::{Arbitrary, Gen, quickcheck};
+
+const NOW: Instant = Instant::from_secs(1_800_000_000);
+const HASH: InfoHash = InfoHash(*b"11112222333344445555");
+const V4: &str = "192.0.2.1:1234";
+const V6: &str = "[2001:db8::1]:1234";
+
+#[test]
+fn two_clients_of_a_family_find_each_other_and_the_other_family_is_only_counted() {
+    let mut worker = worker(Config::default());
+    assert_eq!(announce(&mut worker, V4, announce_of(1)), (1, 0, vec![]));
+    assert_eq!(
+        announce(&mut worker, "192.0.2.2:9", announce_of(2)),
+        (2, 0, vec![192, 0, 2, 1, 0, 1])
+    );
+    assert_eq!(announce(&mut worker, V6, announce_of(3)), (3, 0, vec![]));
+    let (leechers, seeders, peers) = announce(&mut worker, "[2001:db8::2]:9", seeder(4));
+    assert_eq!((leechers, seeders), (3, 1));
+    assert_eq!(
+        peers,
+        [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 3]
+    );
+}
+
+#[test]
+fn a_scrape_gives_the_counts_in_the_order_asked() {
+    let mut worker = worker(Config::default());
+    announce(&mut worker, V4, announce_of(1));
+    let finished = AnnounceRequest {
+        event: Event::Completed,
+        left: 0,
+        ..announce_of(1)
+    };
+    announce(&mut worker, V4, finished);
+    let finished = Counts {
+        complete: 1,
+        incomplete: 0,
+        downloaded: 1,
+    };
+    let asked = [HASH.0, [9; 20], HASH.0];
+    assert_eq!(
+        scrape(&mut worker, &asked, 0),
+        [finished, Counts::default(), finished]
+    );
+    assert_eq!(
+        scrape(&mut worker, &asked, 7),
+        [finished, Counts::default(), finished]
+    );
+    assert_eq!(
+        scrape(&mut worker, &[HASH.0; SCRAPE_MAX + 1], 0).len(),
+        SCRAPE_MAX
+    );
+    assert_eq!(worker.tracker().totals().torrents, 1);
+}
+
+#[test]
+fn an_answer_never_exceeds_what_is_sent_unfragmented() {
+    let config = Config::default().with_peers_per_response_max(1000).unwrap();
+    let mut worker = worker(config.with_peers_per_address_max(0).unwrap());
+    let greedy = AnnounceRequest {
+        numwant: i32::MAX,
+        ..announce_of(1)
+    };
+    for port in 2..400 {
+        announce(&mut worker, V4, announce_of(port));
+        announce(&mut worker, V6, announce_of(port));
+    }
+    assert_eq!(announce(&mut worker, V4, greedy).2.len(), 242 * 6);
+    assert_eq!(announce(&mut worker, V6, greedy).2.len(), 67 * 18);
+    assert_eq!(AnnounceResponse::LEN + 242 * 6, REPLY_MAX);
+}
+
+#[test]
+fn the_number_of_peers_follows_numwant_and_the_configuration() {
+    let mut worker = worker(Config::default());
+    for port in 2..100 {
+        announce(&mut worker, &format!("192.0.2.{port}:1"), announce_of(port));
+    }
+    for (numwant, given) in [
+        (-1, 50),
+        (i32::MIN, 50),
+        (0, 0),
+        (7, 7),
+        (60, 60),
+        (61, 60),
+        (i32::MAX, 60),
+    ] {
+        let request = AnnounceRequest {
+            numwant,
+            ..announce_of(1)
+        };
+        assert_eq!(announce(&mut worker, V4, request).2.len(), given * 6, "{numwant}");
+    }
+}
+
+#[test]
+fn the_claimed_address_is_ignored_and_the_announced_port_is_used() {
+    let mut worker = worker(Config::default());
+    let claiming = AnnounceRequest {
+        ip: [198, 51, 100, 77].into(),
+        port: 6881,
+        ..announce_of(1)
+    };
+    announce(&mut worker, V4, claiming);
+    let (_, _, peers) = announce(&mut worker, "192.0.2.2:9", announce_of(2));
+    assert_eq!(peers, [192, 0, 2, 1, 0x1a, 0xe1]);
+}
+
+#[test]
+fn port_0_is_refused_with_a_reason_unless_the_client_leaves() {
+    let mut worker = worker(Config::default());
+    let reply = ask(&mut worker, V4, &proven(V4, announce_of(0)).encode()).unwrap();
+    let Some(Response::Error(error)) = Response::decode(&reply) else {
+        panic!("{reply:?}");
+    };
+    assert_eq!(error.message, b"port must be from 1 to 65535");
+    let leaving = AnnounceRequest {
+        event: Event::Stopped,
+        ..announce_of(0)
+    };
+    assert_eq!(announce(&mut worker, V4, leaving), (0, 0, vec![]));
+    assert_eq!(worker.tracker().count(Count::UdpError), 1);
+    assert_eq!(worker.tracker().count(Count::RefusedPortZero), 1);
+}
+
+#[test]
+fn a_proven_sender_is_told_what_is_wrong() {
+    let mut worker = worker(Config::default());
+    let announce = proven(V4, announce_of(1)).encode();
+    let head = |action| {
+        RequestHead {
+            connection_id: id_of(V4),
+            action,
+            transaction_id: 5,
+        }
+        .encode()
+    };
+    let cases = [
+        (head(4).to_vec(), "unknown action"),
+        (head(ANNOUNCE.swap_bytes()).to_vec(), "unknown action"),
+        (head(u32::MAX).to_vec(), "unknown action"),
+        (announce[..16].to_vec(), "an announce takes at least 98 bytes"),
+        (announce[..97].to_vec(), "an announce takes at least 98 bytes"),
+        (head(SCRAPE).to_vec(), "a scrape takes at least one info-hash"),
+        (
+            [&head(SCRAPE)[..], &[0; 19]].concat(),
+            "a scrape takes at least one info-hash",
+        ),
+    ];
+    for (payload, reason) in cases {
+        let reply = ask(&mut worker, V4, &payload).unwrap();
+        let Some(Response::Error(error)) = Response::decode(&reply) else {
+            panic!("{reply:?}");
+        };
+        assert_eq!(error.message, reason.as_bytes());
+        assert_eq!(reply[4..8], payload[12..16]);
+    }
+    assert_eq!(worker.tracker().totals().peers(), 0);
+}
+
+#[test]
+fn what_is_no_request_is_left_unanswered_and_counted() {
+    let mut worker = worker(Config::default());
+    let connect = RequestHead::connect(1).encode();
+    let error = RequestHead {
+        connection_id: id_of(V4),
+        action: 3,
+        transaction_id: 1,
+    };
+    let wrong_magic = RequestHead {
+        connection_id: PROTOCOL_ID + 1,
+        action: CONNECT,
+        transaction_id: 1,
+    };
+    for payload in [
+        &[][..],
+        &connect[..15],
+        &error.encode(),
+        &wrong_magic.encode(),
+        &[0; 2048],
+    ] {
+        assert_eq!(ask(&mut worker, V4, payload), Err(Silence::Malformed));
+    }
+    assert_eq!(ask(&mut worker, "192.0.2.1:0", &connect), Err(Silence::Malformed));
+    assert_eq!(worker.tracker().count(Count::UdpMalformed), 6);
+}
+
+#[test]
+fn an_id_that_proves_nothing_is_left_unanswered_and_counted() {
+    let mut worker = worker(Config::default());
+    for connection_id in [
+        0,
+        1,
+        PROTOCOL_ID,
+        u64::MAX,
+        id_of("192.0.2.2:1234"),
+        id_of(V4).swap_bytes(),
+    ] {
+        let announce = AnnounceRequest {
+            connection_id,
+            ..announce_of(1)
+        };
+        assert_eq!(
+            ask(&mut worker, V4, &announce.encode()),
+            Err(Silence::Unproven),
+            "{connection_id:x}"
+        );
+    }
+    assert_eq!(worker.tracker().count(Count::UdpUnproven), 6);
+    assert_eq!(worker.tracker().totals().peers(), 0);
+}
+
+#[test]
+fn an_id_serves_any_port_of_its_address_and_any_worker() {
+    let tracker = Arc::new(Tracker::new(Config::default(), Seed::new([7; 32]), NOW));
+    let mut workers = [Worker::new(Arc::clone(&tracker)), Worker::new(tracker)];
+    for port in 1000..1010 {
+        let sender = format!("192.0.2.1:{port}");
+        assert!(
+            ask(
+                &mut workers[port % 2],
+                &sender,
+                &proven(V4, announce_of(1)).encode()
+            )
+            .is_ok()
+        );
+    }
+}
+
+#[test]
+fn a_reply_buffer_of_any_length_is_never_overrun() {
+    let mut worker = worker(Config::default());
+    for port in 2..9 {
+        announce(&mut worker, V4, announce_of(port));
+    }
+    let requests = [
+        RequestHead::connect(1).encode().to_vec(),
+        proven(V4, announce_of(1)).encode().to_vec(),
+        proven(V4, announce_of(0)).encode().to_vec(),
+        scrape_bytes(&[HASH.0; 3], 0),
+    ];
+    for request in &requests {
+        for room in 0..100 {
+            match ask_with_room(&mut worker, V4, request, room) {
+                Ok(reply) => assert!(reply.len() <= room),
+                Err(silence) => assert_eq!(silence, Silence::NoRoom, "{room} bytes"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_longer_than_the_longest_is_answered_to_the_end() {
+    let mut worker = worker(Config::default());
+    let connect = RequestHead::connect(1).encode();
+    let inputs = vec![(V4.parse().unwrap(), connect.to_vec()); 3 * BATCH_MAX + 1];
+    assert!(
+        ask_all(&mut worker, NOW, &inputs, REPLY_MAX)
+            .iter()
+            .all(Result::is_ok)
+    );
+}
+
+quickcheck! {
+    fn any_bytes_are_answered_within_what_the_sender_has_proved(inputs: Vec<Input>) -> bool {
+        let mut worker = worker(Config::default());
+        let inputs: Vec<_> = inputs.iter().map(Input::bytes).collect();
+        let replies = ask_all(&mut worker, NOW, &inputs, REPLY_MAX);
+        inputs.iter().zip(replies).all(|((sender, payload), reply)| {
+            reply.map_or(true, |reply| {
+                let connection_id = u64::from_be_bytes(payload[..8].try_into().unwrap());
+                let proven = connection_id == id_of(&sender.to_string());
+                Response::decode(&reply).is_some()
+                    && reply[4..8] == payload[12..16]
+                    && (proven || reply.len() <= payload.len())
+            })
+        })
+    }
+
+    fn a_batch_is_answered_like_its_datagrams_one_by_one(inputs: Vec<Input>) -> bool {
+        let inputs: Vec<_> = inputs.iter().map(Input::bytes).collect();
+        let together = ask_all(&mut worker(Config::default()), NOW, &inputs, REPLY_MAX);
+        let mut worker = worker(Config::default());
+        let singly = inputs.chunks(1).flat_map(|one| ask_all(&mut worker, NOW, one, REPLY_MAX));
+        together.into_iter().eq(singly)
+    }
+}
+
+/// A datagram that is a request more often than chance would have it.
+#[derive(Clone, Debug)]
+enum Input {
+    Noise(Vec<u8>),
+    Connect,
+    Announce(u16, bool, i32),
+    Scrape(u8),
+    Spoiled(usize, u8),
+}
+
+impl Arbitrary for Input {
+    fn arbitrary(g: &mut Gen) -> Self {
+        match u8::arbitrary(g) % 8 {
+            0 => Self::Noise(Vec::arbitrary(g)),
+            1 => Self::Connect,
+            2 => Self::Scrape(u8::arbitrary(g)),
+            3 => Self::Spoiled(usize::arbitrary(g), u8::arbitrary(g)),
+            _ => Self::Announce(u16::arbitrary(g) % 8, bool::arbitrary(g), i32::arbitrary(g)),
+        }
+    }
+}
+
+impl Input {
+    fn bytes(&self) -> (SocketAddr, Vec<u8>) {
+        let sender = |v6| if v6 { V6 } else { V4 };
+        let (sender, bytes) = match self {
+            Self::Noise(bytes) => (V4, bytes.clone()),
+            Self::Connect => (V6, RequestHead::connect(7).encode().to_vec()),
+            Self::Announce(port, v6, numwant) => {
+                let request = AnnounceRequest {
+                    numwant: *numwant,
+                    ..announce_of(*port)
+                };
+                (sender(*v6), proven(sender(*v6), request).encode().to_vec())
+            }
+            Self::Scrape(hashes) => (V4, scrape_bytes(&vec![HASH.0; (*hashes).into()], 3)),
+            Self::Spoiled(at, with) => {
+                let mut bytes = proven(V4, announce_of(1)).encode();
+                let at = at % bytes.len();
+                bytes[at] ^= with;
+                (V4, bytes.to_vec())
+            }
+        };
+        (sender.parse().unwrap(), bytes)
+    }
+}
+
+fn worker(config: Config) -> Worker {
+    Worker::new(Arc::new(Tracker::new(config, Seed::new([7; 32]), NOW)))
+}
+
+fn id_of(sender: &str) -> u64 {
+    let sender: SocketAddr = sender.parse().unwrap();
+    etracker_core::udp::ConnectionIds::new(&Seed::new([7; 32])).make(NOW, sender.ip())
+}
+
+fn announce_of(port: u16) -> AnnounceRequest {
+    AnnounceRequest {
+        connection_id: 0,
+        transaction_id: 5,
+        info_hash: HASH,
+        peer_id: PeerId([1; 20]),
+        downloaded: 0,
+        left: 1,
+        uploaded: 0,
+        event: Event::Started,
+        ip: [0; 4].into(),
+        key: 0,
+        numwant: -1,
+        port,
+    }
+}
+
+fn seeder(port: u16) -> AnnounceRequest {
+    AnnounceRequest {
+        left: 0,
+        ..announce_of(port)
+    }
+}
+
+fn proven(sender: &str, request: AnnounceRequest) -> AnnounceRequest {
+    AnnounceRequest {
+        connection_id: id_of(sender),
+        ..request
+    }
+}
+
+/// Announces and gives leechers, seeders and peers.
+fn announce(worker: &mut Worker, sender: &str, request: AnnounceRequest) -> (u32, u32, Vec<u8>) {
+    let reply = ask(worker, sender, &proven(sender, request).encode()).unwrap();
+    let Some(Response::Announce(response, peers)) = Response::decode(&reply) else {
+        panic!("{reply:?}");
+    };
+    assert_eq!(
+        (response.transaction_id, response.interval_secs),
+        (request.transaction_id, 1799)
+    );
+    (response.leechers, response.seeders, peers.to_vec())
+}
+
+fn scrape_bytes(info_hashes: &[[u8; 20]], tail: usize) -> Vec<u8> {
+    let head = RequestHead {
+        connection_id: id_of(V4),
+        action: SCRAPE,
+        transaction_id: 5,
+    };
+    [&head.encode()[..], info_hashes.as_flattened(), &vec![0; tail]].concat()
+}
+
+fn scrape(worker: &mut Worker, info_hashes: &[[u8; 20]], tail: usize) -> Vec<Counts> {
+    let request = scrape_bytes(info_hashes, tail);
+    assert!(ScrapeRequest::decode(&request).is_some());
+    let reply = ask(worker, V4, &request).unwrap();
+    let Some(Response::Scrape(response)) = Response::decode(&reply) else {
+        panic!("{reply:?}");
+    };
+    response.counts().collect()
+}
+
+fn ask(worker: &mut Worker, sender: &str, payload: &[u8]) -> Result<Vec<u8>, Silence> {
+    ask_with_room(worker, sender, payload, REPLY_MAX)
+}
+
+fn ask_with_room(worker: &mut Worker, sender: &str, payload: &[u8], room: usize) -> Result<Vec<u8>, Silence> {
+    let input = (sender.parse().unwrap(), payload.to_vec());
+    ask_all(worker, NOW, &[input], room).remove(0)
+}
+
+/// Hands all in as one batch and takes what is to be sent, or why nothing is.
+fn ask_all(
+    worker: &mut Worker,
+    now: Instant,
+    inputs: &[(SocketAddr, Vec<u8>)],
+    room: usize,
+) -> Vec<Result<Vec<u8>, Silence>> {
+    let mut replies = vec![vec![0; room]; inputs.len()];
+    let mut batch: Vec<_> = inputs
+        .iter()
+        .zip(&mut replies)
+        .map(|((sender, payload), reply)| Datagram {
+            sender: *sender,
+            payload,
+            reply,
+            verdict: Verdict::Silent(Silence::Unhandled),
+        })
+        .collect();
+    worker.handle_datagrams(now, &mut batch, |_| {});
+    let verdicts: Vec<_> = batch.into_iter().map(|datagram| datagram.verdict).collect();
+    let replies = verdicts.into_iter().zip(replies);
+    replies
+        .map(|(verdict, mut reply)| match verdict {
+            Verdict::Silent(silence) => Err(silence),
+            Verdict::Reply(len) => {
+                reply.truncate(len);
+                Ok(reply)
+            }
+        })
+        .collect()
+}
