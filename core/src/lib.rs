@@ -25,6 +25,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod announce;
+pub mod bencode;
 pub mod config;
 pub mod http;
 pub mod ids;

@@ -1,5 +1,9 @@
 //! The HTTP tracker protocol (BEP 3, 7, 23, 24, 31, 48).
 
+pub mod forwarded;
+pub mod query;
+pub mod request;
+
 /// What the driver of a connection does next.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,3 +20,5 @@ pub enum Step {
 
 /// Bytes that hold every answer, or one piece of a streamed one: a thousand IPv6 peers as dictionaries.
 pub const REPLY_MAX: usize = 128 * 1024;
+/// Bytes of the longest request head served: room for 500 info-hashes or for what a chatty proxy adds.
+pub const HEAD_MAX: usize = 16 * 1024;

@@ -1,0 +1,418 @@
+//! Bencode (BEP 3): a writer into the caller's buffer and a strict reader that borrows.
+//!
+//! Both know the canonical form alone: integers without leading zeros, keys in ascending order of their bytes, each once.
+
+use core::fmt;
+use core::ops::Range;
+
+/// Writes one dictionary, filled by `fill`, to the start of `out`. Returns its length, or `None` if it does not fit.
+pub fn dictionary(out: &mut [u8], fill: impl FnOnce(&mut DictionaryWriter<'_, '_>)) -> Option<usize> {
+    written(out, |output| Slot { output }.dictionary(fill))
+}
+
+/// Writes pairs of a dictionary that is written in several pieces, without its `d` and `e`. Returns their length, or
+/// `None` if they do not fit.
+pub fn pairs(out: &mut [u8], fill: impl FnOnce(&mut DictionaryWriter<'_, '_>)) -> Option<usize> {
+    written(out, |output| fill(&mut DictionaryWriter::new(output)))
+}
+
+/// Fills a dictionary. Keys are to come in ascending order.
+#[derive(Debug)]
+pub struct DictionaryWriter<'o, 'b> {
+    output: &'o mut Output<'b>,
+    /// Where the last key stands in the output; empty before the first.
+    key_last: Range<usize>,
+}
+
+impl<'o, 'b> DictionaryWriter<'o, 'b> {
+    fn new(output: &'o mut Output<'b>) -> Self {
+        Self {
+            output,
+            key_last: 0..0,
+        }
+    }
+
+    /// Writes `key`; its value goes to what is returned.
+    pub fn key(&mut self, key: &[u8]) -> Slot<'_, 'b> {
+        debug_assert!(
+            self.key_last.is_empty() || self.output.bytes.get(self.key_last.clone()) < Some(key),
+            "keys ascend"
+        );
+        self.output.string(key);
+        self.key_last = self.output.len.saturating_sub(key.len())..self.output.len;
+        Slot { output: self.output }
+    }
+
+    /// Bytes that still fit, the closing ones of what is open included.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.output.bytes.len() - self.output.len
+    }
+}
+
+/// Fills a list.
+#[derive(Debug)]
+pub struct ListWriter<'o, 'b> {
+    output: &'o mut Output<'b>,
+}
+
+impl<'b> ListWriter<'_, 'b> {
+    /// The place of one more item.
+    pub fn item(&mut self) -> Slot<'_, 'b> {
+        Slot { output: self.output }
+    }
+}
+
+/// The place of one value, which must be given.
+#[must_use = "a key without a value is not bencode"]
+#[derive(Debug)]
+pub struct Slot<'o, 'b> {
+    output: &'o mut Output<'b>,
+}
+
+impl Slot<'_, '_> {
+    /// Puts an integer here.
+    pub fn integer(self, value: impl Into<i64>) {
+        let value = value.into();
+        self.output.put(if value < 0 { b"i-" } else { b"i" });
+        self.output.put(Decimal::new(value.unsigned_abs()).as_bytes());
+        self.output.put(b"e");
+    }
+
+    /// Puts a byte string here.
+    pub fn bytes(self, value: &[u8]) {
+        self.output.string(value);
+    }
+
+    /// Puts a list here.
+    pub fn list(self, fill: impl FnOnce(&mut ListWriter<'_, '_>)) {
+        self.output.put(b"l");
+        fill(&mut ListWriter { output: self.output });
+        self.output.put(b"e");
+    }
+
+    /// Puts a dictionary here.
+    pub fn dictionary(self, fill: impl FnOnce(&mut DictionaryWriter<'_, '_>)) {
+        self.output.put(b"d");
+        fill(&mut DictionaryWriter::new(self.output));
+        self.output.put(b"e");
+    }
+}
+
+/// Any bencoded value, borrowed from where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// An integer of 64 bits.
+    Integer(i64),
+    /// A byte string.
+    Bytes(&'a [u8]),
+    /// A list.
+    List(List<'a>),
+    /// A dictionary.
+    Dictionary(Dictionary<'a>),
+}
+
+impl<'a> Value<'a> {
+    /// Reads one value that takes all of `bytes`. Takes time linear in their number, and no memory.
+    ///
+    /// # Errors
+    /// What is wrong first; values deeper than [`DEPTH_MAX`] count as wrong.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let (value, rest) = value(bytes, 0)?;
+        if rest.is_empty() {
+            Ok(value)
+        } else {
+            Err(Fault::Trailing)
+        }
+    }
+
+    /// The number, if this is one.
+    #[must_use]
+    pub const fn as_integer(self) -> Option<i64> {
+        match self {
+            Self::Integer(value) => Some(value),
+            Self::Bytes(_) | Self::List(_) | Self::Dictionary(_) => None,
+        }
+    }
+
+    /// The byte string, if this is one.
+    #[must_use]
+    pub const fn as_bytes(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Integer(_) | Self::List(_) | Self::Dictionary(_) => None,
+        }
+    }
+
+    /// The list, if this is one.
+    #[must_use]
+    pub const fn as_list(self) -> Option<List<'a>> {
+        match self {
+            Self::List(list) => Some(list),
+            Self::Integer(_) | Self::Bytes(_) | Self::Dictionary(_) => None,
+        }
+    }
+
+    /// The dictionary, if this is one.
+    #[must_use]
+    pub const fn as_dictionary(self) -> Option<Dictionary<'a>> {
+        match self {
+            Self::Dictionary(dictionary) => Some(dictionary),
+            Self::Integer(_) | Self::Bytes(_) | Self::List(_) => None,
+        }
+    }
+}
+
+/// A list that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct List<'a> {
+    /// Invariant: whole values, one after the other.
+    inside: &'a [u8],
+}
+
+impl<'a> List<'a> {
+    /// The items in order.
+    pub fn iter(self) -> impl Iterator<Item = Value<'a>> + Clone {
+        let mut rest = self.inside;
+        core::iter::from_fn(move || {
+            let (item, after) = value(rest, 0).ok()?;
+            rest = after;
+            Some(item)
+        })
+    }
+}
+
+/// A dictionary that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dictionary<'a> {
+    /// Invariant: pairs of a byte string and a value; the strings ascend.
+    inside: &'a [u8],
+}
+
+impl<'a> Dictionary<'a> {
+    /// The pairs in order of their keys.
+    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> + Clone {
+        let mut rest = self.inside;
+        core::iter::from_fn(move || {
+            let (key, after) = string(rest).ok()?;
+            let (value, after) = value(after, 0).ok()?;
+            rest = after;
+            Some((key, value))
+        })
+    }
+
+    /// The value of `key`.
+    #[must_use]
+    pub fn get(self, key: &[u8]) -> Option<Value<'a>> {
+        self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+}
+
+/// Why bytes are not canonical bencode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// They end too early.
+    Truncated,
+    /// More comes after the value.
+    Trailing,
+    /// Where a value should begin there is something else.
+    NoValue,
+    /// An integer is empty, not of digits, has a leading zero, is `-0` or does not fit 64 bits.
+    Integer,
+    /// The length of a string is not of digits, has a leading zero or is absurd.
+    Length,
+    /// Keys do not ascend, or one comes twice.
+    KeyOrder,
+    /// Values are nested deeper than [`DEPTH_MAX`].
+    Depth,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Truncated => "the bencoded value is cut short",
+            Self::Trailing => "something follows the bencoded value",
+            Self::NoValue => "no bencoded value begins where one should",
+            Self::Integer => "a bencoded integer is not in canonical form",
+            Self::Length => "the length of a bencoded string is not in canonical form",
+            Self::KeyOrder => "the keys of a bencoded dictionary are not in ascending order",
+            Self::Depth => "the bencoded value is nested too deeply",
+        })
+    }
+}
+
+impl core::error::Error for Fault {}
+
+/// Levels of lists and dictionaries that are read. Tracker answers have four; this bounds the stack.
+pub const DEPTH_MAX: usize = 16;
+
+/// A number in decimal digits, without leading zeros.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decimal {
+    /// Invariant: ASCII digits from `start` on.
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    pub(crate) fn new(value: u64) -> Self {
+        let mut decimal = Self {
+            digits: [b'0'; 20],
+            start: 20,
+        };
+        let mut rest = value;
+        for digit in decimal.digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            decimal.start -= 1;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        decimal
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.digits.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// The buffer and how much of it is written.
+#[derive(Debug)]
+struct Output<'b> {
+    bytes: &'b mut [u8],
+    /// Invariant: at most `bytes.len()`.
+    len: usize,
+    /// Something did not fit: what is written is worthless.
+    full: bool,
+}
+
+impl Output<'_> {
+    fn put(&mut self, piece: &[u8]) {
+        let room = self.bytes.get_mut(self.len..self.len + piece.len());
+        let Some(room) = room.filter(|_| !self.full) else {
+            self.full = true;
+            return;
+        };
+        room.copy_from_slice(piece);
+        self.len += piece.len();
+    }
+
+    fn string(&mut self, string: &[u8]) {
+        self.put(Decimal::new(string.len() as u64).as_bytes());
+        self.put(b":");
+        self.put(string);
+    }
+}
+
+fn written(out: &mut [u8], write: impl FnOnce(&mut Output<'_>)) -> Option<usize> {
+    let mut output = Output {
+        bytes: out,
+        len: 0,
+        full: false,
+    };
+    write(&mut output);
+    (!output.full).then_some(output.len)
+}
+
+/// A value at the start of `input`, and what follows it.
+fn value(input: &[u8], depth: usize) -> Result<(Value<'_>, &[u8]), Fault> {
+    let (&first, rest) = input.split_first().ok_or(Fault::Truncated)?;
+    match first {
+        b'i' => {
+            let (value, rest) = integer(rest)?;
+            Ok((Value::Integer(value), rest))
+        }
+        b'0'..=b'9' => {
+            let (bytes, rest) = string(input)?;
+            Ok((Value::Bytes(bytes), rest))
+        }
+        b'l' | b'd' if depth == DEPTH_MAX => Err(Fault::Depth),
+        b'l' => {
+            let (inside, rest) = items(rest, depth)?;
+            Ok((Value::List(List { inside }), rest))
+        }
+        b'd' => {
+            let (inside, rest) = entries(rest, depth)?;
+            Ok((Value::Dictionary(Dictionary { inside }), rest))
+        }
+        _ => Err(Fault::NoValue),
+    }
+}
+
+fn items(start: &[u8], depth: usize) -> Result<(&[u8], &[u8]), Fault> {
+    let mut input = start;
+    loop {
+        if let Some(rest) = input.strip_prefix(b"e") {
+            return Ok((before(start, input), rest));
+        }
+        (_, input) = value(input, depth + 1)?;
+    }
+}
+
+fn entries(start: &[u8], depth: usize) -> Result<(&[u8], &[u8]), Fault> {
+    let mut input = start;
+    let mut key_last = None;
+    loop {
+        if let Some(rest) = input.strip_prefix(b"e") {
+            return Ok((before(start, input), rest));
+        }
+        let (key, rest) = string(input)?;
+        if key_last.is_some_and(|last| last >= key) {
+            return Err(Fault::KeyOrder);
+        }
+        key_last = Some(key);
+        (_, input) = value(rest, depth + 1)?;
+    }
+}
+
+/// What of `start` comes before its end `rest`.
+fn before<'a>(start: &'a [u8], rest: &[u8]) -> &'a [u8] {
+    start
+        .get(..start.len().saturating_sub(rest.len()))
+        .unwrap_or_default()
+}
+
+fn string(input: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let (digits, rest) = until(input, b':').ok_or(if input.is_empty() {
+        Fault::Truncated
+    } else {
+        Fault::Length
+    })?;
+    let len = canonical(digits).ok_or(Fault::Length)?;
+    let len = usize::try_from(len).map_err(|_| Fault::Length)?;
+    rest.split_at_checked(len).ok_or(Fault::Truncated)
+}
+
+/// An integer after its `i`.
+fn integer(input: &[u8]) -> Result<(i64, &[u8]), Fault> {
+    let (digits, rest) = until(input, b'e').ok_or(Fault::Integer)?;
+    let value = match digits.strip_prefix(b"-") {
+        None => canonical(digits).and_then(|value| i64::try_from(value).ok()),
+        Some(digits) => canonical(digits)
+            .filter(|&value| value > 0)
+            .and_then(|value| 0i64.checked_sub_unsigned(value)),
+    };
+    Ok((value.ok_or(Fault::Integer)?, rest))
+}
+
+/// A number of digits without leading zeros.
+fn canonical(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || (digits.len() > 1 && digits.starts_with(b"0")) {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, digit| {
+        let digit = char::from(*digit).to_digit(10)?;
+        value.checked_mul(10)?.checked_add(digit.into())
+    })
+}
+
+/// What comes before the first `end`, and after it. A number is short, so the search is too.
+fn until(input: &[u8], end: u8) -> Option<(&[u8], &[u8])> {
+    let position = input.iter().take(DIGITS_MAX + 1).position(|byte| *byte == end)?;
+    let (number, rest) = input.split_at_checked(position)?;
+    Some((number, rest.get(1..)?))
+}
+
+/// Digits of the longest number read, with its sign.
+const DIGITS_MAX: usize = 20;

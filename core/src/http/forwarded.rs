@@ -1,0 +1,66 @@
+//! Whom a proxy speaks for: `X-Forwarded-For`.
+
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::request::{Request, elements};
+
+/// The address of the client that sent `request` over a connection from `peer`.
+///
+/// Without `trusted` networks, and from a peer outside of them, it is the peer's own, whatever the header says. A
+/// trusted peer speaks for the right-most address that is not trusted, the last header field counting as the
+/// right-most part; if all are trusted, for the left-most.
+///
+/// # Errors
+/// A trusted peer sends no such header, or what stands to the right of the client is not an address: the peer's own
+/// address is never taken instead, for it would be handed out as that of a client.
+pub fn client(request: &Request<'_>, peer: IpAddr, trusted: Option<&[IpNet]>) -> Result<IpAddr, Fault> {
+    let Some(trusted) = trusted else {
+        return Ok(peer);
+    };
+    let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(&ip));
+    if !is_trusted(peer) {
+        return Ok(peer);
+    }
+    let mut found = Err(Fault::Missing);
+    for element in request.fields("x-forwarded-for").flat_map(elements) {
+        match address(element) {
+            None => found = Err(Fault::NoAddress),
+            Some(ip) if !is_trusted(ip) || found == Err(Fault::Missing) => found = Ok(ip),
+            Some(_) => {}
+        }
+    }
+    found
+}
+
+/// Why it is not known whom a proxy speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The header is missing or empty.
+    Missing,
+    /// Something in it is not an address.
+    NoAddress,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "the proxy did not send X-Forwarded-For, so your address is not known",
+            Self::NoAddress => "the proxy sent an X-Forwarded-For that holds no address of yours",
+        })
+    }
+}
+
+impl core::error::Error for Fault {}
+
+/// An address with or without brackets and port; a mapped one is unmapped.
+fn address(element: &[u8]) -> Option<IpAddr> {
+    let text = core::str::from_utf8(element).ok()?;
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let ip: Option<IpAddr> = text.parse().ok();
+    let ip = ip.or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()));
+    ip.or_else(|| bracketed().map(IpAddr::V6))
+        .map(|ip| ip.to_canonical())
+}

@@ -1,0 +1,433 @@
+//! The queries of announces (BEP 3, 7, 21, 23) and scrapes (BEP 48), both ways.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+
+use super::HEAD_MAX;
+use crate::announce::{Announce, Endpoint, Event};
+use crate::bencode::Decimal;
+use crate::{InfoHash, PeerId};
+
+/// An announce, and the form that its peers are wanted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnnounceQuery {
+    /// What is announced.
+    pub announce: Announce,
+    /// How peers are to be written.
+    pub form: PeerForm,
+}
+
+/// How peers are written in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerForm {
+    /// Address and port in 6 or 18 bytes (BEP 23, BEP 7).
+    Compact,
+    /// A dictionary for each peer (BEP 3).
+    Dictionaries {
+        /// Whether the peer id is wanted.
+        ids: bool,
+    },
+}
+
+impl AnnounceQuery {
+    /// Parses a query that came from `ip`; addresses within the query are not believed.
+    ///
+    /// Parameters come in any order. Unknown ones are ignored, of repeated ones the last counts: it is the client's,
+    /// what comes before may be part of the announce URL. What is wrong with `left` makes a leecher, what is wrong
+    /// with `numwant`, `event` or `compact` leaves the default.
+    ///
+    /// # Errors
+    /// What is missing or wrong, looked for in the order of [`Fault`].
+    pub fn parse(query: &[u8], ip: IpAddr) -> Result<Self, Fault> {
+        let raw = RawAnnounce::collect(query)?;
+        let event = match raw.event.map(Decoded::<9>::decode).transpose()? {
+            Some(decoded) => event(decoded.whole().unwrap_or_default()),
+            None => Event::None,
+        };
+        let ids = raw.no_peer_id.is_none_or(|value| value == b"0");
+        let form = match raw.compact {
+            Some(value) if Decoded::<1>::decode(value)?.whole() == Some(b"0") => {
+                PeerForm::Dictionaries { ids }
+            }
+            _ => PeerForm::Compact,
+        };
+        let announce = Announce {
+            info_hash: info_hash(raw.info_hash.ok_or(Fault::InfoHashMissing)?)?,
+            peer_id: peer_id(raw.peer_id.ok_or(Fault::PeerIdMissing)?)?,
+            peer: Endpoint {
+                ip,
+                port: port(raw.port, event)?,
+            },
+            left: match raw.left.map(number).transpose()? {
+                Some(Number::Exact(left)) => left,
+                Some(Number::TooLarge | Number::Garbage) | None => LEFT_UNKNOWN,
+            },
+            event,
+            numwant: match raw.numwant.map(number).transpose()? {
+                Some(Number::Exact(wanted)) => Some(u32::try_from(wanted).unwrap_or(u32::MAX)),
+                Some(Number::TooLarge) => Some(u32::MAX),
+                Some(Number::Garbage) | None => None,
+            },
+        };
+        Ok(Self { announce, form })
+    }
+
+    /// Writes the query as a client does. The address is left out: it is that of the connection.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let announce = &self.announce;
+        parameter(b"info_hash", &announce.info_hash.0, out);
+        parameter(b"peer_id", &announce.peer_id.0, out);
+        parameter_number(b"port", announce.peer.port.into(), out);
+        parameter_number(b"uploaded", 0, out);
+        parameter_number(b"downloaded", 0, out);
+        parameter_number(b"left", announce.left, out);
+        if let Some(event) = event_name(announce.event) {
+            parameter(b"event", event, out);
+        }
+        if let Some(numwant) = announce.numwant {
+            parameter_number(b"numwant", numwant.into(), out);
+        }
+        match self.form {
+            PeerForm::Compact => parameter(b"compact", b"1", out),
+            PeerForm::Dictionaries { ids } => {
+                parameter(b"compact", b"0", out);
+                if !ids {
+                    parameter(b"no_peer_id", b"1", out);
+                }
+            }
+        }
+    }
+}
+
+/// The torrents of a scrape, in the order asked; none asks for all.
+#[derive(Clone, Debug)]
+pub struct ScrapeQuery {
+    info_hashes: [InfoHash; SCRAPE_MAX],
+    /// Invariant: at most [`SCRAPE_MAX`].
+    len: usize,
+}
+
+impl ScrapeQuery {
+    /// Parses a query. Parameters other than `info_hash` are ignored.
+    ///
+    /// # Errors
+    /// An info-hash is not one, or there are more than [`SCRAPE_MAX`].
+    pub fn parse(query: &[u8]) -> Result<Self, Fault> {
+        let mut parsed = Self {
+            info_hashes: [InfoHash::default(); SCRAPE_MAX],
+            len: 0,
+        };
+        for (name, value) in parameters(query) {
+            if name.whole() == Some(b"info_hash") {
+                let slot = parsed.info_hashes.get_mut(parsed.len);
+                *slot.ok_or(Fault::InfoHashesTooMany)? = info_hash(value)?;
+                parsed.len += 1;
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// Writes a query as a client does.
+    pub fn encode(info_hashes: &[InfoHash], out: &mut Vec<u8>) {
+        for info_hash in info_hashes {
+            parameter(b"info_hash", &info_hash.0, out);
+        }
+    }
+
+    /// The torrents, in ascending order and each once from here on, as answers need them.
+    pub fn sorted(&mut self) -> &[InfoHash] {
+        let asked = self.info_hashes.get_mut(..self.len).unwrap_or_default();
+        asked.sort_unstable();
+        self.len = unique(asked);
+        self.info_hashes.get(..self.len).unwrap_or_default()
+    }
+
+    /// The torrents, in the order asked.
+    #[must_use]
+    pub fn info_hashes(&self) -> &[InfoHash] {
+        self.info_hashes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// What is wrong with a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// More than one info-hash in an announce.
+    InfoHashRepeated,
+    /// A value holds a `%` without two hexadecimal digits.
+    Percent,
+    /// No info-hash in an announce.
+    InfoHashMissing,
+    /// An info-hash of this many bytes.
+    InfoHashLength(usize),
+    /// No peer id.
+    PeerIdMissing,
+    /// A peer id of this many bytes.
+    PeerIdLength(usize),
+    /// No port.
+    PortMissing,
+    /// The port is not a decimal number.
+    PortNotANumber,
+    /// The port is above 65535.
+    PortOutOfRange,
+    /// More info-hashes in a scrape than [`SCRAPE_MAX`].
+    InfoHashesTooMany,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::InfoHashRepeated => f.write_str("an announce is for one info_hash"),
+            Self::Percent => f.write_str("a % must be followed by two hexadecimal digits"),
+            Self::InfoHashMissing => f.write_str("info_hash is missing"),
+            Self::InfoHashLength(40) => f.write_str(
+                "info_hash must be 20 bytes, not 40: send the bytes percent-encoded, not their hexadecimal digits",
+            ),
+            Self::InfoHashLength(32) => {
+                f.write_str("info_hash must be 20 bytes, not 32: of a v2 hash send the first 20 (BEP 52)")
+            }
+            Self::InfoHashLength(len) => write!(f, "info_hash must be 20 bytes, not {len}"),
+            Self::PeerIdMissing => f.write_str("peer_id is missing"),
+            Self::PeerIdLength(len) => write!(f, "peer_id must be 20 bytes, not {len}"),
+            Self::PortMissing => f.write_str("port is missing"),
+            Self::PortNotANumber => f.write_str("port must be a decimal number from 1 to 65535"),
+            Self::PortOutOfRange => f.write_str("port must be from 1 to 65535"),
+            Self::InfoHashesTooMany => write!(f, "a scrape is for at most {SCRAPE_MAX} torrents"),
+        }
+    }
+}
+
+impl core::error::Error for Fault {}
+
+/// Torrents in one scrape: as many of the shortest parameters as a head holds, so that whoever fits is served.
+pub const SCRAPE_MAX: usize = HEAD_MAX / "info_hash=01234567890123456789&".len();
+
+/// What a client that does not say how much is left is taken to lack: a seeder is only who says so.
+pub const LEFT_UNKNOWN: u64 = u64::MAX;
+
+/// The parameters that matter, as they were sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct RawAnnounce<'a> {
+    info_hash: Option<&'a [u8]>,
+    peer_id: Option<&'a [u8]>,
+    port: Option<&'a [u8]>,
+    left: Option<&'a [u8]>,
+    event: Option<&'a [u8]>,
+    numwant: Option<&'a [u8]>,
+    compact: Option<&'a [u8]>,
+    no_peer_id: Option<&'a [u8]>,
+}
+
+impl<'a> RawAnnounce<'a> {
+    fn collect(query: &'a [u8]) -> Result<Self, Fault> {
+        let mut raw = Self::default();
+        for (name, value) in parameters(query) {
+            let slot = match name.whole() {
+                Some(b"info_hash") if raw.info_hash.is_some() => return Err(Fault::InfoHashRepeated),
+                Some(b"info_hash") => &mut raw.info_hash,
+                Some(b"peer_id") => &mut raw.peer_id,
+                Some(b"port") => &mut raw.port,
+                Some(b"left") => &mut raw.left,
+                Some(b"event") => &mut raw.event,
+                Some(b"numwant") => &mut raw.numwant,
+                Some(b"compact") => &mut raw.compact,
+                Some(b"no_peer_id") => &mut raw.no_peer_id,
+                _ => continue,
+            };
+            *slot = Some(value);
+        }
+        Ok(raw)
+    }
+}
+
+/// The names, decoded, and the values, as they were sent. A name that cannot be decoded is nobody's.
+fn parameters(query: &[u8]) -> impl Iterator<Item = (Decoded<NAME_MAX>, &[u8])> {
+    query.split(|byte| *byte == b'&').filter_map(|parameter| {
+        let name_end = parameter.iter().position(|byte| *byte == b'=');
+        let (name, value) = parameter.split_at_checked(name_end.unwrap_or(parameter.len()))?;
+        let name = Decoded::decode(name).ok()?;
+        Some((name, value.strip_prefix(b"=").unwrap_or_default()))
+    })
+}
+
+/// Bytes of the longest name that matters.
+const NAME_MAX: usize = "no_peer_id".len();
+
+/// A percent-decoded value (RFC 3986, section 2.1) of which the first `N` bytes are kept.
+#[derive(Clone, Copy, Debug)]
+struct Decoded<const N: usize> {
+    bytes: [u8; N],
+    /// Bytes of the whole value.
+    len: usize,
+}
+
+impl<const N: usize> Decoded<N> {
+    fn decode(value: &[u8]) -> Result<Self, Fault> {
+        let mut decoded = Self {
+            bytes: [0; N],
+            len: 0,
+        };
+        for byte in bytes(value) {
+            let byte = byte?;
+            if let Some(slot) = decoded.bytes.get_mut(decoded.len) {
+                *slot = byte;
+            }
+            decoded.len += 1;
+        }
+        Ok(decoded)
+    }
+
+    /// The value, if it is no longer than `N`.
+    fn whole(&self) -> Option<&[u8]> {
+        self.bytes.get(..self.len)
+    }
+
+    /// The value if it is exactly `N` bytes, otherwise its length.
+    fn exact(self) -> Result<[u8; N], usize> {
+        if self.len == N {
+            Ok(self.bytes)
+        } else {
+            Err(self.len)
+        }
+    }
+}
+
+/// The bytes that `value` stands for: a `+` is a plus here, for clients mean it so.
+fn bytes(value: &[u8]) -> impl Iterator<Item = Result<u8, Fault>> {
+    let mut rest = value.iter();
+    core::iter::from_fn(move || {
+        let byte = match *rest.next()? {
+            b'%' => hex_digit(rest.next())
+                .zip(hex_digit(rest.next()))
+                .map(|(high, low)| high << 4 | low)
+                .ok_or(Fault::Percent),
+            byte => Ok(byte),
+        };
+        Some(byte)
+    })
+}
+
+fn hex_digit(digit: Option<&u8>) -> Option<u8> {
+    let digit = *digit?;
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+fn info_hash(value: &[u8]) -> Result<InfoHash, Fault> {
+    let bytes = Decoded::decode(value)?.exact();
+    bytes.map(InfoHash).map_err(Fault::InfoHashLength)
+}
+
+fn peer_id(value: &[u8]) -> Result<PeerId, Fault> {
+    let bytes = Decoded::decode(value)?.exact();
+    bytes.map(PeerId).map_err(Fault::PeerIdLength)
+}
+
+/// The port announced. Who leaves needs none, for nobody will connect.
+fn port(value: Option<&[u8]>, event: Event) -> Result<u16, Fault> {
+    let Some(value) = value else {
+        return if event == Event::Stopped {
+            Ok(0)
+        } else {
+            Err(Fault::PortMissing)
+        };
+    };
+    let decoded = Decoded::<2>::decode(value)?;
+    if decoded.len > 1 && decoded.bytes.starts_with(b"0") {
+        return Err(Fault::PortNotANumber);
+    }
+    match number(value)? {
+        Number::Exact(port) => u16::try_from(port).map_err(|_| Fault::PortOutOfRange),
+        Number::TooLarge => Err(Fault::PortOutOfRange),
+        Number::Garbage => Err(Fault::PortNotANumber),
+    }
+}
+
+enum Number {
+    Exact(u64),
+    TooLarge,
+    Garbage,
+}
+
+fn number(value: &[u8]) -> Result<Number, Fault> {
+    let mut number = Some(0u64);
+    let mut digits = 0usize;
+    for byte in bytes(value) {
+        let Some(digit) = char::from(byte?).to_digit(10) else {
+            return Ok(Number::Garbage);
+        };
+        digits += 1;
+        number = number
+            .and_then(|number| number.checked_mul(10))
+            .and_then(|number| number.checked_add(digit.into()));
+    }
+    Ok(match number {
+        _ if digits == 0 => Number::Garbage,
+        Some(number) => Number::Exact(number),
+        None => Number::TooLarge,
+    })
+}
+
+/// What is unknown, `empty` and nothing are all no event: an announce is never lost for it.
+const fn event(name: &[u8]) -> Event {
+    match name {
+        b"started" => Event::Started,
+        b"stopped" => Event::Stopped,
+        b"completed" => Event::Completed,
+        b"paused" => Event::Paused,
+        _ => Event::None,
+    }
+}
+
+const fn event_name(event: Event) -> Option<&'static [u8]> {
+    match event {
+        Event::None => None,
+        Event::Started => Some(b"started"),
+        Event::Stopped => Some(b"stopped"),
+        Event::Completed => Some(b"completed"),
+        Event::Paused => Some(b"paused"),
+    }
+}
+
+fn parameter(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    if !out.is_empty() {
+        out.push(b'&');
+    }
+    out.extend_from_slice(name);
+    out.push(b'=');
+    for &byte in value {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            let digits = [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
+            out.push(b'%');
+            out.extend(
+                digits
+                    .iter()
+                    .flatten()
+                    .map(|digit| digit.to_ascii_uppercase() as u8),
+            );
+        }
+    }
+}
+
+fn parameter_number(name: &[u8], value: u64, out: &mut Vec<u8>) {
+    parameter(name, Decimal::new(value).as_bytes(), out);
+}
+
+/// Moves the distinct ones of a sorted slice to its front, and says how many they are.
+fn unique(sorted: &mut [InfoHash]) -> usize {
+    let mut kept = 0;
+    for next in 0..sorted.len() {
+        if kept == 0 || sorted.get(kept - 1) != sorted.get(next) {
+            sorted.swap(kept, next);
+            kept += 1;
+        }
+    }
+    kept
+}

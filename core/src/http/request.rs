@@ -1,0 +1,264 @@
+//! Heads of HTTP requests (RFC 9112), as strict as it takes to know what is meant and no stricter.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use memchr::memchr;
+use nom::bytes::complete::{tag, tag_no_case, take_till, take_until, take_while1};
+use nom::character::complete::{one_of, satisfy, space1};
+use nom::combinator::{eof, opt, recognize};
+use nom::multi::many0_count;
+use nom::sequence::{delimited, preceded, terminated};
+use nom::{IResult, Parser};
+
+/// A request, borrowed from its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// What is to be done.
+    pub method: Method,
+    /// The path of the target, as it was sent.
+    pub path: &'a [u8],
+    /// The query of the target without its `?`, as it was sent; empty if there is none.
+    pub query: &'a [u8],
+    /// The version of the protocol.
+    pub version: Version,
+    /// Whether a `Connection` field holds the token `close`.
+    pub close: bool,
+    /// Whether a `Connection` field holds the token `keep-alive`.
+    pub keep_alive: bool,
+    /// Whether a body may follow. It is never read: where it ends is a matter of opinion, so the connection has to close.
+    pub body: bool,
+    /// Invariant: header fields that were parsed before.
+    fields: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// Parses a head, the empty line at its end included. Takes time linear in its length, and no memory.
+    ///
+    /// # Errors
+    /// What is not HTTP about it.
+    pub fn parse(head: &'a [u8]) -> Result<Self, Fault> {
+        let (fields, line) = line(head).map_err(|_| Fault::RequestLine)?;
+        let (target, method) = method(line).map_err(|_| Fault::RequestLine)?;
+        let (version, target) = target_before_version(target).map_err(|_| Fault::RequestLine)?;
+        let (_, version) = version_at_end(version).map_err(|_| Fault::Version)?;
+        let (path, query) = path_and_query(target).ok_or(Fault::Target)?;
+        let mut request = Self {
+            method,
+            path,
+            query,
+            version,
+            close: false,
+            keep_alive: false,
+            body: false,
+            fields,
+        };
+        let mut rest = fields;
+        while empty_line(rest).is_err() {
+            let (after, (name, value)) = field(rest).map_err(|_| Fault::Field)?;
+            request.note(name, value);
+            rest = after;
+        }
+        Ok(request)
+    }
+
+    /// The values of all fields called `name`, in the order they came in.
+    pub fn fields(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self.fields;
+        core::iter::from_fn(move || {
+            let (after, found) = field(rest).ok()?;
+            rest = after;
+            Some(found)
+        })
+        .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(_, value)| value)
+    }
+
+    /// Whether the client leaves the connection open for another request.
+    #[must_use]
+    pub const fn wants_keep_alive(&self) -> bool {
+        match self.version {
+            Version::Http10 => self.keep_alive && !self.close,
+            Version::Http11 => !self.close,
+        }
+    }
+
+    /// Notes the fields that say how the connection goes on.
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        if name.eq_ignore_ascii_case(b"connection") {
+            for token in elements(value) {
+                self.close |= token.eq_ignore_ascii_case(b"close");
+                self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+            }
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            self.body |= value.trim_ascii() != b"0";
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.body = true;
+        }
+    }
+}
+
+/// Writes the head of a GET request, as a client sends it. The connection closes after the answer.
+pub fn encode_get(authority: &str, path: &str, query: &[u8], out: &mut Vec<u8>) {
+    let pieces: [&[u8]; 9] = [
+        b"GET ",
+        path.as_bytes(),
+        if path.contains('?') { b"&" } else { b"?" },
+        query,
+        b" HTTP/1.1\r\nHost: ",
+        authority.as_bytes(),
+        b"\r\nUser-Agent: etracker-client/",
+        env!("CARGO_PKG_VERSION").as_bytes(),
+        b"\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n",
+    ];
+    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+}
+
+/// The methods that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// HEAD: as GET, answered without a body.
+    Head,
+    /// Any other.
+    Other,
+}
+
+/// The versions that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 1.0: the connection closes after the answer unless the client asks for more.
+    Http10,
+    /// 1.1, or a later 1.x.
+    Http11,
+}
+
+/// Why a head is not HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The first line is not a method, a target and a version.
+    RequestLine,
+    /// The target is neither a path nor an absolute URL of HTTP.
+    Target,
+    /// The version is not 1.x.
+    Version,
+    /// A header field is not a name, a colon and a value.
+    Field,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RequestLine => "the request line is not a method, a target and a version",
+            Self::Target => "the request target must be a path or an http URL",
+            Self::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here",
+            Self::Field => "a header field is not a name, a colon and a value",
+        })
+    }
+}
+
+impl core::error::Error for Fault {}
+
+/// Finds the end of a head: the first empty line that is not at its start. `scanned` is where to go on, and moves:
+/// however a head is cut to pieces, each byte is looked at about once.
+pub(super) fn head_end(input: &[u8], scanned: &mut usize) -> Option<usize> {
+    loop {
+        let rest = input.get(*scanned..)?;
+        let Some(position) = memchr(b'\n', rest) else {
+            *scanned = input.len();
+            return None;
+        };
+        let line_end = *scanned + position + 1;
+        match input.get(line_end..)? {
+            [b'\n', ..] => return Some(line_end + 1),
+            [b'\r', b'\n', ..] => return Some(line_end + 2),
+            // What comes next will tell: look at this line end again.
+            [] | [b'\r'] => {
+                *scanned = line_end - 1;
+                return None;
+            }
+            _ => *scanned = line_end,
+        }
+    }
+}
+
+/// Parts of a comma-separated value without the space around them; empty ones are left out.
+pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
+}
+
+/// A line without its end, which may be a bare LF.
+fn line(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    let (rest, line) = terminated(take_until(&b"\n"[..]), tag(&b"\n"[..])).parse(input)?;
+    Ok((rest, line.strip_suffix(b"\r").unwrap_or(line)))
+}
+
+fn empty_line(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    recognize((opt(tag(&b"\r"[..])), tag(&b"\n"[..]))).parse(input)
+}
+
+fn method(input: &[u8]) -> IResult<&[u8], Method> {
+    let (rest, name) = terminated(take_while1(is_token), space1).parse(input)?;
+    let method = match name {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        _ => Method::Other,
+    };
+    Ok((rest, method))
+}
+
+fn target_before_version(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    terminated(take_while1(|byte| byte != b' '), space1).parse(input)
+}
+
+fn version_at_end(input: &[u8]) -> IResult<&[u8], Version> {
+    let minor = satisfy(|digit| digit.is_ascii_digit());
+    let (rest, minor) = delimited(tag(&b"HTTP/1."[..]), minor, eof).parse(input)?;
+    let version = if minor == '0' {
+        Version::Http10
+    } else {
+        Version::Http11
+    };
+    Ok((rest, version))
+}
+
+/// The path and the query of a target in origin-form or absolute-form (RFC 9112, section 3.2).
+fn path_and_query(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    let target = authority(target).map_or(target, |(rest, _)| rest);
+    let query_start = memchr(b'?', target);
+    let (path, query) = match query_start.and_then(|start| target.split_at_checked(start)) {
+        Some((path, query)) => (path, query.get(1..).unwrap_or_default()),
+        None => (target, [].as_slice()),
+    };
+    match path.first() {
+        Some(b'/') => Some((path, query)),
+        // An absolute URL may go without a path.
+        None => Some((b"/", query)),
+        Some(_) => None,
+    }
+}
+
+fn authority(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    let scheme = (
+        tag_no_case(&b"http"[..]),
+        opt(tag_no_case(&b"s"[..])),
+        tag(&b"://"[..]),
+    );
+    preceded(scheme, take_till(|byte| byte == b'/' || byte == b'?')).parse(input)
+}
+
+/// A header field: its name, and its value with the space around it and, if it is folded, within it.
+fn field(input: &[u8]) -> IResult<&[u8], (&[u8], &[u8])> {
+    let name = terminated(take_while1(is_token), tag(&b":"[..]));
+    let folded = many0_count((one_of(" \t"), line));
+    (name, recognize((line, folded))).parse(input)
+}
+
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
