@@ -276,6 +276,40 @@ fn a_batch_longer_than_the_longest_is_answered_to_the_end() {
     );
 }
 
+#[test]
+fn every_request_captured_from_a_real_client_is_understood_and_answered() {
+    let mut worker = worker(Config::default());
+    let mut answered = 0;
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures")).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let Some((_, kind)) = name.split_once("-udp") else {
+            continue;
+        };
+        let sender = if kind.starts_with('4') { V4 } else { V6 };
+        let mut request = std::fs::read(&path).unwrap();
+        if !kind.contains("connect") {
+            request[..8].copy_from_slice(&id_of(sender).to_be_bytes());
+        }
+        let reply = ask(&mut worker, sender, &request).unwrap();
+        match Response::decode(&reply).unwrap() {
+            Response::Connect(_) => assert!(kind.contains("connect"), "{name}"),
+            Response::Announce(..) => {
+                let (announce, options) = AnnounceRequest::decode(&request).unwrap();
+                assert!(kind.contains(event_name(announce.event)), "{name}");
+                assert_eq!(options.url_data().next().is_some(), request.len() > 100, "{name}");
+            }
+            Response::Scrape(response) => {
+                assert!(kind.contains("scrape"), "{name}");
+                assert_eq!(response.counts().count(), (request.len() - 16) / 20, "{name}");
+            }
+            Response::Error(error) => panic!("{name}: {}", error.message.escape_ascii()),
+        }
+        answered += 1;
+    }
+    assert_eq!(answered, 93, "as many UDP requests as there are");
+}
+
 quickcheck! {
     fn any_bytes_are_answered_within_what_the_sender_has_proved(inputs: Vec<Input>) -> bool {
         let mut worker = worker(Config::default());
@@ -355,6 +389,16 @@ fn worker(config: Config) -> Worker {
 fn id_of(sender: &str) -> u64 {
     let sender: SocketAddr = sender.parse().unwrap();
     etracker_core::udp::ConnectionIds::new(&Seed::new([7; 32])).make(NOW, sender.ip())
+}
+
+fn event_name(event: Event) -> &'static str {
+    match event {
+        Event::None => "announce",
+        Event::Started => "started",
+        Event::Stopped => "stopped",
+        Event::Completed => "completed",
+        Event::Paused => "paused",
+    }
 }
 
 fn announce_of(port: u16) -> AnnounceRequest {
