@@ -315,3 +315,174 @@ fn refused(transport: Transport, at: SocketAddr, error: io::Error) -> OpenError 
         _ => OpenError::Refused(transport, at, error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn listen(addresses: &[&str], workers: usize) -> Listen {
+        Listen {
+            addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
+            port: 0,
+            tcp: true,
+            udp: true,
+            workers,
+        }
+    }
+
+    /// With port 0 the free TCP port may be taken over UDP; then another is tried.
+    fn opened(listen: &Listen) -> Opened {
+        (0..20).find_map(|_| open(listen).ok()).unwrap()
+    }
+
+    fn port(opened: &Opened) -> u16 {
+        opened.local[0].1.port()
+    }
+
+    #[test]
+    fn every_worker_has_one_socket_for_each_transport_and_address() {
+        let opened = opened(&listen(&["127.0.0.1", "::1"], 3));
+        let port = port(&opened);
+        let mut local: Vec<String> = opened.local.iter().map(|(t, at)| format!("{t} {at}")).collect();
+        local.sort();
+        assert_eq!(
+            local,
+            [
+                format!("TCP 127.0.0.1:{port}"),
+                format!("TCP [::1]:{port}"),
+                format!("UDP 127.0.0.1:{port}"),
+                format!("UDP [::1]:{port}")
+            ]
+        );
+        assert_eq!(opened.workers.len(), 3);
+        for worker in &opened.workers {
+            assert_eq!((worker.udp.len(), worker.tcp.len()), (2, 2));
+        }
+        assert!(opened.receive_buffer > 0);
+    }
+
+    #[test]
+    fn a_port_that_another_tracker_shares_among_its_workers_is_in_use() {
+        let first = opened(&listen(&["127.0.0.1"], 2));
+        for (tcp, udp) in [(true, false), (false, true)] {
+            let second = Listen {
+                port: port(&first),
+                tcp,
+                udp,
+                ..listen(&["127.0.0.1"], 2)
+            };
+            let error = open(&second).unwrap_err();
+            assert!(matches!(error, OpenError::InUse(..)), "{error}");
+            let transport = if tcp { "TCP" } else { "UDP" };
+            let expected = format!("cannot listen on {transport} 127.0.0.1:{}: ", port(&first));
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_over_a_used_address_is_in_use() {
+        let first = opened(&listen(&["127.0.0.1"], 1));
+        let second = Listen {
+            port: port(&first),
+            ..listen(&[], 1)
+        };
+        assert!(matches!(open(&second), Err(OpenError::InUse(..))));
+    }
+
+    #[test]
+    fn an_address_of_another_host_is_refused_by_name() {
+        let error = open(&listen(&["192.0.2.1"], 1)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot listen on TCP 192.0.2.1:0: this host has no such address"
+        );
+    }
+
+    #[test]
+    fn addresses_are_listened_on_once() {
+        let places = |addresses: &[&str]| -> Vec<String> {
+            places(&listen(addresses, 1).addresses)
+                .iter()
+                .map(|place| format!("{} {}", place.ip, place.dual))
+                .collect()
+        };
+        assert_eq!(places(&["::1", "::1"]), ["::1 true"]);
+        assert_eq!(places(&["::ffff:127.0.0.1", "127.0.0.1"]), ["127.0.0.1 false"]);
+        assert_eq!(
+            places(&["::", "::1", "0.0.0.0", "127.0.0.1"]),
+            [":: false", "0.0.0.0 false"]
+        );
+        assert_eq!(places(&["::"]), [":: true"]);
+    }
+
+    #[test]
+    fn datagrams_from_many_ports_reach_every_worker_and_none_is_lost() {
+        for workers in [1, 2, 7] {
+            let opened = opened(&listen(&["127.0.0.1"], workers));
+            let clients: Vec<UdpSocket> = (0..500)
+                .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+                .collect();
+            for client in &clients {
+                client.send_to(b"x", ("127.0.0.1", port(&opened))).unwrap();
+            }
+            let mut senders = HashSet::new();
+            for worker in &opened.workers {
+                let before = senders.len();
+                while let Ok((_, sender)) = worker.udp[0].recv_from(&mut [0; 8]) {
+                    senders.insert(sender);
+                }
+                assert!(
+                    senders.len() > before,
+                    "a socket of {workers} workers got nothing"
+                );
+            }
+            assert_eq!(senders.len(), 500);
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn connections_reach_every_worker() {
+        let opened = opened(&listen(&["127.0.0.1"], 3));
+        let clients: Vec<TcpStream> = (0..100)
+            .map(|_| TcpStream::connect(("127.0.0.1", port(&opened))).unwrap())
+            .collect();
+        let accepted = opened.workers.iter().map(|worker| {
+            let mut accepted = 0;
+            while worker.tcp[0].accept().is_ok() {
+                accepted += 1;
+            }
+            accepted
+        });
+        let accepted: Vec<i32> = accepted.collect();
+        assert!(accepted.iter().all(|&n| n > 0), "{accepted:?}");
+        assert_eq!(accepted.iter().sum::<i32>(), 100);
+        drop(clients);
+    }
+
+    #[test]
+    fn a_port_is_free_again_although_its_last_connection_lingers() {
+        let first = opened(&listen(&["127.0.0.1"], 1));
+        let port = port(&first);
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut server = loop {
+            if let Ok((server, _)) = first.workers[0].tcp[0].accept() {
+                break server;
+            }
+        };
+        // Who closes first is left with the connection in TIME_WAIT.
+        server.write_all(b"x").unwrap();
+        drop((server, first));
+        client.read_to_end(&mut Vec::new()).unwrap();
+        drop(client);
+        let again = Listen {
+            port,
+            ..listen(&["127.0.0.1"], 1)
+        };
+        assert!(open(&again).is_ok());
+    }
+}
