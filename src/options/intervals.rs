@@ -1,0 +1,55 @@
+//! The three announce intervals, and their order.
+
+use etracker_core::config::{INTERVAL_SECS, Intervals};
+
+use super::given::Swarms;
+use super::name::{INTERVAL, MAX_INTERVAL, MIN_INTERVAL};
+use super::reader::{Number, Reader};
+use super::refusal::Refusal;
+
+/// Reads the intervals: `min <= interval <= max`. One that is not given is the default; the first one follows the
+/// bounds then.
+pub(super) fn read(reader: Reader<'_>, defaults: Intervals, given: &Swarms) -> Result<Intervals, Refusal> {
+    let number = |name, argument: &Option<String>| reader.number(name, argument.clone(), INTERVAL_SECS);
+    let initial = number(INTERVAL, &given.interval)?;
+    let min = number(MIN_INTERVAL, &given.min_interval)?;
+    let max = number(MAX_INTERVAL, &given.max_interval)?;
+    let (min_secs, max_secs) = (
+        min.map_or(defaults.min, |min| min.value),
+        max.map_or(defaults.max, |max| max.value),
+    );
+    let (lowest, highest) = INTERVAL_SECS.into_inner();
+    if let Some(max) = max.filter(|_| min_secs > max_secs) {
+        return Err(refuse(
+            max,
+            format!("from {min_secs} ({MIN_INTERVAL}) to {highest}"),
+        ));
+    }
+    if let Some(min) = min.filter(|_| min_secs > max_secs) {
+        return Err(refuse(
+            min,
+            format!("from {lowest} to {max_secs} ({MAX_INTERVAL})"),
+        ));
+    }
+    let initial = match initial {
+        None => defaults.initial.clamp(min_secs, max_secs),
+        Some(initial) if (min_secs..=max_secs).contains(&initial.value) => initial.value,
+        Some(initial) => {
+            let wanted = format!("from {min_secs} ({MIN_INTERVAL}) to {max_secs} ({MAX_INTERVAL})");
+            return Err(refuse(initial, wanted));
+        }
+    };
+    Ok(Intervals {
+        initial,
+        min: min_secs,
+        max: max_secs,
+    })
+}
+
+fn refuse(number: Number<u32>, wanted: String) -> Refusal {
+    Refusal::Value {
+        source: number.source,
+        value: number.value.to_string(),
+        wanted,
+    }
+}

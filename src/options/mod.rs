@@ -1,0 +1,316 @@
+//! What the operator wants: the command line and the environment, understood and checked.
+
+mod given;
+mod intervals;
+mod name;
+mod reader;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr as _;
+
+use bpaf::ParseFailure;
+use etracker_core::Config;
+use etracker_core::config::{LOAD_LIMIT_MIN, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, SOCKET_TIMEOUT_SECS};
+use etracker_runtime_common::Listen;
+use ipnet::IpNet;
+
+use given::Given;
+pub(crate) use reader::Environment;
+use reader::{Reader, Text};
+pub(crate) use refusal::Refusal;
+
+/// All that can be set, valid.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// What the core is told.
+    pub(crate) config: Config,
+    /// Where to listen, and with how many workers.
+    pub(crate) listen: Listen,
+    /// What drives the workers.
+    pub(crate) runtime: Runtime,
+    /// The character set of the stats page.
+    pub(crate) charset: String,
+    /// The locale that groups digits on the stats page.
+    pub(crate) locale: String,
+    /// How often the tracker failed before this start, as whoever restarts it counts.
+    pub(crate) failures: u32,
+}
+
+/// What a command line asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    /// Serve.
+    Serve(Box<Options>),
+    /// Show this text.
+    Show(String),
+}
+
+impl Request {
+    /// Understands the arguments (without the command's own name) and the environment of a machine with so many
+    /// processors.
+    ///
+    /// # Errors
+    /// What is refused, and why.
+    pub(crate) fn read(
+        arguments: impl IntoIterator<Item = OsString>,
+        environment: Environment<'_>,
+        processors: usize,
+    ) -> Result<Self, Refusal> {
+        let arguments = attach_negative_numbers(arguments);
+        let given = match given::grammar().run_inner(arguments.as_slice()) {
+            Ok(given) => given,
+            Err(ParseFailure::Stdout(text, full)) => return Ok(Self::Show(text.monochrome(full))),
+            Err(ParseFailure::Completion(text)) => return Ok(Self::Show(text)),
+            Err(ParseFailure::Stderr(text)) => {
+                return Err(Refusal::Arguments(one_line(&text.monochrome(true))));
+            }
+        };
+        if given.version {
+            return Ok(Self::Show(crate::revision::version()));
+        }
+        let options = Options::from_given(given, Reader(environment), processors)?;
+        Ok(Self::Serve(Box::new(options)))
+    }
+}
+
+impl Options {
+    fn from_given(given: Given, reader: Reader<'_>, processors: usize) -> Result<Self, Refusal> {
+        if let Some(text) = reader.text(name::FAILED, given.service.failed.clone()) {
+            return Err(Refusal::NoSupervision(text.source));
+        }
+        let runtime = runtime(reader, given.service.runtime.clone())?;
+        let pages = &given.pages;
+        let charset = label(reader, name::CHARSET, pages.charset.clone(), CHARSET_DEFAULT)?;
+        let locale = label(reader, name::LOCALE, pages.locale.clone(), LOCALE_DEFAULT)?;
+        let failures = reader.number(name::FAILURES, None, 0..=u32::MAX)?;
+        let listen = listen(reader, given.service, processors)?;
+        let config = swarms(reader, Config::default(), given.swarms, processors)?;
+        let config = http(reader, config, given.http)?;
+        Ok(Self {
+            config,
+            listen,
+            runtime,
+            charset,
+            locale,
+            failures: failures.map_or(0, |failures| failures.value),
+        })
+    }
+}
+
+/// The runtimes of this build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    /// smol: portable.
+    Smol,
+}
+
+impl Runtime {
+    /// The one that is used unless another is asked for.
+    pub(crate) const DEFAULT: Self = Self::Smol;
+    const ALL: &[Self] = &[Self::Smol];
+
+    /// What it is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Smol => "smol",
+        }
+    }
+
+    fn names() -> String {
+        let names: Vec<&str> = Self::ALL.iter().map(|runtime| runtime.name()).collect();
+        names.join(", ")
+    }
+}
+
+/// Ports that can be listened on.
+pub(crate) const PORTS: RangeInclusive<u16> = 1..=65535;
+/// The port if none is given.
+pub(crate) const PORT_DEFAULT: u16 = 3000;
+/// Worker threads: more than processors gain nothing, and each costs a socket of every kind.
+pub(crate) const WORKERS: RangeInclusive<u32> = 1..=256;
+/// Load averages that can be a limit; the upper end is far beyond any machine that still answers.
+pub(crate) const LOAD_LIMITS: RangeInclusive<f64> = LOAD_LIMIT_MIN..=10_000.0;
+/// Who may send X-Forwarded-For if nobody is named: loopback, RFC 1918 and RFC 4193.
+pub(crate) const TRUSTED_PROXIES: [&str; 6] = [
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "::1/128",
+    "fc00::/7",
+];
+/// The character set if none is given.
+pub(crate) const CHARSET_DEFAULT: &str = "utf-8";
+/// The locale if none is given.
+pub(crate) const LOCALE_DEFAULT: &str = "en_US.UTF-8";
+/// Bytes of a character set's or a locale's name; the longest in use are half of that.
+const LABEL_LEN_MAX: usize = 64;
+
+fn listen(reader: Reader<'_>, given: given::Service, processors: usize) -> Result<Listen, Refusal> {
+    let port = reader.number(name::PORT, given.port, PORTS)?;
+    let addresses = reader
+        .list(name::BIND, given.bind)
+        .into_iter()
+        .map(address)
+        .collect::<Result<_, _>>()?;
+    let workers = reader.number(name::WORKERS, given.workers, WORKERS)?;
+    let (no_tcp, no_udp) = (
+        reader.switch(name::NO_TCP, given.no_tcp)?,
+        reader.switch(name::NO_UDP, given.no_udp)?,
+    );
+    if no_tcp && no_udp {
+        return Err(Refusal::NothingToServe);
+    }
+    Ok(Listen {
+        addresses,
+        port: port.map_or(PORT_DEFAULT, |port| port.value),
+        tcp: !no_tcp,
+        udp: !no_udp,
+        workers: match workers {
+            Some(workers) => workers.value as usize,
+            None => processors.clamp(*WORKERS.start() as usize, *WORKERS.end() as usize),
+        },
+    })
+}
+
+fn swarms(
+    reader: Reader<'_>,
+    mut config: Config,
+    given: given::Swarms,
+    processors: usize,
+) -> Result<Config, Refusal> {
+    let intervals = intervals::read(reader, config.intervals(), &given)?;
+    config = config.with_intervals(intervals)?;
+    let load = reader.number(name::MAX_LOAD_AVG, given.max_load_avg, LOAD_LIMITS)?;
+    config = config.with_load_limit(load.map_or_else(|| load_limit_default(processors), |load| load.value));
+    let per_response = reader.number(
+        name::MAX_PEERS_PER_RESPONSE,
+        given.max_peers_per_response,
+        PEERS_PER_RESPONSE,
+    )?;
+    if let Some(peers) = per_response {
+        config = config.with_peers_per_response_max(peers.value)?;
+    }
+    let per_address = reader.number(
+        name::PEERS_PER_ADDRESS,
+        given.peers_per_address,
+        PEERS_PER_ADDRESS,
+    )?;
+    if let Some(peers) = per_address {
+        config = config.with_peers_per_address_max(peers.value)?;
+    }
+    if let Some(text) = reader.text(name::PRIVATE_PEERS, given.private_peers) {
+        config = config.with_private_peers(match text.value.as_str() {
+            "allow" => true,
+            "deny" => false,
+            _ => return Err(text.refuse("allow or deny")),
+        });
+    }
+    let no_peer_ids = reader.switch(name::NO_PEER_IDS, given.no_peer_ids)?;
+    Ok(config.with_peer_ids(!no_peer_ids))
+}
+
+fn http(reader: Reader<'_>, mut config: Config, given: given::Http) -> Result<Config, Refusal> {
+    config = config.with_keep_alive(reader.switch(name::KEEP_ALIVE, given.keep_alive)?);
+    let timeout = reader.number(name::SOCKET_TIMEOUT, given.socket_timeout, SOCKET_TIMEOUT_SECS)?;
+    if let Some(secs) = timeout {
+        config = config.with_socket_timeout_secs(secs.value)?;
+    }
+    config = config.with_full_scrape(reader.switch(name::FULL_SCRAPE, given.full_scrape)?);
+    let forwarded = reader.switch(name::X_FORWARDED_FOR, given.x_forwarded_for)?;
+    let proxies = reader.list(name::TRUSTED_PROXY, given.trusted_proxy);
+    match (forwarded, proxies.first()) {
+        (false, Some(proxy)) => Err(Refusal::ProxyUnused(proxy.source)),
+        (false, None) => Ok(config),
+        (true, None) => Ok(config.with_trusted_proxies(private_networks())),
+        (true, Some(_)) => {
+            let networks = proxies.into_iter().map(network).collect::<Result<_, _>>()?;
+            Ok(config.with_trusted_proxies(networks))
+        }
+    }
+}
+
+fn runtime(reader: Reader<'_>, argument: Option<String>) -> Result<Runtime, Refusal> {
+    let Some(text) = reader.text(name::RUNTIME, argument) else {
+        return Ok(Runtime::DEFAULT);
+    };
+    let named = Runtime::ALL.iter().find(|runtime| runtime.name() == text.value);
+    named
+        .copied()
+        .ok_or_else(|| text.refuse(&format!("a runtime of this build: {}", Runtime::names())))
+}
+
+/// The load average that leaves half a processor free.
+fn load_limit_default(processors: usize) -> f64 {
+    let processors = u32::try_from(processors).unwrap_or(u32::MAX);
+    (f64::from(processors) - 0.5).clamp(*LOAD_LIMITS.start(), *LOAD_LIMITS.end())
+}
+
+fn address(text: Text) -> Result<IpAddr, Refusal> {
+    IpAddr::from_str(&text.value).map_err(|_| text.refuse("an IPv4 or IPv6 address without a port"))
+}
+
+/// A network, or a single address.
+fn network(text: Text) -> Result<IpNet, Refusal> {
+    let single = || IpAddr::from_str(&text.value).map(IpNet::from);
+    IpNet::from_str(&text.value)
+        .map(|network| network.trunc())
+        .or_else(|_| single())
+        .map_err(|_| text.refuse("a network like 10.0.0.0/8 or fc00::/7, or an address"))
+}
+
+fn private_networks() -> Vec<IpNet> {
+    TRUSTED_PROXIES
+        .iter()
+        .filter_map(|network| network.parse().ok())
+        .collect()
+}
+
+/// The name of a character set or a locale. It ends up in headers and pages, so it is held to harmless characters.
+fn label(
+    reader: Reader<'_>,
+    name: name::Name,
+    argument: Option<String>,
+    default: &str,
+) -> Result<String, Refusal> {
+    let Some(text) = reader.text(name, argument) else {
+        return Ok(default.to_owned());
+    };
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:+@".contains(&byte);
+    if (1..=LABEL_LEN_MAX).contains(&text.value.len()) && text.value.bytes().all(harmless) {
+        Ok(text.value)
+    } else {
+        Err(text.refuse(&format!(
+            "a name of 1 to {LABEL_LEN_MAX} letters, digits and -_.:+@"
+        )))
+    }
+}
+
+/// Turns `--workers -1` into `--workers=-1`: a negative number is the value of the option before it, and is refused
+/// with that option's range.
+fn attach_negative_numbers(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut attached: Vec<OsString> = Vec::new();
+    for argument in arguments {
+        let negative = argument
+            .to_str()
+            .and_then(|text| text.strip_prefix('-'))
+            .is_some_and(|rest| rest.starts_with(|char: char| char.is_ascii_digit() || char == '.'));
+        match attached.last_mut() {
+            Some(option) if negative && option.to_string_lossy().starts_with('-') => {
+                option.push("=");
+                option.push(argument);
+            }
+            _ => attached.push(argument),
+        }
+    }
+    attached
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,58 @@
+//! What options are called, on the command line and in the environment.
+
+use std::fmt;
+
+/// The names of one option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(super) short: Option<char>,
+    pub(super) long: &'static str,
+}
+
+impl Name {
+    /// The environment variable that stands for this option: `ETRACKER_MIN_INTERVAL` for `--min-interval`.
+    pub(super) fn variable(self) -> String {
+        format!("ETRACKER_{}", self.long.to_ascii_uppercase().replace('-', "_"))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--{}", self.long)
+    }
+}
+
+pub(super) const PORT: Name = both('p', "port");
+pub(super) const BIND: Name = long("bind");
+pub(super) const NO_TCP: Name = long("no-tcp");
+pub(super) const NO_UDP: Name = long("no-udp");
+pub(super) const WORKERS: Name = both('w', "workers");
+pub(super) const RUNTIME: Name = long("runtime");
+pub(super) const FAILED: Name = both('f', "failed");
+pub(super) const INTERVAL: Name = both('i', "interval");
+pub(super) const MIN_INTERVAL: Name = long("min-interval");
+pub(super) const MAX_INTERVAL: Name = long("max-interval");
+pub(super) const MAX_LOAD_AVG: Name = both('a', "max-load-avg");
+pub(super) const MAX_PEERS_PER_RESPONSE: Name = both('m', "max-peers-per-response");
+pub(super) const PEERS_PER_ADDRESS: Name = long("peers-per-address");
+pub(super) const PRIVATE_PEERS: Name = long("private-peers");
+pub(super) const NO_PEER_IDS: Name = long("no-peer-ids");
+pub(super) const KEEP_ALIVE: Name = both('k', "keep-alive");
+pub(super) const SOCKET_TIMEOUT: Name = both('e', "socket-timeout");
+pub(super) const FULL_SCRAPE: Name = long("full-scrape");
+pub(super) const X_FORWARDED_FOR: Name = long("x-forwarded-for");
+pub(super) const TRUSTED_PROXY: Name = long("trusted-proxy");
+pub(super) const CHARSET: Name = long("charset");
+pub(super) const LOCALE: Name = long("locale");
+pub(super) const VERSION: Name = both('V', "version");
+/// Not an option: scripts/run hands it on in the environment only.
+pub(super) const FAILURES: Name = long("failures");
+
+const fn both(short: char, long: &'static str) -> Name {
+    let short = Some(short);
+    Name { short, long }
+}
+
+const fn long(long: &'static str) -> Name {
+    Name { short: None, long }
+}

@@ -1,0 +1,127 @@
+//! From text to values: first what was given as an argument, then what the environment says.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use super::name::Name;
+use super::refusal::{Refusal, Source};
+
+/// Looks up a variable of the environment.
+pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// Reads the values of options.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a>(pub(super) Environment<'a>);
+
+impl Reader<'_> {
+    /// What was given for `name`, argument before environment.
+    pub(super) fn text(self, name: Name, argument: Option<String>) -> Option<Text> {
+        if let Some(value) = argument {
+            let source = Source::Argument(name);
+            return Some(Text { source, value });
+        }
+        let value = self.0(&name.variable())?.to_string_lossy().into_owned();
+        let source = Source::Variable(name);
+        Some(Text { source, value })
+    }
+
+    /// A number within `range`, and where it was given.
+    pub(super) fn number<N>(
+        self,
+        name: Name,
+        argument: Option<String>,
+        range: RangeInclusive<N>,
+    ) -> Result<Option<Number<N>>, Refusal>
+    where
+        N: FromStr + PartialOrd + Display + Copy + Kind,
+    {
+        let Some(text) = self.text(name, argument) else {
+            return Ok(None);
+        };
+        match text.value.trim().parse() {
+            Ok(value) if range.contains(&value) => Ok(Some(Number {
+                source: text.source,
+                value,
+            })),
+            _ => Err(text.refuse(&format!("{} from {} to {}", N::KIND, range.start(), range.end()))),
+        }
+    }
+
+    /// Whether a switch is on: by its presence as an argument, by `true` in the environment.
+    pub(super) fn switch(self, name: Name, argument: bool) -> Result<bool, Refusal> {
+        if argument {
+            return Ok(true);
+        }
+        let Some(text) = self.text(name, None) else {
+            return Ok(false);
+        };
+        match text.value.as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(text.refuse("true or false")),
+        }
+    }
+
+    /// What was given for a repeatable option; the environment separates values by commas.
+    pub(super) fn list(self, name: Name, arguments: Vec<String>) -> Vec<Text> {
+        if !arguments.is_empty() {
+            let source = Source::Argument(name);
+            return arguments
+                .into_iter()
+                .map(|value| Text { source, value })
+                .collect();
+        }
+        let Some(Text { source, value }) = self.text(name, None) else {
+            return Vec::new();
+        };
+        value
+            .split(',')
+            .map(|part| part.trim().to_owned())
+            .map(|value| Text { source, value })
+            .collect()
+    }
+}
+
+/// A value as it was given.
+#[derive(Clone, Debug)]
+pub(super) struct Text {
+    pub(super) source: Source,
+    pub(super) value: String,
+}
+
+impl Text {
+    /// Refuses this value: it must be `wanted`.
+    pub(super) fn refuse(self, wanted: &str) -> Refusal {
+        Refusal::Value {
+            source: self.source,
+            value: self.value,
+            wanted: wanted.to_owned(),
+        }
+    }
+}
+
+/// A number and where it was given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Number<N> {
+    pub(super) source: Source,
+    pub(super) value: N,
+}
+
+/// What a kind of number is called.
+pub(super) trait Kind {
+    const KIND: &'static str;
+}
+
+impl Kind for u16 {
+    const KIND: &'static str = "a whole number";
+}
+
+impl Kind for u32 {
+    const KIND: &'static str = "a whole number";
+}
+
+impl Kind for f64 {
+    const KIND: &'static str = "a number";
+}
