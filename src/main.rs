@@ -1,3 +1,59 @@
 //! The `etracker` command.
 
-fn main() {}
+mod limits;
+mod options;
+mod report;
+mod revision;
+mod signals;
+mod start;
+mod terminal;
+
+#[cfg(not(feature = "smol"))]
+compile_error!("etracker needs a runtime: enable the feature `smol`");
+
+use std::env;
+use std::fmt::Display;
+use std::num::NonZero;
+use std::panic;
+use std::process::{self, ExitCode};
+use std::thread;
+
+use options::Request;
+use terminal::{complain, say};
+
+fn main() -> ExitCode {
+    end_on_panic();
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let environment = |name: &str| env::var_os(name);
+    match Request::read(env::args_os().skip(1), &environment, processors) {
+        Err(refusal) => fail(EXIT_USAGE, refusal),
+        Ok(Request::Show(text)) => {
+            say(text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Ok(Request::Serve(options)) => match start::run(*options, processors) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => fail(EXIT_FAILURE, failure),
+        },
+    }
+}
+
+/// A panic on any thread ends the whole process: never one dead worker among living ones.
+fn end_on_panic() {
+    let show = panic::take_hook();
+    panic::set_hook(Box::new(move |panicked| {
+        show(panicked);
+        complain("a panic ends the tracker; this is a fault of its own, please report it");
+        process::exit(EXIT_FAILURE.into());
+    }));
+}
+
+fn fail(status: u8, reason: impl Display) -> ExitCode {
+    complain(reason);
+    ExitCode::from(status)
+}
+
+/// Exit status of a tracker that could not start or go on.
+const EXIT_FAILURE: u8 = 1;
+/// Exit status of options that are refused.
+const EXIT_USAGE: u8 = 2;

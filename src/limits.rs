@@ -1,0 +1,68 @@
+//! What the operating system allows this process.
+
+use std::fmt::Display;
+use std::io;
+
+use rlimit::Resource;
+
+use crate::terminal::{complain, say};
+
+/// Raises the limits on open files and on the size of a core, as far as this user may, and says from what to what.
+/// What cannot be raised stays as it is. The numbers are the system's names of the limits.
+pub(crate) fn raise() {
+    let open_files = |soft: u64, hard: u64| soft.max(OPEN_FILES_WANTED.min(hard));
+    change(Resource::NOFILE, &libc::RLIMIT_NOFILE, open_files);
+    change(Resource::CORE, &libc::RLIMIT_CORE, |_, hard| hard);
+}
+
+/// How many TCP connections may be open at once, when `workers` workers have `sockets` sockets; `None` if the limit on
+/// open files leaves room for none.
+pub(crate) fn connections_max(workers: usize, sockets: usize) -> Option<usize> {
+    let open_files = rlimit::getrlimit(Resource::NOFILE).map_or(OPEN_FILES_WANTED, |(soft, _)| soft);
+    let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);
+    room(open_files, workers, sockets)
+}
+
+/// Open files asked for: as many clients at once as one address has ports.
+const OPEN_FILES_WANTED: u64 = 64_000;
+/// Files that the process keeps open beside its workers': the terminal, signals, logs, and some to spare.
+const FILES_OF_PROCESS: usize = 32;
+/// Files that a worker keeps open beside its sockets: its poller, its timer, its waker, and some to spare.
+const FILES_OF_WORKER: usize = 8;
+
+fn room(open_files: usize, workers: usize, sockets: usize) -> Option<usize> {
+    let reserved = FILES_OF_PROCESS + workers * FILES_OF_WORKER + sockets;
+    open_files.checked_sub(reserved).filter(|&room| room >= workers)
+}
+
+fn change(resource: Resource, number: &dyn Display, wanted: impl Fn(u64, u64) -> u64) {
+    let changed = || -> io::Result<()> {
+        let (soft, hard) = resource.get()?;
+        say(format_args!("Current {number} -> soft={soft}, hard={hard}"));
+        resource.set(wanted(soft, hard), hard)?;
+        let (soft, hard) = resource.get()?;
+        say(format_args!("New {number} -> soft={soft}, hard={hard}"));
+        Ok(())
+    };
+    if let Err(error) = changed() {
+        complain(format_args!("limit {number} stays as it is: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_room_for_the_tracker_itself() {
+        assert_eq!(room(1024, 2, 4), Some(1024 - 32 - 16 - 4));
+        assert_eq!(room(usize::MAX, 1, 2), Some(usize::MAX - 42));
+    }
+
+    #[test]
+    fn a_limit_below_one_connection_a_worker_is_none() {
+        assert_eq!(room(32 + 80 + 20 + 10, 10, 20), Some(10));
+        assert_eq!(room(32 + 80 + 20 + 9, 10, 20), None);
+        assert_eq!(room(20, 1, 2), None);
+    }
+}

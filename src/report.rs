@@ -1,0 +1,109 @@
+//! What the tracker tells about itself at start and at the end.
+
+use std::fmt::Display;
+
+use etracker_core::Tracker;
+use etracker_core::stats::Count;
+use etracker_runtime_common::{Listen, Opened};
+
+use crate::options::Options;
+use crate::revision::revision;
+use crate::terminal::say;
+
+/// Says what is about to run, and with which settings.
+pub(crate) fn start(options: &Options, processors: usize) {
+    say(format_args!("Revision: {}", revision()));
+    say("Starting configuration:");
+    for (name, value) in settings(options) {
+        say(format_args!("  {name} = {value}"));
+    }
+    if options.failures > 0 {
+        say(format_args!("Failures before this start: {}", options.failures));
+    }
+    say(format_args!("This system has {processors} processors available."));
+}
+
+/// Says where the sockets listen.
+pub(crate) fn listening(opened: &Opened, listen: &Listen) {
+    for (transport, local) in &opened.local {
+        let dual = local.is_ipv6() && listen.addresses.is_empty();
+        let families = if dual { " (IPv6 and IPv4)" } else { "" };
+        say(format_args!("Listening on {transport} {local}{families}"));
+    }
+    if listen.udp {
+        say(format_args!(
+            "UDP receive buffer: {} bytes a socket",
+            opened.receive_buffer
+        ));
+    }
+}
+
+/// Says what the tracker held and did: every count that is not zero.
+pub(crate) fn totals(tracker: &Tracker) {
+    let totals = tracker.totals();
+    say("Totals:");
+    say(format_args!("  torrents = {}", totals.torrents));
+    say(format_args!(
+        "  seeders = {}",
+        totals.seeders_v4 + totals.seeders_v6
+    ));
+    say(format_args!(
+        "  leechers = {}",
+        totals.leechers_v4 + totals.leechers_v6
+    ));
+    for &count in Count::ALL {
+        let value = tracker.count(count);
+        if value > 0 {
+            say(format_args!("  {} = {value}", count.name()));
+        }
+    }
+}
+
+/// The settings in the order of the options, under the names that the original gave them.
+pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
+    let Options { config, listen, .. } = options;
+    let (intervals, swarms) = (config.intervals(), config.swarms());
+    vec![
+        ("port", listen.port.to_string()),
+        ("interval", intervals.initial.to_string()),
+        ("workers", listen.workers.to_string()),
+        ("maxPeersPerResponse", config.peers_per_response_max().to_string()),
+        ("socketTimeout", config.socket_timeout().as_secs().to_string()),
+        ("keepAlive", switch(config.keep_alive())),
+        ("minInterval", intervals.min.to_string()),
+        ("maxInterval", intervals.max.to_string()),
+        ("noTcp", switch(!listen.tcp)),
+        ("noUdp", switch(!listen.udp)),
+        ("charset", options.charset.clone()),
+        ("locale", options.locale.clone()),
+        ("maxLoadAvg", format!("{:.2}", config.load_limit())),
+        ("xForwardedFor", switch(config.trusted_proxies().is_some())),
+        (
+            "trustedProxies",
+            list(config.trusted_proxies().unwrap_or_default(), "none"),
+        ),
+        ("bind", list(&listen.addresses, "all")),
+        ("fullScrape", switch(config.full_scrape())),
+        ("noPeerIds", switch(!swarms.peer_ids)),
+        (
+            "peersPerAddress",
+            swarms.peers_per_address_max.unwrap_or(0).to_string(),
+        ),
+        (
+            "privatePeers",
+            if swarms.private_peers { "allow" } else { "deny" }.to_owned(),
+        ),
+        ("runtime", options.runtime.name().to_owned()),
+    ]
+}
+
+fn switch(on: bool) -> String {
+    u8::from(on).to_string()
+}
+
+fn list<T: Display>(values: &[T], empty: &str) -> String {
+    if values.is_empty() {
+        return empty.to_owned();
+    }
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(" ")
+}
