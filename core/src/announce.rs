@@ -56,6 +56,19 @@ impl Family {
     }
 }
 
+/// The peers of a compact list (BEP 23, BEP 7). Bytes left over at its end are no peer.
+pub fn compact_peers(family: Family, compact: &[u8]) -> impl Iterator<Item = Endpoint> {
+    compact.chunks_exact(family.compact_len()).filter_map(|peer| {
+        let (ip, port) = peer.split_last_chunk()?;
+        let ip4 = <[u8; 4]>::try_from(ip).map(IpAddr::from);
+        let ip = ip4.or_else(|_| <[u8; 16]>::try_from(ip).map(IpAddr::from));
+        Some(Endpoint {
+            ip: ip.ok()?,
+            port: u16::from_be_bytes(*port),
+        })
+    })
+}
+
 /// Why a client announces (BEP 3, BEP 15, BEP 21).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Event {

@@ -97,7 +97,10 @@ impl<'a> Handout<'a> {
 
 #[cfg(test)]
 mod tests {
+    use quickcheck::quickcheck;
+
     use super::*;
+    use crate::announce::compact_peers;
 
     const ID: PeerId = PeerId(*b"-ET0100-abcdefghijkl");
 
@@ -137,6 +140,18 @@ mod tests {
                 );
             }
             assert_eq!(handout.len(), taken, "{max} wanted, {room} bytes");
+        }
+    }
+
+    quickcheck! {
+        fn what_is_handed_out_is_what_a_client_reads(v4: bool, peers: std::vec::Vec<(IpAddr, u16)>) -> bool {
+            let family = if v4 { Family::V4 } else { Family::V6 };
+            let peers = peers.into_iter().map(|(ip, port)| Endpoint { ip, port });
+            let mut compact = std::vec![0; peers.len() * family.compact_len()];
+            let mut handout = Handout::new(family, peers.len(), &mut compact);
+            peers.clone().for_each(|peer| handout.push(peer, ID));
+            let len = handout.len() * family.compact_len();
+            compact_peers(family, &compact[..len]).eq(peers.filter(|peer| peer.family() == family))
         }
     }
 }
