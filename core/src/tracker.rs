@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 
 use crate::announce::{Announce, Announced, Counts, Event, Family, Refusal};
@@ -31,6 +31,7 @@ pub struct Tracker {
     interval_secs: AtomicU32,
     upkeep: Lock<Upkeep>,
     counters: Lock<Vec<Arc<Counters>>>,
+    full_scrape: AtomicBool,
 }
 
 impl Tracker {
@@ -47,6 +48,7 @@ impl Tracker {
                 sweep: Sweep::new(now),
             }),
             counters: Lock::default(),
+            full_scrape: AtomicBool::new(false),
             config,
             seed,
         }
@@ -116,6 +118,11 @@ impl Tracker {
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.swarms.totals()
+    }
+
+    /// Whether a full scrape is running, for the one that claims it.
+    pub(crate) const fn full_scrape(&self) -> &AtomicBool {
+        &self.full_scrape
     }
 
     fn add_counters(&self) -> (u64, Arc<Counters>) {
