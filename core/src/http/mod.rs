@@ -1,18 +1,26 @@
 //! The HTTP tracker protocol (BEP 3, 7, 23, 24, 31, 48).
 
+mod answer;
+mod connection;
 pub mod forwarded;
+mod full_scrape;
+mod head;
 pub mod query;
 pub mod request;
+pub mod response;
+
+pub use connection::Connection;
+pub use head::{Fault as ResponseFault, Response};
 
 /// What the driver of a connection does next.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Read, and hand what came to `Connection::receive`.
+    /// Read, and hand what came to [`Connection::receive`].
     Read,
-    /// Write this many bytes of the reply buffer, all of them, then call `Connection::respond`.
+    /// Write this many bytes of the reply buffer, all of them, then call [`Connection::respond`].
     Write(usize),
-    /// Let others run, then call `Connection::respond`.
+    /// Let others run, then call [`Connection::respond`].
     Again,
     /// Shut down the writing side, drain what still comes for a bounded while, close.
     Close,

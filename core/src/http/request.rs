@@ -192,7 +192,7 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// A line without its end, which may be a bare LF.
-fn line(input: &[u8]) -> IResult<&[u8], &[u8]> {
+pub(super) fn line(input: &[u8]) -> IResult<&[u8], &[u8]> {
     let (rest, line) = terminated(take_until(&b"\n"[..]), tag(&b"\n"[..])).parse(input)?;
     Ok((rest, line.strip_suffix(b"\r").unwrap_or(line)))
 }
@@ -252,7 +252,7 @@ fn authority(input: &[u8]) -> IResult<&[u8], &[u8]> {
 }
 
 /// A header field: its name, and its value with the space around it and, if it is folded, within it.
-fn field(input: &[u8]) -> IResult<&[u8], (&[u8], &[u8])> {
+pub(super) fn field(input: &[u8]) -> IResult<&[u8], (&[u8], &[u8])> {
     let name = terminated(take_while1(is_token), tag(&b":"[..]));
     let folded = many0_count((one_of(" \t"), line));
     (name, recognize((line, folded))).parse(input)

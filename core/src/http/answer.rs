@@ -1,0 +1,300 @@
+//! What is answered to a request.
+
+use core::fmt;
+use core::net::IpAddr;
+
+use super::full_scrape::FullScrape;
+use super::head::{self, Framing, Status};
+use super::query::{self, AnnounceQuery, PeerForm, ScrapeQuery};
+use super::request::{self, Method, Request};
+use super::response::{AnnounceResponse, Failure, PeerList, Retry, encode_scrape};
+use super::{HEAD_MAX, forwarded};
+use crate::announce::{Announced, Family, Refusal};
+use crate::stats::Count;
+use crate::{Instant, Peers, Worker};
+
+/// An answer, or the beginning of one.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// It is written; the connection stays open or not.
+    Whole { len: usize, keep_alive: bool },
+    /// It is to be streamed.
+    Stream(FullScrape),
+    /// The reply buffer is too small for any.
+    Impossible,
+}
+
+/// Answers the request whose head is `head`, which came over a connection from `peer`.
+pub(super) fn answer(
+    now: Instant,
+    head: &[u8],
+    peer: IpAddr,
+    worker: &mut Worker,
+    reply: &mut [u8],
+) -> Answer {
+    worker.count(match peer {
+        IpAddr::V4(_) => Count::HttpRequest4,
+        IpAddr::V6(_) => Count::HttpRequest6,
+    });
+    let request = match Request::parse(head) {
+        Ok(request) if request.method == Method::Other => return refuse_last(Trouble::Method, worker, reply),
+        Ok(request) => request,
+        Err(fault) => return refuse_last(Trouble::Request(fault), worker, reply),
+    };
+    let framing = Framing::of(&request, worker.tracker().config().keep_alive());
+    let answered = match Route::of(request.path) {
+        Some(Route::Announce) => announce(now, &request, peer, framing, worker, reply),
+        Some(Route::Scrape) => scrape(&request, framing, worker, reply),
+        Some(Route::Front) => Ok(front(framing, worker, reply)),
+        None => Err(Trouble::NotFound),
+    };
+    answered.unwrap_or_else(|trouble| refuse(trouble, framing, worker, reply))
+}
+
+/// Refuses what could not be read as a request, and with it the rest of the connection.
+pub(super) fn refuse_last(trouble: Trouble, worker: &Worker, reply: &mut [u8]) -> Answer {
+    refuse(trouble, Framing::LAST, worker, reply)
+}
+
+/// Why something is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    Request(request::Fault),
+    Query(query::Fault),
+    Forwarded(forwarded::Fault),
+    Refused(Refusal),
+    NotFound,
+    Method,
+    /// The head did not come in time.
+    Timeout,
+    /// The connection ended within a head.
+    Truncated,
+    HeadTooLarge,
+    FullScrapeOff,
+    FullScrapeBusy,
+}
+
+impl Trouble {
+    /// What a tracker refuses has status 200, or clients would not read the reason.
+    const fn status(self) -> Status {
+        match self {
+            Self::Query(_) | Self::Forwarded(_) | Self::Refused(_) | Self::FullScrapeBusy => Status::Ok,
+            Self::Request(_) | Self::Truncated => Status::BadRequest,
+            Self::FullScrapeOff => Status::Forbidden,
+            Self::NotFound => Status::NotFound,
+            Self::Method => Status::MethodNotAllowed,
+            Self::Timeout => Status::RequestTimeout,
+            Self::HeadTooLarge => Status::ContentTooLarge,
+        }
+    }
+
+    /// When it makes sense to try again, where that is known.
+    const fn retry(self) -> Option<Retry> {
+        match self {
+            Self::FullScrapeBusy => Some(Retry::Minutes(1)),
+            Self::Refused(Refusal::TorrentsFull | Refusal::SwarmFull | Refusal::AddressFull) => {
+                Some(Retry::Minutes(RETRY_FULL_MINUTES))
+            }
+            Self::Refused(Refusal::PrivateAddress) | Self::FullScrapeOff => Some(Retry::Never),
+            Self::Refused(Refusal::PortZero)
+            | Self::Request(_)
+            | Self::Query(_)
+            | Self::Forwarded(_)
+            | Self::NotFound
+            | Self::Method
+            | Self::Timeout
+            | Self::Truncated
+            | Self::HeadTooLarge => None,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(fault) => fault.fmt(f),
+            Self::Query(fault) => fault.fmt(f),
+            Self::Forwarded(fault) => fault.fmt(f),
+            Self::Refused(refusal) => f.write_str(refusal.reason()),
+            Self::NotFound => f.write_str("this is a tracker: ask for /announce or /scrape"),
+            Self::Method => f.write_str("only GET and HEAD are answered"),
+            Self::Timeout => f.write_str("the request did not arrive in time"),
+            Self::Truncated => f.write_str("the connection ended before the request did"),
+            Self::HeadTooLarge => write!(f, "a request head may have at most {HEAD_MAX} bytes"),
+            Self::FullScrapeOff => f.write_str("scrapes without info_hash are not answered here"),
+            Self::FullScrapeBusy => f.write_str("another scrape of all torrents is running"),
+        }
+    }
+}
+
+/// Minutes after which a tracker or swarm that was full may have room: the default interval, in which peers go.
+const RETRY_FULL_MINUTES: u32 = 30;
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Announce,
+    Scrape,
+    Front,
+}
+
+impl Route {
+    fn of(path: &[u8]) -> Option<Self> {
+        let inside = path.strip_prefix(b"/")?;
+        match without_key(inside) {
+            b"announce" => Some(Self::Announce),
+            b"scrape" => Some(Self::Scrape),
+            _ if inside.is_empty() => Some(Self::Front),
+            _ => None,
+        }
+    }
+}
+
+/// The path after a key such as private trackers hand out. Torrents made for those are served, the key is ignored.
+fn without_key(path: &[u8]) -> &[u8] {
+    let mut segments = path.splitn(2, |byte| *byte == b'/');
+    match (segments.next(), segments.next()) {
+        (Some(key), Some(rest))
+            if PATH_KEY_LEN.contains(&key.len()) && key.iter().all(u8::is_ascii_alphanumeric) =>
+        {
+            rest
+        }
+        _ => path,
+    }
+}
+
+/// Characters of a key in a path: 32 is the custom; shorter ones are taken for a mistake in the path.
+const PATH_KEY_LEN: core::ops::RangeInclusive<usize> = 16..=64;
+
+fn announce(
+    now: Instant,
+    request: &Request<'_>,
+    peer: IpAddr,
+    framing: Framing,
+    worker: &mut Worker,
+    reply: &mut [u8],
+) -> Result<Answer, Trouble> {
+    let config = worker.tracker().config();
+    let ids_kept = config.swarms().peer_ids;
+    let client = forwarded::client(request, peer, config.trusted_proxies()).map_err(Trouble::Forwarded)?;
+    let AnnounceQuery { announce, form } =
+        AnnounceQuery::parse(request.query, client).map_err(Trouble::Query)?;
+    let ids = form == PeerForm::Dictionaries { ids: true } && ids_kept;
+    let (announced, peers) = worker
+        .announce_apart(now, &announce, ids)
+        .map_err(Trouble::Refused)?;
+    let len = head::encode(Status::Ok, framing, reply, |out| {
+        encode_announce(client, form, &announced, peers, out)
+    });
+    worker.count(Count::HttpAnnounce);
+    Ok(whole(len, Status::Ok, framing, worker))
+}
+
+/// Writes as many of the peers as fit.
+fn encode_announce(
+    client: IpAddr,
+    form: PeerForm,
+    announced: &Announced,
+    mut peers: Peers<'_>,
+    out: &mut [u8],
+) -> Option<usize> {
+    loop {
+        let (list, peers6) = match (form, peers.family) {
+            (PeerForm::Dictionaries { .. }, _) => (PeerList::Dictionaries(peers.into()), None),
+            (PeerForm::Compact, Family::V4) => (PeerList::Compact(peers.compact), None),
+            (PeerForm::Compact, Family::V6) => (PeerList::Compact(&[]), Some(peers.compact)),
+        };
+        let response = AnnounceResponse {
+            complete: Some(announced.counts.complete),
+            downloaded: Some(announced.counts.downloaded),
+            external_ip: Some(client),
+            incomplete: Some(announced.counts.incomplete),
+            interval_secs: announced.interval_secs,
+            interval_min_secs: Some(announced.interval_min_secs),
+            peers: list,
+            peers6,
+        };
+        let len = response.encode(out);
+        if len.is_some() || peers.compact.is_empty() {
+            return len;
+        }
+        let stride = peers.family.compact_len();
+        let fewer = peers.compact.len() / stride / 2 * stride;
+        peers.compact = peers.compact.get(..fewer).unwrap_or_default();
+    }
+}
+
+fn scrape(
+    request: &Request<'_>,
+    framing: Framing,
+    worker: &Worker,
+    reply: &mut [u8],
+) -> Result<Answer, Trouble> {
+    let mut query = ScrapeQuery::parse(request.query).map_err(Trouble::Query)?;
+    if query.info_hashes().is_empty() {
+        return full_scrape(framing, worker, reply);
+    }
+    let len = head::encode(Status::Ok, framing, reply, |out| {
+        encode_scrape(query.sorted(), |info_hash| worker.scrape(info_hash), out)
+    });
+    worker.count(Count::HttpScrape);
+    Ok(whole(len, Status::Ok, framing, worker))
+}
+
+fn full_scrape(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+    if !worker.tracker().config().full_scrape() {
+        return Err(Trouble::FullScrapeOff);
+    }
+    let framing = Framing {
+        // Without chunks, the end of the connection is the end of the body.
+        keep_alive: framing.keep_alive && framing.chunks,
+        ..framing
+    };
+    let answer = if framing.body {
+        let stream = FullScrape::begin(framing, worker).ok_or(Trouble::FullScrapeBusy)?;
+        count_answer(Status::Ok, framing, worker);
+        Answer::Stream(stream)
+    } else {
+        let len = head::encode_stream(framing, reply);
+        whole(len, Status::Ok, framing, worker)
+    };
+    worker.count(Count::HttpScrape);
+    worker.count(Count::HttpFullScrape);
+    Ok(answer)
+}
+
+/// A word to people who look what is here.
+fn front(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
+    let len = head::encode(Status::Ok, framing, reply, |out| {
+        out.get_mut(..FRONT.len())?.copy_from_slice(FRONT);
+        Some(FRONT.len())
+    });
+    whole(len, Status::Ok, framing, worker)
+}
+
+const FRONT: &[u8] = b"etracker, a BitTorrent tracker: announce to /announce, scrape /scrape\n";
+
+fn refuse(trouble: Trouble, framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
+    let failure = Failure {
+        reason: trouble,
+        retry: trouble.retry(),
+    };
+    let len = head::encode(trouble.status(), framing, reply, |out| failure.encode(out));
+    worker.count(Count::HttpFailure);
+    whole(len, trouble.status(), framing, worker)
+}
+
+fn whole(len: Option<usize>, status: Status, framing: Framing, worker: &Worker) -> Answer {
+    count_answer(status, framing, worker);
+    let keep_alive = framing.keep_alive;
+    len.map_or(Answer::Impossible, |len| Answer::Whole { len, keep_alive })
+}
+
+fn count_answer(status: Status, framing: Framing, worker: &Worker) {
+    worker.count(status.count());
+    worker.count(if framing.keep_alive {
+        Count::HttpKeptAlive
+    } else {
+        Count::HttpNotKeptAlive
+    });
+}

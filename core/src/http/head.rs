@@ -1,0 +1,306 @@
+//! Heads of HTTP responses and how bodies are framed (RFC 9112), both ways.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use nom::bytes::complete::tag;
+use nom::character::complete::{satisfy, space1};
+use nom::combinator::recognize;
+use nom::sequence::{preceded, terminated};
+use nom::{IResult, Parser};
+
+use super::request::{Method, Request, Version, field, head_end, line};
+use crate::bencode::Decimal;
+use crate::stats::Count;
+
+/// The statuses that are answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Ok,
+    BadRequest,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    ContentTooLarge,
+}
+
+impl Status {
+    /// What answers with this status are counted as.
+    pub(super) const fn count(self) -> Count {
+        match self {
+            Self::Ok => Count::Http200,
+            Self::BadRequest => Count::Http400,
+            Self::Forbidden => Count::Http403,
+            Self::NotFound => Count::Http404,
+            Self::MethodNotAllowed => Count::Http405,
+            Self::RequestTimeout => Count::Http408,
+            Self::ContentTooLarge => Count::Http413,
+        }
+    }
+
+    /// The status line, with the header fields that belong to the status.
+    const fn line(self) -> &'static [u8] {
+        match self {
+            Self::Ok => b"HTTP/1.1 200 OK\r\n",
+            Self::BadRequest => b"HTTP/1.1 400 Bad Request\r\n",
+            Self::Forbidden => b"HTTP/1.1 403 Forbidden\r\n",
+            Self::NotFound => b"HTTP/1.1 404 Not Found\r\n",
+            Self::MethodNotAllowed => b"HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\n",
+            Self::RequestTimeout => b"HTTP/1.1 408 Request Timeout\r\n",
+            Self::ContentTooLarge => b"HTTP/1.1 413 Content Too Large\r\n",
+        }
+    }
+}
+
+/// How the answer to a request is put on the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Framing {
+    /// Whether the connection stays open.
+    pub(super) keep_alive: bool,
+    /// Whether the body is sent, or only described (HEAD).
+    pub(super) body: bool,
+    /// Whether the client understands chunks.
+    pub(super) chunks: bool,
+}
+
+impl Framing {
+    /// For answers to what could not be read: the last thing said.
+    pub(super) const LAST: Self = Self {
+        keep_alive: false,
+        body: true,
+        chunks: false,
+    };
+
+    /// As `request` allows; `keep_alive` is whether the tracker does.
+    pub(super) const fn of(request: &Request<'_>, keep_alive: bool) -> Self {
+        Self {
+            keep_alive: keep_alive && request.wants_keep_alive() && !request.body,
+            body: !matches!(request.method, Method::Head),
+            chunks: matches!(request.version, Version::Http11),
+        }
+    }
+
+    const fn connection(self) -> &'static [u8] {
+        if self.keep_alive {
+            b"Connection: keep-alive\r\n\r\n"
+        } else {
+            b"Connection: close\r\n\r\n"
+        }
+    }
+}
+
+/// Writes a whole response to the start of `reply` and returns its length; `body` writes the body where it belongs.
+/// `None` if it does not fit.
+pub(super) fn encode(
+    status: Status,
+    framing: Framing,
+    reply: &mut [u8],
+    body: impl FnOnce(&mut [u8]) -> Option<usize>,
+) -> Option<usize> {
+    let around = [status.line(), CONTENT, LENGTH, LINE_END, framing.connection()];
+    let around_len: usize = around.iter().map(|piece| piece.len()).sum();
+    // The length of most bodies has three digits; those of which it has not are moved.
+    let body_start = around_len + 3;
+    let body_len = body(reply.get_mut(body_start..)?)?;
+    let digits = Decimal::new(body_len as u64);
+    let head_len = around_len + digits.as_bytes().len();
+    reply.get(..head_len + body_len)?;
+    if head_len != body_start {
+        reply.copy_within(body_start..body_start + body_len, head_len);
+    }
+    let [line, content, length, line_end, connection] = around;
+    put(
+        reply,
+        &[line, content, length, digits.as_bytes(), line_end, connection],
+    )?;
+    Some(if framing.body {
+        head_len + body_len
+    } else {
+        head_len
+    })
+}
+
+/// Writes the head of a response whose body comes in pieces, and returns its length.
+pub(super) fn encode_stream(framing: Framing, reply: &mut [u8]) -> Option<usize> {
+    let coding = if framing.chunks { CHUNKED } else { b"" };
+    put(reply, &[Status::Ok.line(), CONTENT, coding, framing.connection()])
+}
+
+/// Writes one piece of a body, which must not be empty, and the end if it is the `last`. Returns the length.
+pub(super) fn encode_piece(
+    framing: Framing,
+    last: bool,
+    reply: &mut [u8],
+    body: impl FnOnce(&mut [u8]) -> Option<usize>,
+) -> Option<usize> {
+    if !framing.chunks {
+        return body(reply);
+    }
+    let end = if last { CHUNK_END_LAST } else { LINE_END };
+    let room = reply
+        .len()
+        .min(CHUNK_MAX)
+        .checked_sub(CHUNK_LINE_LEN + end.len())?;
+    let (line, rest) = reply.split_at_mut_checked(CHUNK_LINE_LEN)?;
+    let len = body(rest.get_mut(..room)?)?;
+    for (index, digit) in line.iter_mut().rev().skip(LINE_END.len()).enumerate() {
+        let value = len >> (4 * index) & 15;
+        *digit = b"0123456789abcdef".get(value).copied()?;
+    }
+    put(line.get_mut(CHUNK_LINE_LEN - LINE_END.len()..)?, &[LINE_END])?;
+    Some(CHUNK_LINE_LEN + len + put(rest.get_mut(len..)?, &[end])?)
+}
+
+/// A response as a client reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The three digits of the status line.
+    pub status: u16,
+    /// The body, without what framed it.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// Reads a response from all that was `received` so far; `ended` is whether no more will come. `None` is a response
+    /// that is not yet whole.
+    ///
+    /// # Errors
+    /// What was received is no response, or it ended too early.
+    pub fn decode(received: &[u8], ended: bool) -> Result<Option<Self>, Fault> {
+        let whole = Self::decode_whole(received, ended)?;
+        if whole.is_none() && ended {
+            return Err(Fault::Truncated);
+        }
+        Ok(whole)
+    }
+
+    fn decode_whole(received: &[u8], ended: bool) -> Result<Option<Self>, Fault> {
+        let Some(head_len) = head_end(received, &mut 0) else {
+            return Ok(None);
+        };
+        let (head, rest) = received.split_at_checked(head_len).ok_or(Fault::NotHttp)?;
+        let (fields, status) = status_line(head).map_err(|_| Fault::NotHttp)?;
+        let body = match BodyLength::of(fields)? {
+            BodyLength::Bytes(len) => rest.get(..len).map(<[u8]>::to_vec),
+            BodyLength::Chunks => unchunked(rest)?,
+            BodyLength::UntilEnd => ended.then(|| rest.to_vec()),
+        };
+        Ok(body.map(|body| Self { status, body }))
+    }
+}
+
+/// Why bytes are not a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The head is not HTTP.
+    NotHttp,
+    /// It is not said in a known way how long the body is.
+    Framing,
+    /// The connection ended within the response.
+    Truncated,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotHttp => "the answer is not HTTP",
+            Self::Framing => "the answer does not say in a known way how long it is",
+            Self::Truncated => "the connection ended before the answer did",
+        })
+    }
+}
+
+impl core::error::Error for Fault {}
+
+/// How the end of a response's body is known.
+enum BodyLength {
+    Bytes(usize),
+    Chunks,
+    UntilEnd,
+}
+
+impl BodyLength {
+    fn of(fields: &[u8]) -> Result<Self, Fault> {
+        let mut length = Self::UntilEnd;
+        let mut rest = fields;
+        while let Ok((after, (name, value))) = field(rest) {
+            rest = after;
+            let value = value.trim_ascii();
+            if name.eq_ignore_ascii_case(b"transfer-encoding") {
+                let chunked = value.eq_ignore_ascii_case(b"chunked");
+                length = if chunked {
+                    Self::Chunks
+                } else {
+                    return Err(Fault::Framing);
+                };
+            } else if name.eq_ignore_ascii_case(b"content-length") && !matches!(length, Self::Chunks) {
+                length = Self::Bytes(parsed(value, 10).ok_or(Fault::Framing)?);
+            }
+        }
+        Ok(length)
+    }
+}
+
+const CONTENT: &[u8] = b"Content-Type: text/plain\r\n";
+const LENGTH: &[u8] = b"Content-Length: ";
+const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
+const LINE_END: &[u8] = b"\r\n";
+/// Bytes of the line before a chunk: six hexadecimal digits, so that its place is known before the length is.
+const CHUNK_LINE_LEN: usize = 6 + LINE_END.len();
+/// Bytes of a chunk with what is around it: what six digits can tell.
+const CHUNK_MAX: usize = 0xff_ffff;
+/// The end of the last chunk, and the empty one that ends the body.
+const CHUNK_END_LAST: &[u8] = b"\r\n0\r\n\r\n";
+
+/// Writes `pieces` to the start of `out`. Returns their length, or `None` if they do not fit.
+fn put(out: &mut [u8], pieces: &[&[u8]]) -> Option<usize> {
+    let mut len = 0;
+    for piece in pieces {
+        let end = len + piece.len();
+        out.get_mut(len..end)?.copy_from_slice(piece);
+        len = end;
+    }
+    Some(len)
+}
+
+fn status_line(input: &[u8]) -> IResult<&[u8], u16> {
+    let digit = || satisfy(|digit| digit.is_ascii_digit());
+    let version = (tag(&b"HTTP/1."[..]), digit(), space1);
+    let status = recognize((digit(), digit(), digit())).map_opt(|digits| parsed(digits, 10));
+    terminated(preceded(version, status), line).parse(input)
+}
+
+/// The chunks of a body put together; `None` if they are not yet all there. Trailers are left unread.
+fn unchunked(input: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+    let mut body = Vec::new();
+    let mut rest = input;
+    loop {
+        let Ok((after, size)) = line(rest) else {
+            return Ok(None);
+        };
+        let digits = size.split(|byte| *byte == b';').next().unwrap_or_default();
+        let size: usize = parsed(digits.trim_ascii(), 16).ok_or(Fault::Framing)?;
+        if size == 0 {
+            return Ok(Some(body));
+        }
+        let Some((data, after)) = after.split_at_checked(size) else {
+            return Ok(None);
+        };
+        body.extend_from_slice(data);
+        let Ok((after, end)) = line(after) else {
+            return Ok(None);
+        };
+        if !end.is_empty() {
+            return Err(Fault::Framing);
+        }
+        rest = after;
+    }
+}
+
+/// A number of nothing but digits.
+fn parsed<T: TryFrom<u64>>(digits: &[u8], radix: u32) -> Option<T> {
+    let digits = core::str::from_utf8(digits).ok()?;
+    let number = u64::from_str_radix(digits, radix).ok()?;
+    T::try_from(number).ok().filter(|_| !digits.starts_with('+'))
+}

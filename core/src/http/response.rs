@@ -1,0 +1,414 @@
+//! The bodies of answers: announces (BEP 3, 7, 23, 24), scrapes (BEP 48) and failures (BEP 3, 31), both ways.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::announce::{Counts, Family};
+use crate::bencode::{self, Dictionary, DictionaryWriter, ListWriter, Value};
+use crate::{InfoHash, PeerId, Peers};
+
+/// The answer to an announce. What other trackers may leave out is optional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnnounceResponse<'a> {
+    /// Seeders.
+    pub complete: Option<u32>,
+    /// How often a download was reported as finished.
+    pub downloaded: Option<u32>,
+    /// The address that the announce came from (BEP 24).
+    pub external_ip: Option<IpAddr>,
+    /// Leechers.
+    pub incomplete: Option<u32>,
+    /// Seconds after which the client should announce again.
+    pub interval_secs: u32,
+    /// Seconds before which the client should not announce again.
+    pub interval_min_secs: Option<u32>,
+    /// The peers under `peers`.
+    pub peers: PeerList<'a>,
+    /// Compact IPv6 peers under `peers6` (BEP 7).
+    pub peers6: Option<&'a [u8]>,
+}
+
+impl<'a> AnnounceResponse<'a> {
+    /// Writes the body and returns its length; `None` if it does not fit.
+    pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
+        bencode::dictionary(out, |body| {
+            integer(body, b"complete", self.complete);
+            integer(body, b"downloaded", self.downloaded);
+            match self.external_ip {
+                Some(IpAddr::V4(ip)) => body.key(b"external ip").bytes(&ip.octets()),
+                Some(IpAddr::V6(ip)) => body.key(b"external ip").bytes(&ip.octets()),
+                None => {}
+            }
+            integer(body, b"incomplete", self.incomplete);
+            integer(body, b"interval", Some(self.interval_secs));
+            integer(body, b"min interval", self.interval_min_secs);
+            match self.peers {
+                PeerList::Compact(peers) => body.key(b"peers").bytes(peers),
+                PeerList::Dictionaries(peers) => body.key(b"peers").list(|list| {
+                    peers.iter().for_each(|(peer, id)| encode_peer(list, peer, id));
+                }),
+            }
+            if let Some(peers) = self.peers6 {
+                body.key(b"peers6").bytes(peers);
+            }
+        })
+    }
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// It is no answer to an announce; a failure is one of [`Failure::decode`].
+    pub fn decode(body: &'a [u8]) -> Result<Self, Fault> {
+        let body = root(body)?;
+        Ok(Self {
+            complete: number(body, "complete")?,
+            downloaded: number(body, "downloaded")?,
+            external_ip: body.get(b"external ip").map(external_ip).transpose()?,
+            incomplete: number(body, "incomplete")?,
+            interval_secs: number(body, "interval")?.ok_or(Fault::Missing("interval"))?,
+            interval_min_secs: number(body, "min interval")?,
+            peers: match body.get(b"peers") {
+                None => PeerList::Compact(&[]),
+                Some(Value::Bytes(peers)) => PeerList::Compact(peers),
+                Some(Value::List(list)) => PeerList::Dictionaries(PeerDictionaries(Source::Read(list))),
+                Some(Value::Integer(_) | Value::Dictionary(_)) => return Err(Fault::Type("peers")),
+            },
+            peers6: bytes(body, "peers6")?,
+        })
+    }
+
+    /// All peers, with their ids where they are given.
+    pub fn peers(&self) -> impl Iterator<Item = (SocketAddr, Option<PeerId>)> {
+        let (compact, dictionaries) = match self.peers {
+            PeerList::Compact(peers) => (peers, None),
+            PeerList::Dictionaries(peers) => ([].as_slice(), Some(peers)),
+        };
+        let compact4 = compact_peers(Family::V4, compact);
+        let compact6 = compact_peers(Family::V6, self.peers6.unwrap_or_default());
+        let compact = compact4.chain(compact6).map(|peer| (peer, None));
+        dictionaries
+            .into_iter()
+            .flat_map(PeerDictionaries::iter)
+            .chain(compact)
+    }
+}
+
+/// What stands under `peers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerList<'a> {
+    /// IPv4 peers of 6 bytes each (BEP 23).
+    Compact(&'a [u8]),
+    /// A dictionary each (BEP 3).
+    Dictionaries(PeerDictionaries<'a>),
+}
+
+/// Peers that are written as a dictionary each.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerDictionaries<'a>(Source<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Source<'a> {
+    HandedOut(Peers<'a>),
+    Read(bencode::List<'a>),
+}
+
+impl<'a> PeerDictionaries<'a> {
+    /// The peers that are understood, with their ids where they are given.
+    pub fn iter(self) -> impl Iterator<Item = (SocketAddr, Option<PeerId>)> + 'a {
+        let (handed_out, read) = match self.0 {
+            Source::HandedOut(peers) => (Some(peers), None),
+            Source::Read(list) => (None, Some(list)),
+        };
+        let handed_out = handed_out.into_iter().flat_map(|peers| {
+            let ids = peers.ids.iter().copied().map(Some);
+            compact_peers(peers.family, peers.compact).zip(ids.chain(core::iter::repeat(None)))
+        });
+        let read = read.into_iter().flat_map(bencode::List::iter);
+        handed_out.chain(read.filter_map(|peer| decode_peer(peer.as_dictionary()?)))
+    }
+}
+
+impl<'a> From<Peers<'a>> for PeerDictionaries<'a> {
+    fn from(peers: Peers<'a>) -> Self {
+        Self(Source::HandedOut(peers))
+    }
+}
+
+impl PartialEq for PeerDictionaries<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for PeerDictionaries<'_> {}
+
+/// Writes the answer to a scrape of `info_hashes`, which ascend and are unique. Returns its length.
+///
+/// What does not fit is left out from the end; `None` if nothing fits.
+pub fn encode_scrape(
+    info_hashes: &[InfoHash],
+    counts: impl Fn(&InfoHash) -> Counts,
+    out: &mut [u8],
+) -> Option<usize> {
+    bencode::dictionary(out, |body| {
+        body.key(b"files").dictionary(|files| {
+            for info_hash in info_hashes {
+                if files.room() < SCRAPE_ENTRY_MAX + b"ee".len() {
+                    break;
+                }
+                encode_scrape_entry(files, info_hash, counts(info_hash));
+            }
+        });
+    })
+}
+
+/// Writes one torrent of a scrape: at most [`SCRAPE_ENTRY_MAX`] bytes.
+pub(super) fn encode_scrape_entry(
+    files: &mut DictionaryWriter<'_, '_>,
+    info_hash: &InfoHash,
+    counts: Counts,
+) {
+    files.key(&info_hash.0).dictionary(|entry| {
+        entry.key(b"complete").integer(counts.complete);
+        entry.key(b"downloaded").integer(counts.downloaded);
+        entry.key(b"incomplete").integer(counts.incomplete);
+    });
+}
+
+/// Bytes of the longest entry of a scrape.
+pub(super) const SCRAPE_ENTRY_MAX: usize =
+    "20:01234567890123456789d8:completei4294967295e10:downloadedi4294967295e10:incompletei4294967295ee".len();
+
+/// The answer to a scrape, as a client reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrapeResponse<'a> {
+    /// Invariant: info-hashes and their counts.
+    files: Dictionary<'a>,
+}
+
+impl<'a> ScrapeResponse<'a> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// It is no answer to a scrape; a failure is one of [`Failure::decode`].
+    pub fn decode(body: &'a [u8]) -> Result<Self, Fault> {
+        let files = root(body)?.get(b"files").ok_or(Fault::Missing("files"))?;
+        let files = files.as_dictionary().ok_or(Fault::Type("files"))?;
+        files
+            .iter()
+            .try_for_each(|entry| decode_scrape_entry(entry).map(|_| ()))?;
+        Ok(Self { files })
+    }
+
+    /// The torrents and their counts, in ascending order.
+    pub fn iter(self) -> impl Iterator<Item = (InfoHash, Counts)> {
+        self.files
+            .iter()
+            .filter_map(|entry| decode_scrape_entry(entry).ok())
+    }
+}
+
+/// The answer to what is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure<R> {
+    /// Why, for people: short and printable.
+    pub reason: R,
+    /// When to try again (BEP 31); `None` leaves it to the client.
+    pub retry: Option<Retry>,
+}
+
+/// When a refused client may try again (BEP 31).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// After so many minutes.
+    Minutes(u32),
+    /// Not at all.
+    Never,
+}
+
+impl<R: fmt::Display> Failure<R> {
+    /// Writes the body and returns its length; `None` if it does not fit. A reason longer than [`REASON_MAX`] is cut.
+    pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
+        let mut reason = Text::default();
+        // What does not fit is cut, so that this cannot fail.
+        _ = fmt::write(&mut reason, format_args!("{}", self.reason));
+        bencode::dictionary(out, |body| {
+            body.key(b"failure reason").bytes(reason.as_bytes());
+            match self.retry {
+                Some(Retry::Minutes(minutes)) => body.key(b"retry in").integer(minutes),
+                Some(Retry::Never) => body.key(b"retry in").bytes(b"never"),
+                None => {}
+            }
+        })
+    }
+}
+
+impl<'a> Failure<&'a [u8]> {
+    /// Reads a body. The reason need not be text. The minutes may come as a string, as BEP 31 shows them.
+    ///
+    /// # Errors
+    /// It is no failure.
+    pub fn decode(body: &'a [u8]) -> Result<Self, Fault> {
+        let body = root(body)?;
+        let reason = bytes(body, "failure reason")?.ok_or(Fault::Missing("failure reason"))?;
+        let retry = match body.get(b"retry in") {
+            None => None,
+            Some(Value::Bytes(b"never")) => Some(Retry::Never),
+            Some(Value::Bytes(digits)) => core::str::from_utf8(digits)
+                .ok()
+                .and_then(|digits| digits.parse().ok())
+                .map(Retry::Minutes),
+            Some(Value::Integer(minutes)) => u32::try_from(minutes).ok().map(Retry::Minutes),
+            Some(Value::List(_) | Value::Dictionary(_)) => return Err(Fault::Type("retry in")),
+        };
+        Ok(Self { reason, retry })
+    }
+}
+
+/// Why a body is not the answer looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not canonical bencode.
+    Bencode(bencode::Fault),
+    /// It is not a dictionary.
+    NoDictionary,
+    /// This key is missing.
+    Missing(&'static str),
+    /// The value of this key is not of its type, or out of range.
+    Type(&'static str),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bencode(fault) => fault.fmt(f),
+            Self::NoDictionary => f.write_str("the answer is not a bencoded dictionary"),
+            Self::Missing(key) => write!(f, "the answer has no \"{key}\""),
+            Self::Type(key) => write!(f, "the value of \"{key}\" in the answer makes no sense"),
+        }
+    }
+}
+
+impl core::error::Error for Fault {}
+
+/// Bytes of the longest failure reason.
+pub const REASON_MAX: usize = 160;
+
+/// Text in a buffer of its own, cut at [`REASON_MAX`] bytes. What is not printable ASCII becomes a `?`.
+struct Text {
+    bytes: [u8; REASON_MAX],
+    len: usize,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self {
+            bytes: [0; REASON_MAX],
+            len: 0,
+        }
+    }
+}
+
+impl Text {
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let free = self.bytes.get_mut(self.len..).unwrap_or_default();
+        for (slot, char) in free.iter_mut().zip(text.chars()) {
+            let printable = u8::try_from(char).ok().filter(|byte| matches!(byte, b' '..=b'~'));
+            *slot = printable.unwrap_or(b'?');
+            self.len += 1;
+        }
+        Ok(())
+    }
+}
+
+fn root(body: &[u8]) -> Result<Dictionary<'_>, Fault> {
+    let value = Value::parse(body).map_err(Fault::Bencode)?;
+    value.as_dictionary().ok_or(Fault::NoDictionary)
+}
+
+fn integer(body: &mut DictionaryWriter<'_, '_>, key: &[u8], value: Option<u32>) {
+    if let Some(value) = value {
+        body.key(key).integer(value);
+    }
+}
+
+fn number(body: Dictionary<'_>, key: &'static str) -> Result<Option<u32>, Fault> {
+    let Some(value) = body.get(key.as_bytes()) else {
+        return Ok(None);
+    };
+    let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
+    number.map(Some).ok_or(Fault::Type(key))
+}
+
+fn bytes<'a>(body: Dictionary<'a>, key: &'static str) -> Result<Option<&'a [u8]>, Fault> {
+    let Some(value) = body.get(key.as_bytes()) else {
+        return Ok(None);
+    };
+    value.as_bytes().map(Some).ok_or(Fault::Type(key))
+}
+
+fn external_ip(value: Value<'_>) -> Result<IpAddr, Fault> {
+    let ip = value.as_bytes().and_then(ip_of);
+    ip.ok_or(Fault::Type("external ip"))
+}
+
+/// The address of 4 or 16 bytes in network order.
+fn ip_of(octets: &[u8]) -> Option<IpAddr> {
+    let ip4 = octets
+        .try_into()
+        .map(|octets: [u8; 4]| Ipv4Addr::from(octets).into());
+    let ip6 = || {
+        octets
+            .try_into()
+            .map(|octets: [u8; 16]| Ipv6Addr::from(octets).into())
+    };
+    ip4.or_else(|_| ip6()).ok()
+}
+
+/// The peers of a compact list; what is left over at its end is no peer.
+fn compact_peers(family: Family, compact: &[u8]) -> impl Iterator<Item = SocketAddr> {
+    compact.chunks_exact(family.compact_len()).filter_map(|peer| {
+        let (ip, port) = peer.split_last_chunk()?;
+        Some(SocketAddr::new(ip_of(ip)?, u16::from_be_bytes(*port)))
+    })
+}
+
+fn encode_peer(list: &mut ListWriter<'_, '_>, peer: SocketAddr, id: Option<PeerId>) {
+    let mut ip = Text::default();
+    // An address is shorter than the text may be.
+    _ = fmt::write(&mut ip, format_args!("{}", peer.ip()));
+    list.item().dictionary(|entry| {
+        entry.key(b"ip").bytes(ip.as_bytes());
+        if let Some(id) = id {
+            entry.key(b"peer id").bytes(&id.0);
+        }
+        entry.key(b"port").integer(peer.port());
+    });
+}
+
+/// A peer whose address is not one, but a name, is none to us.
+fn decode_peer(entry: Dictionary<'_>) -> Option<(SocketAddr, Option<PeerId>)> {
+    let ip = core::str::from_utf8(entry.get(b"ip")?.as_bytes()?).ok()?;
+    let port = entry.get(b"port")?.as_integer()?;
+    let id = entry.get(b"peer id").and_then(Value::as_bytes);
+    let peer = SocketAddr::new(ip.parse().ok()?, port.try_into().ok()?);
+    Some((peer, id.and_then(|id| id.try_into().ok()).map(PeerId)))
+}
+
+/// Counts that other trackers leave out are zeros.
+fn decode_scrape_entry((key, value): (&[u8], Value<'_>)) -> Result<(InfoHash, Counts), Fault> {
+    let info_hash = key.try_into().map_err(|_| Fault::Type("files"))?;
+    let entry = value.as_dictionary().ok_or(Fault::Type("files"))?;
+    let counts = Counts {
+        complete: number(entry, "complete")?.unwrap_or(0),
+        incomplete: number(entry, "incomplete")?.unwrap_or(0),
+        downloaded: number(entry, "downloaded")?.unwrap_or(0),
+    };
+    Ok((InfoHash(info_hash), counts))
+}
