@@ -3,7 +3,7 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::announce::{Counts, Family};
+use crate::announce::{Counts, Family, compact_peers};
 use crate::bencode::{self, Dictionary, DictionaryWriter, ListWriter, Value};
 use crate::{InfoHash, PeerId, Peers};
 
@@ -85,7 +85,7 @@ impl<'a> AnnounceResponse<'a> {
         };
         let compact4 = compact_peers(Family::V4, compact);
         let compact6 = compact_peers(Family::V6, self.peers6.unwrap_or_default());
-        let compact = compact4.chain(compact6).map(|peer| (peer, None));
+        let compact = compact4.chain(compact6).map(|peer| (peer.into(), None));
         dictionaries
             .into_iter()
             .flat_map(PeerDictionaries::iter)
@@ -121,7 +121,8 @@ impl<'a> PeerDictionaries<'a> {
         };
         let handed_out = handed_out.into_iter().flat_map(|peers| {
             let ids = peers.ids.iter().copied().map(Some);
-            compact_peers(peers.family, peers.compact).zip(ids.chain(core::iter::repeat(None)))
+            let addresses = compact_peers(peers.family, peers.compact).map(SocketAddr::from);
+            addresses.zip(ids.chain(core::iter::repeat(None)))
         });
         let read = read.into_iter().flat_map(bencode::List::iter);
         handed_out.chain(read.filter_map(|peer| decode_peer(peer.as_dictionary()?)))
@@ -369,14 +370,6 @@ fn ip_of(octets: &[u8]) -> Option<IpAddr> {
             .map(|octets: [u8; 16]| Ipv6Addr::from(octets).into())
     };
     ip4.or_else(|_| ip6()).ok()
-}
-
-/// The peers of a compact list; what is left over at its end is no peer.
-fn compact_peers(family: Family, compact: &[u8]) -> impl Iterator<Item = SocketAddr> {
-    compact.chunks_exact(family.compact_len()).filter_map(|peer| {
-        let (ip, port) = peer.split_last_chunk()?;
-        Some(SocketAddr::new(ip_of(ip)?, u16::from_be_bytes(*port)))
-    })
 }
 
 fn encode_peer(list: &mut ListWriter<'_, '_>, peer: SocketAddr, id: Option<PeerId>) {
