@@ -1,0 +1,177 @@
+//! The command line.
+
+use std::io::{self, Write as _};
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bpaf::{Args, OptionParser, ParseFailure, Parser, construct, long, positional};
+use etracker_core::announce::{Announce, Endpoint, Event};
+use etracker_core::{InfoHash, PeerId};
+
+use crate::target::Target;
+
+/// What to ask whom, and how to show the answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) target: Target,
+    pub(crate) question: Question,
+    pub(crate) timeout: Duration,
+    pub(crate) json: bool,
+}
+
+/// What a tracker is asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Question {
+    Announce(Announce),
+    Scrape(Vec<InfoHash>),
+}
+
+/// Reads the command line; if there is nothing to ask, says why and gives the exit status.
+pub(crate) fn parse() -> Result<Options, ExitCode> {
+    grammar()
+        .run_inner(Args::current_args())
+        .map_err(|failure| match failure {
+            ParseFailure::Stderr(text) => {
+                // The exit status tells as much, should standard error be closed.
+                let _ = writeln!(io::stderr(), "etracker-client: {}", text.monochrome(true));
+                ExitCode::from(2)
+            }
+            ParseFailure::Stdout(text, full) => shown(&text.monochrome(full)),
+            ParseFailure::Completion(text) => shown(&text),
+        })
+}
+
+fn shown(text: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn grammar() -> OptionParser<Options> {
+    let announce = announce()
+        .to_options()
+        .descr("Announces a peer and prints the peers and counts given")
+        .command("announce");
+    let scrape = scrape()
+        .to_options()
+        .descr("Prints the counts of torrents")
+        .command("scrape");
+    construct!([announce, scrape])
+        .to_options()
+        .version(env!("CARGO_PKG_VERSION"))
+        .descr("Asks a BitTorrent tracker over HTTP or UDP and prints its answer")
+}
+
+fn announce() -> impl Parser<Options> {
+    let event = long("event")
+        .help("started, stopped, completed, paused or none")
+        .argument::<String>("EVENT")
+        .parse(|name| event(&name))
+        .fallback(Event::None);
+    let left = long("left")
+        .help("Bytes still to download; 0 announces a seeder (default: 1)")
+        .argument::<u64>("BYTES")
+        .fallback(1);
+    let port = long("port")
+        .help("The port that the peer takes connections at (default: 6881)")
+        .argument::<u16>("PORT")
+        .fallback(6881);
+    let numwant = long("numwant")
+        .help("Peers wanted (default: as many as the tracker likes)")
+        .argument::<u32>("NUMBER")
+        .guard(|&wanted| wanted <= NUMWANT_MAX, "must be from 0 to 2147483647")
+        .optional();
+    let (timeout, json) = (timeout(), json());
+    let target = url();
+    let info_hash = info_hash();
+    let announce = construct!(event, left, port, numwant, timeout, json, target, info_hash);
+    announce.parse(
+        |(event, left, port, numwant, timeout, json, target, info_hash)| -> Result<_, getrandom::Error> {
+            // The tracker takes the address that it sees.
+            let ip = Ipv4Addr::UNSPECIFIED.into();
+            let announce = Announce {
+                info_hash,
+                peer_id: peer_id()?,
+                peer: Endpoint { ip, port },
+                left,
+                event,
+                numwant,
+            };
+            Ok(Options {
+                target,
+                question: Question::Announce(announce),
+                timeout,
+                json,
+            })
+        },
+    )
+}
+
+fn scrape() -> impl Parser<Options> {
+    let (timeout, json) = (timeout(), json());
+    let target = url();
+    let info_hashes = info_hash().some("an info-hash is needed").guard(
+        |hashes| hashes.len() <= SCRAPE_MAX,
+        "at most 74 info-hashes fit one scrape",
+    );
+    construct!(timeout, json, target, info_hashes).map(|(timeout, json, target, info_hashes)| Options {
+        target,
+        question: Question::Scrape(info_hashes),
+        timeout,
+        json,
+    })
+}
+
+fn timeout() -> impl Parser<Duration> {
+    long("timeout")
+        .help("Seconds to wait for the answer, 1 to 3600 (default: 60)")
+        .argument::<u64>("SECONDS")
+        .guard(|secs| (1..=3600).contains(secs), "must be from 1 to 3600")
+        .map(Duration::from_secs)
+        .fallback(Duration::from_secs(60))
+}
+
+fn json() -> impl Parser<bool> {
+    long("json")
+        .help("Print one JSON object, also about a failure")
+        .switch()
+}
+
+fn url() -> impl Parser<Target> {
+    positional::<Target>("URL").help("The announce URL: http://HOST[:PORT]/announce or udp://HOST:PORT")
+}
+
+fn info_hash() -> impl Parser<InfoHash> {
+    positional::<String>("INFO-HASH")
+        .help("40 hexadecimal digits, or the 64 of a v2 torrent")
+        .parse(|digits| {
+            InfoHash::from_hex(digits.as_bytes()).ok_or("it is not of 40 or 64 hexadecimal digits")
+        })
+}
+
+fn event(name: &str) -> Result<Event, &'static str> {
+    match name {
+        "none" => Ok(Event::None),
+        "started" => Ok(Event::Started),
+        "stopped" => Ok(Event::Stopped),
+        "completed" => Ok(Event::Completed),
+        "paused" => Ok(Event::Paused),
+        _ => Err("it is none of started, stopped, completed, paused and none"),
+    }
+}
+
+/// A new name, in the manner of BEP 20: letters after the client and its version.
+fn peer_id() -> Result<PeerId, getrandom::Error> {
+    let mut id = *b"-ET0100-............";
+    if let Some(free) = id.get_mut(8..) {
+        getrandom::fill(free)?;
+        free.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
+    }
+    Ok(PeerId(id))
+}
+
+/// What the signed field of UDP can express.
+const NUMWANT_MAX: u32 = i32::MAX as u32;
+const SCRAPE_MAX: usize = etracker_core::udp::packet::SCRAPE_MAX;
