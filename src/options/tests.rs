@@ -435,3 +435,33 @@ fn no_arguments_make_it_panic() {
     }
     quickcheck::quickcheck(holds as fn(Vec<String>) -> bool);
 }
+
+#[test]
+fn the_readme_names_every_option_and_its_default() {
+    let readme = include_str!("../../README.md");
+    let row = |option: &str| {
+        readme
+            .lines()
+            .find(|line| line.starts_with('|') && line.contains(option))
+    };
+    for &(names, ..) in CASES {
+        let long = names.rsplit(' ').next().unwrap_or_default();
+        let option = names.replace(' ', "`, `");
+        assert!(
+            row(&format!("`{option}")).is_some(),
+            "{long} is missing in README.md"
+        );
+    }
+    for (option, default) in [
+        ("--port", "3000"),
+        ("--interval", "1799"),
+        ("--socket-timeout", "3"),
+        ("--runtime", "`smol`"),
+    ] {
+        let row = row(option).unwrap_or_default();
+        assert!(
+            row.contains(&format!("| {default} |")),
+            "{row} does not say {default}"
+        );
+    }
+}
