@@ -7,6 +7,33 @@
 //! - [`udp`]: a batch of datagrams goes into [`Worker::handle_datagrams`].
 //! - [`http`]: an [`http::Connection`] per client takes bytes and says what to do next.
 //! - Ageing is driven by [`Tracker::poll_timeout`] and [`Tracker::handle_timeout`].
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use etracker_core::udp::packet::{RequestHead, Response};
+//! use etracker_core::udp::{Datagram, REPLY_MAX, Silence, Verdict};
+//! use etracker_core::{Config, Instant, Seed, Tracker, Worker};
+//!
+//! let now = Instant::from_secs(1_700_000_000);
+//! let seed = Seed::new([7; 32]); // in earnest: from the operating system
+//! let tracker = Arc::new(Tracker::new(Config::default(), seed, now));
+//! let mut worker = Worker::new(tracker);
+//!
+//! // A client asks for the connection id that it will announce with.
+//! let mut reply = [0; REPLY_MAX];
+//! let mut batch = [Datagram {
+//!     sender: "203.0.113.5:6881".parse().unwrap(),
+//!     payload: &RequestHead::connect(42).encode(),
+//!     reply: &mut reply,
+//!     verdict: Verdict::Silent(Silence::Unhandled),
+//! }];
+//! worker.handle_datagrams(now, &mut batch, |_| ());
+//!
+//! let Verdict::Reply(len) = batch[0].verdict else { panic!("no reply") };
+//! let response = Response::decode(&reply[..len]).unwrap();
+//! assert_eq!(response.transaction_id(), 42);
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, clippy::expect_used, clippy::panic)]
