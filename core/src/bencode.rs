@@ -416,3 +416,178 @@ fn until(input: &[u8], end: u8) -> Option<(&[u8], &[u8])> {
 
 /// Digits of the longest number read, with its sign.
 const DIGITS_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use std::boxed::Box;
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    use quickcheck::{Arbitrary, Gen, quickcheck};
+
+    use super::*;
+
+    /// A value that owns its parts.
+    #[derive(Clone, Debug, PartialEq)]
+    enum Owned {
+        Integer(i64),
+        Bytes(Vec<u8>),
+        List(Vec<Self>),
+        Dictionary(BTreeMap<Vec<u8>, Self>),
+    }
+
+    impl Owned {
+        fn write(&self, slot: Slot<'_, '_>) {
+            match self {
+                Self::Integer(value) => slot.integer(*value),
+                Self::Bytes(bytes) => slot.bytes(bytes),
+                Self::List(items) => slot.list(|list| items.iter().for_each(|item| item.write(list.item()))),
+                Self::Dictionary(entries) => slot.dictionary(|dictionary| {
+                    entries
+                        .iter()
+                        .for_each(|(key, value)| value.write(dictionary.key(key)));
+                }),
+            }
+        }
+
+        fn of(value: Value<'_>) -> Self {
+            match value {
+                Value::Integer(value) => Self::Integer(value),
+                Value::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+                Value::List(list) => Self::List(list.iter().map(Self::of).collect()),
+                Value::Dictionary(dictionary) => Self::Dictionary(
+                    dictionary
+                        .iter()
+                        .map(|(key, value)| (key.to_vec(), Self::of(value)))
+                        .collect(),
+                ),
+            }
+        }
+
+        fn arbitrary(g: &mut Gen, depth: usize) -> Self {
+            let kinds: &[u8] = if depth == 0 { &[0, 1] } else { &[0, 1, 2, 3] };
+            let few: Vec<()> = (0..*g.choose(&[0usize, 1, 2, 5]).unwrap()).map(|_| ()).collect();
+            match g.choose(kinds).unwrap() {
+                0 => Self::Integer(i64::arbitrary(g)),
+                1 => Self::Bytes(Vec::arbitrary(g)),
+                2 => Self::List(few.iter().map(|()| Self::arbitrary(g, depth - 1)).collect()),
+                _ => Self::Dictionary(
+                    few.iter()
+                        .map(|()| (Vec::arbitrary(g), Self::arbitrary(g, depth - 1)))
+                        .collect(),
+                ),
+            }
+        }
+    }
+
+    /// A dictionary, as messages are.
+    #[derive(Clone, Debug)]
+    struct Root(BTreeMap<Vec<u8>, Owned>);
+
+    impl Arbitrary for Root {
+        fn arbitrary(g: &mut Gen) -> Self {
+            let few = *g.choose(&[0usize, 1, 3]).unwrap();
+            let entries = (0..few).map(|_| (Vec::arbitrary(g), Owned::arbitrary(g, 3)));
+            Self(entries.collect())
+        }
+
+        fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
+            let smaller = self.0.keys().cloned().collect::<Vec<_>>().into_iter();
+            let entries = self.0.clone();
+            Box::new(smaller.map(move |key| {
+                let mut entries = entries.clone();
+                entries.remove(&key);
+                Self(entries)
+            }))
+        }
+    }
+
+    fn encoded(root: &Root, out: &mut [u8]) -> Option<usize> {
+        dictionary(out, |writer| {
+            root.0
+                .iter()
+                .for_each(|(key, value)| value.write(writer.key(key)));
+        })
+    }
+
+    quickcheck! {
+        fn what_is_written_is_read(root: Root) -> bool {
+            let mut out = std::vec![0; 1 << 20];
+            let len = encoded(&root, &mut out).unwrap();
+            Value::parse(&out[..len]).map(Owned::of) == Ok(Owned::Dictionary(root.0))
+        }
+
+        fn what_does_not_fit_is_not_written(root: Root) -> bool {
+            let mut out = std::vec![0; 1 << 20];
+            let len = encoded(&root, &mut out).unwrap();
+            encoded(&root, &mut out[..len]) == Some(len) && encoded(&root, &mut out[..len - 1]).is_none()
+        }
+
+        fn no_part_of_a_value_is_a_value(root: Root) -> bool {
+            let mut out = std::vec![0; 1 << 20];
+            let len = encoded(&root, &mut out).unwrap();
+            (0..len.min(300)).all(|short| Value::parse(&out[..short]).is_err())
+        }
+
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>, syntax: Vec<u8>) -> bool {
+            let syntax: Vec<u8> = syntax.iter().map(|byte| b"dlie0123:-"[usize::from(byte % 10)]).collect();
+            [bytes, syntax].iter().all(|bytes| Value::parse(bytes).map(Owned::of).is_ok_and(|value| {
+                let mut out = std::vec![0; bytes.len()];
+                let len = written(&mut out, |output| value.write(Slot { output }));
+                len == Some(bytes.len()) && out == *bytes
+            }) || Value::parse(bytes).is_err())
+        }
+    }
+
+    #[test]
+    fn only_the_canonical_form_is_read() {
+        for (bytes, fault) in [
+            ("", Fault::Truncated),
+            ("i1", Fault::Integer),
+            ("ie", Fault::Integer),
+            ("i01e", Fault::Integer),
+            ("i-0e", Fault::Integer),
+            ("i-e", Fault::Integer),
+            ("i+1e", Fault::Integer),
+            ("i1.0e", Fault::Integer),
+            ("i9223372036854775808e", Fault::Integer),
+            ("i1ei1e", Fault::Trailing),
+            ("de\r\n", Fault::Trailing),
+            ("x", Fault::NoValue),
+            ("e", Fault::NoValue),
+            ("01:a", Fault::Length),
+            ("1", Fault::Length),
+            ("99999999999999999999999:a", Fault::Length),
+            ("2:a", Fault::Truncated),
+            ("l", Fault::Truncated),
+            ("d1:a", Fault::Truncated),
+            ("di1e1:ae", Fault::Length),
+            ("d1:bi1e1:ai1ee", Fault::KeyOrder),
+            ("d1:ai1e1:ai1ee", Fault::KeyOrder),
+            ("d2:aai1e1:bi1e1:ai1ee", Fault::KeyOrder),
+        ] {
+            assert_eq!(Value::parse(bytes.as_bytes()), Err(fault), "{bytes}");
+        }
+        for (bytes, value) in [("i-9223372036854775808e", i64::MIN), ("i0e", 0)] {
+            assert_eq!(Value::parse(bytes.as_bytes()), Ok(Value::Integer(value)));
+        }
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_refused() {
+        let nested = |depth| ["l".repeat(depth), "e".repeat(depth)].concat();
+        assert!(Value::parse(nested(DEPTH_MAX).as_bytes()).is_ok());
+        assert_eq!(Value::parse(nested(DEPTH_MAX + 1).as_bytes()), Err(Fault::Depth));
+        assert_eq!(Value::parse("l".repeat(1 << 20).as_bytes()), Err(Fault::Depth));
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "keys ascend")]
+    fn keys_out_of_order_are_a_mistake_of_the_writer() {
+        _ = dictionary(&mut [0; 64], |writer| {
+            writer.key(b"b").integer(1);
+            writer.key(b"a").integer(1);
+        });
+    }
+}

@@ -159,6 +159,8 @@ pub struct Response {
     pub status: u16,
     /// The body, without what framed it.
     pub body: Vec<u8>,
+    /// Bytes of the whole response; the next one on the connection follows.
+    pub len: usize,
 }
 
 impl Response {
@@ -182,11 +184,15 @@ impl Response {
         let (head, rest) = received.split_at_checked(head_len).ok_or(Fault::NotHttp)?;
         let (fields, status) = status_line(head).map_err(|_| Fault::NotHttp)?;
         let body = match BodyLength::of(fields)? {
-            BodyLength::Bytes(len) => rest.get(..len).map(<[u8]>::to_vec),
+            BodyLength::Bytes(len) => rest.get(..len).map(|body| (body.to_vec(), len)),
             BodyLength::Chunks => unchunked(rest)?,
-            BodyLength::UntilEnd => ended.then(|| rest.to_vec()),
+            BodyLength::UntilEnd => ended.then(|| (rest.to_vec(), rest.len())),
         };
-        Ok(body.map(|body| Self { status, body }))
+        Ok(body.map(|(body, body_len)| Self {
+            status,
+            body,
+            len: head_len + body_len,
+        }))
     }
 }
 
@@ -271,31 +277,30 @@ fn status_line(input: &[u8]) -> IResult<&[u8], u16> {
     terminated(preceded(version, status), line).parse(input)
 }
 
-/// The chunks of a body put together; `None` if they are not yet all there. Trailers are left unread.
-fn unchunked(input: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+/// The chunks of a body put together, and the bytes that they took; `None` if they are not yet all there.
+fn unchunked(input: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Fault> {
     let mut body = Vec::new();
     let mut rest = input;
-    loop {
-        let Ok((after, size)) = line(rest) else {
-            return Ok(None);
-        };
+    while let Ok((after, size)) = line(rest) {
         let digits = size.split(|byte| *byte == b';').next().unwrap_or_default();
         let size: usize = parsed(digits.trim_ascii(), 16).ok_or(Fault::Framing)?;
-        if size == 0 {
-            return Ok(Some(body));
-        }
         let Some((data, after)) = after.split_at_checked(size) else {
-            return Ok(None);
+            break;
         };
-        body.extend_from_slice(data);
         let Ok((after, end)) = line(after) else {
-            return Ok(None);
+            break;
         };
         if !end.is_empty() {
+            // After a chunk nothing else may stand; after the last one there might be trailers, which no tracker sends.
             return Err(Fault::Framing);
         }
+        if size == 0 {
+            return Ok(Some((body, input.len() - after.len())));
+        }
+        body.extend_from_slice(data);
         rest = after;
     }
+    Ok(None)
 }
 
 /// A number of nothing but digits.

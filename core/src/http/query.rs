@@ -431,3 +431,94 @@ fn unique(sorted: &mut [InfoHash]) -> usize {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use quickcheck::{Arbitrary, Gen, quickcheck};
+
+    use super::*;
+
+    impl Arbitrary for AnnounceQuery {
+        fn arbitrary(g: &mut Gen) -> Self {
+            let events = [
+                Event::None,
+                Event::Started,
+                Event::Stopped,
+                Event::Completed,
+                Event::Paused,
+            ];
+            let forms = [
+                PeerForm::Compact,
+                PeerForm::Dictionaries { ids: false },
+                PeerForm::Dictionaries { ids: true },
+            ];
+            let announce = Announce {
+                info_hash: InfoHash(core::array::from_fn(|_| u8::arbitrary(g))),
+                peer_id: PeerId(core::array::from_fn(|_| u8::arbitrary(g))),
+                peer: Endpoint {
+                    ip: IpAddr::arbitrary(g),
+                    port: u16::arbitrary(g),
+                },
+                left: u64::arbitrary(g),
+                event: *g.choose(&events).unwrap(),
+                numwant: Option::arbitrary(g),
+            };
+            let form = *g.choose(&forms).unwrap();
+            Self { announce, form }
+        }
+    }
+
+    fn raw(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+        super::bytes(bytes).collect()
+    }
+
+    quickcheck! {
+        fn announces_round_trip(query: AnnounceQuery) -> bool {
+            let mut encoded = Vec::new();
+            query.encode(&mut encoded);
+            AnnounceQuery::parse(&encoded, query.announce.peer.ip) == Ok(query)
+        }
+
+        fn announces_mean_the_same_in_any_order_and_among_others(query: AnnounceQuery, turn: usize) -> bool {
+            let mut encoded = Vec::new();
+            query.encode(&mut encoded);
+            let mut parameters: Vec<&[u8]> = encoded.split(|byte| *byte == b'&').collect();
+            parameters.push(b"");
+            parameters.push(b"key=%zz&trackerid&info_hashes=1&%=&=");
+            let turn = turn % parameters.len();
+            parameters.rotate_left(turn);
+            AnnounceQuery::parse(&parameters.join(&b'&'), query.announce.peer.ip) == Ok(query)
+        }
+
+        fn scrapes_round_trip(hashes: Vec<u8>) -> bool {
+            let hashes: Vec<_> = hashes.iter().map(|byte| InfoHash([*byte; 20])).collect();
+            let mut encoded = Vec::new();
+            ScrapeQuery::encode(&hashes, &mut encoded);
+            let mut parsed = ScrapeQuery::parse(&encoded).unwrap();
+            let sorted: BTreeSet<_> = hashes.iter().copied().collect();
+            parsed.info_hashes() == hashes && parsed.sorted().iter().eq(&sorted)
+        }
+
+        fn any_bytes_are_parsed_or_refused(query: Vec<u8>, syntax: Vec<u8>) -> bool {
+            let pieces = ["info_hash", "peer_id", "port", "left", "=", "&", "%", "0", "a", "\0"];
+            let syntax: Vec<u8> =
+                syntax.iter().flat_map(|byte| pieces[usize::from(byte % 10)].bytes()).collect();
+            [query, syntax].iter().all(|query| {
+                let ip = IpAddr::from([1, 2, 3, 4]);
+                AnnounceQuery::parse(query, ip).is_err() && ScrapeQuery::parse(query).is_ok_and(|query| {
+                    query.info_hashes().is_empty()
+                }) || query.windows(9).any(|part| part == b"info_hash")
+            })
+        }
+    }
+
+    #[test]
+    fn percent_coding_is_exact() {
+        assert_eq!(raw(b"%41%6a%4A+%2b%00%ff%25"), Ok(b"AjJ++\0\xff%".to_vec()));
+        for bad in ["%", "%4", "%zz", "%4z", "%-1", "% 1", "%%41", "%+1"] {
+            assert_eq!(raw(bad.as_bytes()), Err(Fault::Percent), "{bad}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The bodies of answers: announces (BEP 3, 7, 23, 24), scrapes (BEP 48) and failures (BEP 3, 31), both ways.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use crate::announce::{Counts, Family, compact_peers};
 use crate::bencode::{self, Dictionary, DictionaryWriter, ListWriter, Value};
@@ -355,21 +355,10 @@ fn bytes<'a>(body: Dictionary<'a>, key: &'static str) -> Result<Option<&'a [u8]>
 }
 
 fn external_ip(value: Value<'_>) -> Result<IpAddr, Fault> {
-    let ip = value.as_bytes().and_then(ip_of);
-    ip.ok_or(Fault::Type("external ip"))
-}
-
-/// The address of 4 or 16 bytes in network order.
-fn ip_of(octets: &[u8]) -> Option<IpAddr> {
-    let ip4 = octets
-        .try_into()
-        .map(|octets: [u8; 4]| Ipv4Addr::from(octets).into());
-    let ip6 = || {
-        octets
-            .try_into()
-            .map(|octets: [u8; 16]| Ipv6Addr::from(octets).into())
-    };
-    ip4.or_else(|_| ip6()).ok()
+    let octets = value.as_bytes().unwrap_or_default();
+    let ip4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    let ip = ip4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from));
+    ip.map_err(|_| Fault::Type("external ip"))
 }
 
 fn encode_peer(list: &mut ListWriter<'_, '_>, peer: SocketAddr, id: Option<PeerId>) {
@@ -404,4 +393,166 @@ fn decode_scrape_entry((key, value): (&[u8], Value<'_>)) -> Result<(InfoHash, Co
         downloaded: number(entry, "downloaded")?.unwrap_or(0),
     };
     Ok((InfoHash(info_hash), counts))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    use quickcheck::quickcheck;
+
+    use super::*;
+
+    fn out() -> Vec<u8> {
+        std::vec![0; 1 << 20]
+    }
+
+    fn compact(family: Family, peers: &[(IpAddr, u16)]) -> Vec<u8> {
+        let octets = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        let own = peers.iter().filter(|(ip, _)| Family::of(*ip) == family);
+        own.flat_map(|(ip, port)| [octets(*ip), port.to_be_bytes().to_vec()].concat())
+            .collect()
+    }
+
+    quickcheck! {
+        fn compact_announce_answers_round_trip(
+            counts: (Option<u32>, Option<u32>, Option<u32>),
+            intervals: (u32, Option<u32>),
+            external_ip: Option<IpAddr>,
+            peers: Vec<(IpAddr, u16)>,
+            with_peers6: bool
+        ) -> bool {
+            let (peers4, peers6) = (compact(Family::V4, &peers), compact(Family::V6, &peers));
+            let response = AnnounceResponse {
+                complete: counts.0,
+                downloaded: counts.1,
+                external_ip,
+                incomplete: counts.2,
+                interval_secs: intervals.0,
+                interval_min_secs: intervals.1,
+                peers: PeerList::Compact(&peers4),
+                peers6: with_peers6.then_some(&peers6),
+            };
+            let mut out = out();
+            let len = response.encode(&mut out).unwrap();
+            let known = peers.iter().filter(|(ip, _)| ip.is_ipv4() || with_peers6).count();
+            AnnounceResponse::decode(&out[..len]) == Ok(response) && response.peers().count() == known
+        }
+
+        fn dictionary_announce_answers_round_trip(v4: bool, peers: Vec<(IpAddr, u16)>, with_ids: bool) -> bool {
+            let family = if v4 { Family::V4 } else { Family::V6 };
+            let compact = compact(family, &peers);
+            let ids: Vec<PeerId> = (0u8..).map(|byte| PeerId([byte; 20])).take(peers.len().min(200)).collect();
+            let ids: &[PeerId] = if with_ids { &ids } else { &[] };
+            let response = AnnounceResponse {
+                complete: Some(1),
+                downloaded: None,
+                external_ip: None,
+                incomplete: None,
+                interval_secs: 60,
+                interval_min_secs: None,
+                peers: PeerList::Dictionaries(Peers { family, compact: &compact, ids }.into()),
+                peers6: None,
+            };
+            let mut out = out();
+            let len = response.encode(&mut out).unwrap();
+            let read = AnnounceResponse::decode(&out[..len]);
+            read == Ok(response) && read.is_ok_and(|read| {
+                read.peers().map(|(peer, _)| peer).eq(compact_peers(family, &compact).map(SocketAddr::from))
+                    && read.peers().zip(ids).all(|((_, id), expected)| id == Some(*expected))
+            })
+        }
+
+        fn scrape_answers_round_trip(torrents: BTreeMap<u64, (u32, u32, u32)>) -> bool {
+            let torrents: BTreeMap<InfoHash, Counts> = torrents
+                .into_iter()
+                .map(|(key, (complete, incomplete, downloaded))| {
+                    let mut info_hash = InfoHash([0xee; 20]);
+                    info_hash.0[..8].copy_from_slice(&key.to_be_bytes());
+                    (info_hash, Counts { complete, incomplete, downloaded })
+                })
+                .collect();
+            let info_hashes: Vec<_> = torrents.keys().copied().collect();
+            let mut out = out();
+            let len = encode_scrape(&info_hashes, |info_hash| torrents[info_hash], &mut out).unwrap();
+            ScrapeResponse::decode(&out[..len]).is_ok_and(|read| read.iter().eq(torrents))
+        }
+
+        fn failures_round_trip(reason: std::string::String, minutes: Option<u32>, never: bool) -> bool {
+            let retry = if never { Some(Retry::Never) } else { minutes.map(Retry::Minutes) };
+            let mut out = out();
+            let len = Failure { reason: &reason, retry }.encode(&mut out).unwrap();
+            Failure::decode(&out[..len]).is_ok_and(|read| {
+                let printable = reason.chars().map(|char| if (' '..='~').contains(&char) { char } else { '?' });
+                read.retry == retry
+                    && read.reason.iter().map(|byte| char::from(*byte)).eq(printable.take(REASON_MAX))
+            })
+        }
+
+        fn any_body_is_read_or_refused(body: Vec<u8>) -> bool {
+            AnnounceResponse::decode(&body).is_err()
+                && ScrapeResponse::decode(&body).is_err()
+                && Failure::decode(&body).is_err()
+        }
+    }
+
+    #[test]
+    fn the_largest_scrape_entry_has_the_length_that_is_planned_for() {
+        let most = Counts {
+            complete: u32::MAX,
+            incomplete: u32::MAX,
+            downloaded: u32::MAX,
+        };
+        let mut out = out();
+        let len = bencode::pairs(&mut out, |files| {
+            encode_scrape_entry(files, &InfoHash([0; 20]), most);
+        });
+        assert_eq!(len, Some(SCRAPE_ENTRY_MAX));
+        let some = [InfoHash([1; 20]), InfoHash([2; 20])];
+        let room = "d5:filesdeee".len() + SCRAPE_ENTRY_MAX + SCRAPE_ENTRY_MAX / 2;
+        let len = encode_scrape(&some, |_| most, &mut out[..room]).unwrap();
+        assert_eq!(ScrapeResponse::decode(&out[..len]).unwrap().iter().count(), 1);
+    }
+
+    #[test]
+    fn what_other_trackers_answer_is_read() {
+        let body = b"d8:intervali60e5:peersld2:ip9:localhost4:porti1eed2:ip7:1.2.3.44:porti70000eed2:ip3:::14:porti9eeee";
+        let response = AnnounceResponse::decode(body).unwrap();
+        let peers: Vec<_> = response.peers().collect();
+        assert_eq!(peers.len(), 1, "a name and a port out of range are left out");
+        assert_eq!(peers[0].0.port(), 9);
+        assert_eq!(
+            AnnounceResponse::decode(b"d5:peers0:e"),
+            Err(Fault::Missing("interval"))
+        );
+        assert_eq!(
+            AnnounceResponse::decode(b"d8:interval2:60e"),
+            Err(Fault::Type("interval"))
+        );
+        assert_eq!(AnnounceResponse::decode(b"le"), Err(Fault::NoDictionary));
+        let failure = Failure::decode(b"d14:failure reason2:no8:retry in1:5e").unwrap();
+        assert_eq!(
+            (failure.reason, failure.retry),
+            (b"no".as_slice(), Some(Retry::Minutes(5)))
+        );
+        let scrape = b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei7eeee";
+        let counts = Counts {
+            complete: 7,
+            ..Counts::default()
+        };
+        assert!(
+            ScrapeResponse::decode(scrape)
+                .unwrap()
+                .iter()
+                .eq([(InfoHash([b'a'; 20]), counts)])
+        );
+        assert_eq!(
+            ScrapeResponse::decode(b"d5:filesd1:adeee"),
+            Err(Fault::Type("files"))
+        );
+    }
 }

@@ -1,0 +1,6 @@
+//! HTTP connections from outside: what clients send and what they are answered.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
+mod answers;
+mod bytes;
+mod support;

@@ -1,0 +1,189 @@
+//! A tracker, its clock, and clients that drive connections as a runtime does.
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etracker_core::announce::{Announce, Endpoint, Event};
+use etracker_core::http::{Connection, REPLY_MAX, Response, Step};
+use etracker_core::stats::Count;
+use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
+
+/// A tracker with one worker.
+pub(crate) struct House {
+    pub(crate) tracker: Arc<Tracker>,
+    worker: RefCell<Worker>,
+    now: Cell<Instant>,
+}
+
+impl House {
+    pub(crate) fn new(config: Config) -> Self {
+        let now = Instant::from_secs(1_800_000_000);
+        let tracker = Arc::new(Tracker::new(config, Seed::new([7; 32]), now));
+        Self {
+            worker: RefCell::new(Worker::new(Arc::clone(&tracker))),
+            tracker,
+            now: Cell::new(now),
+        }
+    }
+
+    pub(crate) fn advance(&self, millis: u64) {
+        let now = self.now.get().saturating_add(Duration::from_millis(millis));
+        self.now.set(now);
+    }
+
+    pub(crate) fn count(&self, count: Count) -> u64 {
+        self.tracker.count(count)
+    }
+
+    /// A leecher at `ip` in the torrent with this number.
+    pub(crate) fn announce(&self, ip: &str, torrent: u64) {
+        let mut info_hash = InfoHash([0xa5; 20]);
+        let scattered = torrent.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        info_hash.0[..8].copy_from_slice(&scattered.to_le_bytes());
+        let announce = Announce {
+            info_hash,
+            peer_id: PeerId([b'p'; 20]),
+            peer: Endpoint {
+                ip: ip.parse().unwrap(),
+                port: 6881,
+            },
+            left: 1,
+            event: Event::Started,
+            numwant: Some(0),
+        };
+        let mut worker = self.worker.borrow_mut();
+        worker.announce_apart(self.now.get(), &announce, false).unwrap();
+    }
+
+    pub(crate) fn connect(&self, ip: &str) -> Client<'_> {
+        self.connect_with_reply(ip, REPLY_MAX)
+    }
+
+    /// A client whose connection is driven with a reply buffer of `reply_len` bytes.
+    pub(crate) fn connect_with_reply(&self, ip: &str, reply_len: usize) -> Client<'_> {
+        let ip: IpAddr = ip.parse().unwrap();
+        let local: SocketAddr = "203.0.113.1:6969".parse().unwrap();
+        let peer = SocketAddr::new(ip, 40_000);
+        Client {
+            house: self,
+            connection: Connection::new(self.now.get(), peer, local, self.tracker.config()),
+            reply: vec![0; reply_len],
+            received: Vec::new(),
+            read: 0,
+            open: true,
+        }
+    }
+}
+
+/// A client and the server's side of its connection.
+pub(crate) struct Client<'a> {
+    house: &'a House,
+    connection: Connection,
+    reply: Vec<u8>,
+    received: Vec<u8>,
+    /// Bytes of what was received that were returned as responses.
+    read: usize,
+    open: bool,
+}
+
+impl Client<'_> {
+    /// Hands `bytes` to the connection and carries out all that follows.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        if self.open {
+            let step = self.give(bytes);
+            self.follow(step);
+        }
+    }
+
+    /// Hands `bytes` to the connection and carries out nothing.
+    pub(crate) fn give(&mut self, bytes: &[u8]) -> Step {
+        let worker = &mut self.house.worker.borrow_mut();
+        let now = self.house.now.get();
+        self.connection.receive(now, bytes, worker, &mut self.reply)
+    }
+
+    /// Ends the client's side.
+    pub(crate) fn end(&mut self) {
+        if self.open {
+            let now = self.house.now.get();
+            let step = {
+                let worker = &mut self.house.worker.borrow_mut();
+                self.connection.end_of_input(now, worker, &mut self.reply)
+            };
+            self.follow(step);
+        }
+    }
+
+    /// Lets the connection look at the clock.
+    pub(crate) fn time_out(&mut self) {
+        let now = self.house.now.get();
+        let step = {
+            let worker = &mut self.house.worker.borrow_mut();
+            self.connection.handle_timeout(now, worker, &mut self.reply)
+        };
+        self.follow(step);
+    }
+
+    /// Sends a request and reads the response to it, if one comes.
+    pub(crate) fn exchange(&mut self, request: &[u8]) -> Option<Response> {
+        self.send(request);
+        let mut responses = self.responses();
+        assert!(responses.len() <= 1, "more than was asked for");
+        responses.pop()
+    }
+
+    /// What was received since the last call, which must be whole responses.
+    pub(crate) fn responses(&mut self) -> Vec<Response> {
+        let mut responses = Vec::new();
+        while self.read < self.received.len() {
+            let response = Response::decode(&self.received[self.read..], !self.open);
+            let response = response.unwrap().unwrap();
+            self.read += response.len;
+            responses.push(response);
+        }
+        responses
+    }
+
+    /// All that was received.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    fn follow(&mut self, mut step: Step) {
+        let worker = &mut self.house.worker.borrow_mut();
+        loop {
+            match step {
+                Step::Read => return,
+                Step::Write(len) => self.received.extend_from_slice(&self.reply[..len]),
+                Step::Again => {}
+                Step::Close => {
+                    self.open = false;
+                    return;
+                }
+            }
+            let now = self.house.now.get();
+            step = self.connection.respond(now, worker, &mut self.reply);
+        }
+    }
+}
+
+/// The recorded requests whose names contain `part`.
+pub(crate) fn captures(part: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let named = paths.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path));
+    let mut captures: Vec<_> = named
+        .filter(|(name, _)| name.contains(part))
+        .map(|(name, path)| (name, fs::read(path).unwrap()))
+        .collect();
+    captures.sort();
+    captures
+}
