@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
+use memchr::memchr;
+
 use super::HEAD_MAX;
 use crate::announce::{Announce, Endpoint, Event};
 use crate::bencode::Decimal;
@@ -119,7 +121,7 @@ impl ScrapeQuery {
             len: 0,
         };
         for (name, value) in parameters(query) {
-            if name.whole() == Some(b"info_hash") {
+            if name == Name::InfoHash {
                 let slot = parsed.info_hashes.get_mut(parsed.len);
                 *slot.ok_or(Fault::InfoHashesTooMany)? = info_hash(value)?;
                 parsed.len += 1;
@@ -223,17 +225,16 @@ impl<'a> RawAnnounce<'a> {
     fn collect(query: &'a [u8]) -> Result<Self, Fault> {
         let mut raw = Self::default();
         for (name, value) in parameters(query) {
-            let slot = match name.whole() {
-                Some(b"info_hash") if raw.info_hash.is_some() => return Err(Fault::InfoHashRepeated),
-                Some(b"info_hash") => &mut raw.info_hash,
-                Some(b"peer_id") => &mut raw.peer_id,
-                Some(b"port") => &mut raw.port,
-                Some(b"left") => &mut raw.left,
-                Some(b"event") => &mut raw.event,
-                Some(b"numwant") => &mut raw.numwant,
-                Some(b"compact") => &mut raw.compact,
-                Some(b"no_peer_id") => &mut raw.no_peer_id,
-                _ => continue,
+            let slot = match name {
+                Name::InfoHash if raw.info_hash.is_some() => return Err(Fault::InfoHashRepeated),
+                Name::InfoHash => &mut raw.info_hash,
+                Name::PeerId => &mut raw.peer_id,
+                Name::Port => &mut raw.port,
+                Name::Left => &mut raw.left,
+                Name::Event => &mut raw.event,
+                Name::Numwant => &mut raw.numwant,
+                Name::Compact => &mut raw.compact,
+                Name::NoPeerId => &mut raw.no_peer_id,
             };
             *slot = Some(value);
         }
@@ -241,14 +242,59 @@ impl<'a> RawAnnounce<'a> {
     }
 }
 
-/// The names, decoded, and the values, as they were sent. A name that cannot be decoded is nobody's.
-fn parameters(query: &[u8]) -> impl Iterator<Item = (Decoded<NAME_MAX>, &[u8])> {
-    query.split(|byte| *byte == b'&').filter_map(|parameter| {
-        let name_end = parameter.iter().position(|byte| *byte == b'=');
-        let (name, value) = parameter.split_at_checked(name_end.unwrap_or(parameter.len()))?;
-        let name = Decoded::decode(name).ok()?;
-        Some((name, value.strip_prefix(b"=").unwrap_or_default()))
+/// The parameters that matter, with their values as they were sent.
+fn parameters(query: &[u8]) -> impl Iterator<Item = (Name, &[u8])> {
+    let mut rest = Some(query);
+    let parameters = core::iter::from_fn(move || {
+        let (parameter, after) = split_once(rest?, b'&');
+        rest = after;
+        Some(parameter)
+    });
+    parameters.filter_map(|parameter| {
+        let (name, value) = split_once(parameter, b'=');
+        Some((Name::of(name)?, value.unwrap_or_default()))
     })
+}
+
+/// What comes before the first `separator`, and what after it, if there is one.
+fn split_once(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    let split = memchr(separator, bytes).and_then(|position| bytes.split_at_checked(position));
+    split.map_or((bytes, None), |(before, after)| (before, after.get(1..)))
+}
+
+/// A parameter that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    InfoHash,
+    PeerId,
+    Port,
+    Left,
+    Event,
+    Numwant,
+    Compact,
+    NoPeerId,
+}
+
+impl Name {
+    /// What is called so. Even names may be percent-encoded; one that cannot be decoded is nobody's.
+    fn of(name: &[u8]) -> Option<Self> {
+        let spelled_out = || Self::plain(Decoded::<NAME_MAX>::decode(name).ok()?.whole()?);
+        Self::plain(name).or_else(|| name.contains(&b'%').then(spelled_out)?)
+    }
+
+    const fn plain(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"info_hash" => Self::InfoHash,
+            b"peer_id" => Self::PeerId,
+            b"port" => Self::Port,
+            b"left" => Self::Left,
+            b"event" => Self::Event,
+            b"numwant" => Self::Numwant,
+            b"compact" => Self::Compact,
+            b"no_peer_id" => Self::NoPeerId,
+            _ => return None,
+        })
+    }
 }
 
 /// Bytes of the longest name that matters.
