@@ -37,7 +37,7 @@ pub(crate) fn parse() -> Result<Options, ExitCode> {
                 let _ = writeln!(io::stderr(), "etracker-client: {}", text.monochrome(true));
                 ExitCode::from(2)
             }
-            ParseFailure::Stdout(text, full) => shown(&text.monochrome(full)),
+            ParseFailure::Stdout(text, full) => shown(text.monochrome(full).trim_end()),
             ParseFailure::Completion(text) => shown(&text),
         })
 }

@@ -1,0 +1,158 @@
+//! Small clients that announce from any loopback address.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+
+use etracker_core::announce::{Announce, Counts, Endpoint, Event};
+use etracker_core::http::Response as HttpResponse;
+use etracker_core::http::query::{AnnounceQuery, PeerForm};
+use etracker_core::http::request::encode_get;
+use etracker_core::udp::packet::{AnnounceRequest, AnnounceResponse, RequestHead, Response, ScrapeRequest};
+use etracker_core::{InfoHash, PeerId};
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::PATIENCE;
+
+/// A leecher that has just come, takes connections at `peer`, and leaves the number of peers to the tracker.
+pub(crate) fn newcomer(info_hash: InfoHash, peer: SocketAddr) -> Announce {
+    Announce {
+        info_hash,
+        peer_id: PeerId(*b"-XX0100-newcomernewc"),
+        peer: Endpoint {
+            ip: peer.ip(),
+            port: peer.port(),
+        },
+        left: 1,
+        event: Event::Started,
+        numwant: None,
+    }
+}
+
+/// Opens a connection from the address `from`.
+pub(crate) fn connect(from: IpAddr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+    socket.connect_timeout(&to.into(), PATIENCE).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
+    socket.into()
+}
+
+/// Announces over HTTP and gives the body of the answer, which must have status 200.
+pub(crate) fn http_announce(to: SocketAddr, announce: &Announce, form: Option<PeerForm>) -> Vec<u8> {
+    let mut query = Vec::new();
+    let given = AnnounceQuery {
+        announce: *announce,
+        form: form.unwrap_or(PeerForm::Compact),
+    };
+    given.encode(&mut query);
+    if form.is_none() {
+        let compact = b"&compact=1";
+        let at = query
+            .windows(compact.len())
+            .position(|part| part == compact)
+            .unwrap();
+        query.drain(at..at + compact.len());
+    }
+    let mut stream = connect(announce.peer.ip, to);
+    let mut request = Vec::new();
+    encode_get(&to.to_string(), "/announce", &query, &mut request);
+    stream.write_all(&request).unwrap();
+    let response = read_response(&mut stream);
+    assert_eq!(response.status, 200);
+    response.body
+}
+
+/// Reads one response.
+pub(crate) fn read_response(stream: &mut TcpStream) -> HttpResponse {
+    let mut received = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let len = stream.read(&mut piece).unwrap();
+        received.extend_from_slice(&piece[..len]);
+        if let Some(response) = HttpResponse::decode(&received, len == 0).unwrap() {
+            return response;
+        }
+    }
+}
+
+/// A client with a connection id.
+pub(crate) struct UdpClient {
+    socket: UdpSocket,
+    from: IpAddr,
+    connection_id: u64,
+}
+
+impl UdpClient {
+    /// Connects from the address `from`.
+    pub(crate) fn connect(from: IpAddr, to: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((from, 0)).unwrap();
+        socket.connect(to).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Self {
+            socket,
+            from,
+            connection_id: 0,
+        };
+        let reply = client.exchange(&RequestHead::connect(TRANSACTION_ID).encode());
+        let Some(Response::Connect(response)) = Response::decode(&reply) else {
+            panic!("no answer to a connect: {reply:?}");
+        };
+        client.connection_id = response.connection_id;
+        client
+    }
+
+    /// Announces, and gives the answer and the compact peers.
+    pub(crate) fn announce(&self, announce: &Announce) -> (AnnounceResponse, Vec<u8>) {
+        assert_eq!(
+            announce.peer.ip, self.from,
+            "the tracker takes the address it sees"
+        );
+        let request = AnnounceRequest {
+            connection_id: self.connection_id,
+            transaction_id: TRANSACTION_ID,
+            info_hash: announce.info_hash,
+            peer_id: announce.peer_id,
+            downloaded: 0,
+            left: announce.left,
+            uploaded: 0,
+            event: announce.event,
+            ip: [0; 4].into(),
+            key: 0,
+            numwant: announce.numwant.map_or(-1, |wanted| wanted.try_into().unwrap()),
+            port: announce.peer.port,
+        };
+        let reply = self.exchange(&request.encode());
+        match Response::decode(&reply) {
+            Some(Response::Announce(response, peers)) => (response, peers.to_vec()),
+            other => panic!("no answer to an announce: {other:?}"),
+        }
+    }
+
+    /// The counts of torrents.
+    pub(crate) fn scrape(&self, info_hashes: &[InfoHash]) -> Vec<Counts> {
+        let info_hashes: Vec<_> = info_hashes.iter().map(|info_hash| info_hash.0).collect();
+        let request = ScrapeRequest {
+            connection_id: self.connection_id,
+            transaction_id: TRANSACTION_ID,
+            info_hashes: &info_hashes,
+        };
+        let mut datagram = [0; ScrapeRequest::LEN_MAX];
+        let len = request.encode(&mut datagram);
+        let reply = self.exchange(&datagram[..len]);
+        match Response::decode(&reply) {
+            Some(Response::Scrape(response)) => response.counts().collect(),
+            other => panic!("no answer to a scrape: {other:?}"),
+        }
+    }
+
+    /// Sends a datagram and waits for the answer.
+    fn exchange(&self, datagram: &[u8]) -> Vec<u8> {
+        self.socket.send(datagram).unwrap();
+        let mut reply = [0; 2048];
+        let len = self.socket.recv(&mut reply).unwrap();
+        reply[..len].to_vec()
+    }
+}
+
+const TRANSACTION_ID: u32 = 0x6163_6462;

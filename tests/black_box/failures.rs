@@ -1,0 +1,70 @@
+//! What a client or a person with `curl` is told when a request cannot be carried out.
+
+use std::io::Write as _;
+
+use etracker_core::http::Response;
+use etracker_core::http::response::Failure;
+
+use crate::clients::{connect, read_response};
+use crate::harness::Tracker;
+
+#[test]
+fn a_refused_announce_has_status_200_and_a_readable_reason() {
+    let tracker = Tracker::start(&[]);
+    for (query, named) in [
+        ("peer_id=-XX0100-abcdefghijkl&port=1", "info_hash"),
+        (
+            "info_hash=1234567890123456789&peer_id=-XX0100-abcdefghijkl&port=1",
+            "info_hash",
+        ),
+        ("info_hash=12345678901234567890&port=1", "peer_id"),
+        ("info_hash=12345678901234567890&peer_id=short&port=1", "peer_id"),
+        (
+            "info_hash=12345678901234567890&peer_id=-XX0100-abcdefghijkl&port=0",
+            "port",
+        ),
+        (
+            "info_hash=12345678901234567890&peer_id=-XX0100-abcdefghijkl",
+            "port",
+        ),
+        (
+            "info_hash=%zz345678901234567890&peer_id=-XX0100-abcdefghijkl&port=1",
+            "%",
+        ),
+    ] {
+        let response = get(&tracker, &format!("/announce?{query}"));
+        let reason = reason(&response);
+        assert_eq!(response.status, 200, "{query}");
+        assert!(reason.contains(named), "{query}: {reason}");
+    }
+}
+
+#[test]
+fn a_full_scrape_is_forbidden_unless_it_is_turned_on() {
+    let response = get(&Tracker::start(&[]), "/scrape");
+    assert_eq!(response.status, 403);
+    assert!(reason(&response).contains("scrape"));
+    let response = get(&Tracker::start(&["--full-scrape"]), "/scrape");
+    assert_eq!(
+        (response.status, response.body.as_slice()),
+        (200, &b"d5:filesdee"[..])
+    );
+}
+
+#[test]
+fn an_unknown_page_is_not_found() {
+    let response = get(&Tracker::start(&[]), "/nothing/here");
+    assert_eq!(response.status, 404);
+    reason(&response);
+}
+
+fn get(tracker: &Tracker, target: &str) -> Response {
+    let mut stream = connect(tracker.v4().ip(), tracker.v4());
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: tracker\r\n\r\n").unwrap();
+    read_response(&mut stream)
+}
+
+fn reason(response: &Response) -> String {
+    let failure = Failure::decode(&response.body).unwrap();
+    String::from_utf8(failure.reason.to_vec()).unwrap()
+}

@@ -1,0 +1,205 @@
+//! A tracker of its own for each test, on a free port, that is gone when the test is.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A tracker that serves.
+pub(crate) struct Tracker {
+    child: Child,
+    port: u16,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+    /// What was taken from `stdout` already.
+    said: Vec<String>,
+}
+
+/// How a tracker ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: Vec<String>,
+}
+
+impl Tracker {
+    /// Starts a tracker with these arguments beside the port, and waits until it says that it listens.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        for _ in 0..PORT_RACES_MAX {
+            let port = free_port();
+            match Self::start_at(port, arguments) {
+                Ok(tracker) => return tracker,
+                // Somebody else took the port in the meantime.
+                Err(ended) if ended.stderr.iter().any(|line| line.contains("in use")) => {}
+                Err(ended) => panic!("the tracker ends at once: {ended:?}"),
+            }
+        }
+        panic!("no port stays free");
+    }
+
+    /// Starts a tracker on this port; an error is one that ended before it listened.
+    pub(crate) fn start_at(port: u16, arguments: &[&str]) -> Result<Self, Ended> {
+        let mut child = command()
+            .args(["--port", &port.to_string()])
+            .args(arguments)
+            .spawn()
+            .unwrap();
+        let (stdout, stderr) = (
+            lines(child.stdout.take().unwrap()),
+            lines(child.stderr.take().unwrap()),
+        );
+        let mut tracker = Self {
+            child,
+            port,
+            stdout,
+            stderr,
+            said: Vec::new(),
+        };
+        if tracker.hears("Listening on ") {
+            Ok(tracker)
+        } else {
+            Err(tracker.wait())
+        }
+    }
+
+    /// Waits for a line that begins with `start`; false if there will be none.
+    fn hears(&mut self, start: &str) -> bool {
+        while let Ok(line) = self.stdout.recv_timeout(PATIENCE) {
+            let found = line.starts_with(start);
+            self.said.push(line);
+            if found {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The port of both protocols.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The address for clients over IPv4.
+    pub(crate) fn v4(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The address for clients over IPv6.
+    pub(crate) fn v6(&self) -> SocketAddr {
+        (Ipv6Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The address for clients at `ip`.
+    pub(crate) fn at(&self, ip: IpAddr) -> SocketAddr {
+        if ip.is_ipv4() { self.v4() } else { self.v6() }
+    }
+
+    /// Resident memory, in KiB.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Open files and sockets.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .unwrap()
+            .count()
+    }
+
+    /// Sends `signal`, waits for the end, and takes what was said.
+    pub(crate) fn stop(self, signal: Signal) -> Ended {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+        self.wait()
+    }
+
+    fn wait(mut self) -> Ended {
+        let stdout = std::mem::take(&mut self.said)
+            .into_iter()
+            .chain(self.stdout.iter());
+        let stdout: Vec<_> = stdout.collect();
+        Ended {
+            status: self.child.wait().unwrap(),
+            stdout,
+            stderr: self.stderr.iter().collect(),
+        }
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The command, without what the environment of the tests may say to it.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_etracker"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ETRACKER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs the command to its end, which must come by itself.
+pub(crate) fn run(arguments: &[&str]) -> Ended {
+    let output = command().args(arguments).output().unwrap();
+    let lines = |bytes: &[u8]| {
+        String::from_utf8_lossy(bytes)
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    };
+    Ended {
+        status: output.status,
+        stdout: lines(&output.stdout),
+        stderr: lines(&output.stderr),
+    }
+}
+
+/// A port that nobody had a moment ago, neither for TCP nor for UDP.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        let tcp = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        if UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// The lines of an output, read at once so that the tracker is never held up.
+fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            if line.is_ok_and(|line| sender.send(line).is_err()) {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Longer than anything takes that works, so that what does not work ends the test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+const PORT_RACES_MAX: usize = 10;

@@ -1,0 +1,12 @@
+//! Tests of the command `etracker` from outside: started as an operator starts it, asked as clients ask it.
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+mod client_command;
+mod clients;
+mod drained;
+mod failures;
+mod functional;
+mod harness;
+mod hostile;
+mod real_clients;
+mod start_stop;

@@ -1,0 +1,185 @@
+//! What the command does at its start and at its end.
+
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use etracker_core::InfoHash;
+use etracker_core::udp::packet::RequestHead;
+use rustix::process::Signal;
+
+use crate::clients::{UdpClient, http_announce, newcomer};
+use crate::harness::{Ended, Tracker, command, free_port, run};
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+#[test]
+fn a_value_out_of_range_is_refused_by_one_line_with_option_value_and_range() {
+    for (option, value, least, most) in [
+        ("--port", "0", "1", "65535"),
+        ("--port", "70000", "1", "65535"),
+        ("-p", "-1", "1", "65535"),
+        ("--interval", "59", "60", "7200"),
+        ("--max-interval", "7201", "60", "7200"),
+        ("--min-interval", "abc", "60", "7200"),
+        ("--max-peers-per-response", "1001", "1", "1000"),
+        ("-m", "0", "1", "1000"),
+        ("--socket-timeout", "301", "1", "300"),
+        ("--workers", "257", "1", "256"),
+        ("-w", "-1", "1", "256"),
+    ] {
+        let ended = run(&[&format!("{option}={value}")]);
+        let line = refusal(&ended, 2);
+        let named = if option.starts_with("--") { option } else { "--" };
+        for part in [named, value, least, most] {
+            assert!(line.contains(part), "{option}={value}: {line}");
+        }
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_one_line_that_names_it() {
+    for (arguments, named) in [
+        (&["--no-tcp", "--no-udp"][..], "--no-udp"),
+        (&["--bogus"], "--bogus"),
+        (&["--bind", "example"], "example"),
+        (&["--min-interval", "900", "--max-interval", "600"], "600"),
+        (&["--private-peers", "maybe"], "maybe"),
+        (&["stray"], "stray"),
+    ] {
+        let line = refusal(&run(arguments), 2).to_owned();
+        assert!(line.contains(named), "{arguments:?}: {line}");
+    }
+}
+
+#[test]
+fn a_bad_value_in_the_environment_is_refused_by_the_name_of_its_variable() {
+    let output = command().env("ETRACKER_WORKERS", "none").output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{line}");
+    assert!(
+        line.contains("ETRACKER_WORKERS") && line.contains("none"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_second_tracker_on_the_same_port_refuses_to_start() {
+    let first = Tracker::start(&[]);
+    let port = first.port().to_string();
+    let ended = run(&["--port", &port]);
+    assert!(refusal(&ended, 1).contains(&port), "{ended:?}");
+    let to_one_address = run(&["--port", &port, "--bind", "127.0.0.1"]);
+    assert!(refusal(&to_one_address, 1).contains(&port), "{to_one_address:?}");
+    drop(UdpClient::connect(LOCALHOST, first.v4()));
+}
+
+#[test]
+fn a_port_that_another_program_holds_for_one_protocol_is_refused() {
+    let port = free_port();
+    let tcp = TcpListener::bind((LOCALHOST, port)).unwrap();
+    let ended = run(&["--port", &port.to_string()]);
+    assert!(refusal(&ended, 1).contains(&port.to_string()), "{ended:?}");
+    drop(tcp);
+    let udp = UdpSocket::bind((LOCALHOST, port)).unwrap();
+    let ended = run(&["--port", &port.to_string()]);
+    assert!(refusal(&ended, 1).contains(&port.to_string()), "{ended:?}");
+    drop(udp);
+}
+
+#[test]
+fn the_start_shows_configuration_limits_and_where_it_listens() {
+    let tracker = Tracker::start(&["--workers", "2"]);
+    let port = tracker.port();
+    let said = tracker.stop(Signal::TERM).stdout;
+    for start in [
+        "Revision: ",
+        "Starting configuration:",
+        &format!("  port = {port}"),
+        "  workers = 2",
+        "Listening on TCP",
+        "Listening on UDP",
+    ] {
+        assert!(
+            said.iter().any(|line| line.starts_with(start)),
+            "{start}: {said:#?}"
+        );
+    }
+    assert!(said.iter().any(|line| line.contains("open files")), "{said:#?}");
+}
+
+#[test]
+fn termination_prints_totals_and_exits_with_0() {
+    ends_well(Signal::TERM);
+}
+
+#[test]
+fn an_interrupt_prints_totals_and_exits_with_0() {
+    ends_well(Signal::INT);
+}
+
+#[test]
+fn one_protocol_can_be_left_out() {
+    let without_udp = Tracker::start(&["--no-udp"]);
+    assert!(!answers_udp(&without_udp));
+    http_announce(without_udp.v4(), &newcomer(HASH, (LOCALHOST, 1).into()), None);
+    let without_tcp = Tracker::start(&["--no-tcp"]);
+    assert!(TcpStream::connect(without_tcp.v4()).is_err());
+    assert!(answers_udp(&without_tcp));
+}
+
+#[test]
+fn a_tracker_bound_to_one_address_answers_there_alone() {
+    let tracker = Tracker::start(&["--bind", "127.0.0.2"]);
+    let there: IpAddr = Ipv4Addr::new(127, 0, 0, 2).into();
+    drop(UdpClient::connect(LOCALHOST, (there, tracker.port()).into()));
+    assert!(TcpStream::connect(tracker.v4()).is_err());
+    assert!(TcpStream::connect((there, tracker.port())).is_ok());
+}
+
+#[test]
+fn a_reply_leaves_from_the_address_that_the_request_came_to() {
+    let tracker = Tracker::start(&[]);
+    for last in 2..9 {
+        let there: IpAddr = Ipv4Addr::new(127, 0, 0, last).into();
+        // The socket is connected: it takes nothing from another address.
+        drop(UdpClient::connect(LOCALHOST, (there, tracker.port()).into()));
+    }
+}
+
+fn ends_well(signal: Signal) {
+    let tracker = Tracker::start(&[]);
+    UdpClient::connect(LOCALHOST, tracker.v4()).announce(&newcomer(HASH, (LOCALHOST, 1).into()));
+    http_announce(tracker.v4(), &newcomer(HASH, (LOCALHOST, 2).into()), None);
+    let Ended {
+        status,
+        stdout,
+        stderr,
+    } = tracker.stop(signal);
+    assert_eq!((status.code(), stderr), (Some(0), Vec::new()));
+    for total in [
+        "  torrents = 1",
+        "  leechers = 2",
+        "  udp_connect = 1",
+        "  udp_announce = 1",
+        "  http_announce = 1",
+    ] {
+        assert!(stdout.iter().any(|line| line == total), "{total}: {stdout:#?}");
+    }
+}
+
+fn answers_udp(tracker: &Tracker) -> bool {
+    let socket = UdpSocket::bind((LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    socket.connect(tracker.v4()).unwrap();
+    let sent = socket.send(&RequestHead::connect(1).encode());
+    sent.is_ok() && socket.recv(&mut [0; 16]).is_ok()
+}
+
+/// The one line on standard error of a command that ended with `status`.
+fn refusal(ended: &Ended, status: i32) -> &str {
+    assert_eq!(ended.status.code(), Some(status), "{ended:?}");
+    assert_eq!(ended.stderr.len(), 1, "one line: {ended:?}");
+    &ended.stderr[0]
+}
+
+const HASH: InfoHash = InfoHash(*b"start and stop tests");
