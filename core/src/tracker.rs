@@ -85,7 +85,7 @@ impl Tracker {
             .with(|upkeep| upkeep.interval.poll_timeout().min(upkeep.sweep.due))
     }
 
-    /// Does what is due at `now`: a step of the sweep, a move of the interval. Bounded by [`SWEEP_WORK`](crate::config::SWEEP_WORK).
+    /// Does what is due at `now`: a step of the sweep, a move of the interval. Bounded by [`SWEEP_WORK`].
     pub fn handle_timeout(&self, now: Instant, load: LoadAverage) -> Upkept {
         self.upkeep.with(|upkeep| {
             let evaluated = upkeep.interval.handle_timeout(now, load);
