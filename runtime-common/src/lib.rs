@@ -5,8 +5,11 @@ mod clock;
 mod control;
 mod job;
 mod load;
+#[cfg(any(test, not(target_os = "linux")))]
+mod one_by_one;
 mod sockets;
 mod sys;
+mod udp;
 
 pub use clock::Clock;
 pub use control::Control;
@@ -16,3 +19,5 @@ pub use load::load_average;
 pub use sockets::{
     IN_USE_MILLIS_MAX, Listen, OpenError, Opened, RECEIVE_BUFFER, Transport, WorkerSockets, open,
 };
+pub use sys::prefetch;
+pub use udp::UdpBatch;

@@ -159,7 +159,7 @@ impl Opened {
         for (worker, socket) in self.workers.iter_mut().zip(group.sockets) {
             match transport {
                 Transport::Tcp => worker.tcp.push(socket.into()),
-                Transport::Udp => worker.udp.push(socket.into()),
+                Transport::Udp => worker.udp.push(answering(socket, group.local)?),
             }
         }
         Ok(())
@@ -292,6 +292,20 @@ fn listen_at(transport: Transport, socket: &Socket, at: SocketAddr) -> io::Resul
             socket.bind(&at.into())
         }
     }
+}
+
+/// A UDP socket that answers from the address it was asked at; a wildcard has many.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(unused_variables, reason = "std cannot choose the address")
+)]
+fn answering(socket: Socket, local: SocketAddr) -> Result<UdpSocket, OpenError> {
+    let socket = UdpSocket::from(socket);
+    #[cfg(target_os = "linux")]
+    if local.ip().is_unspecified() {
+        crate::sys::want_destination(&socket).map_err(|error| refused(Transport::Udp, local, error))?;
+    }
+    Ok(socket)
 }
 
 /// Tries again while the port is in use and the deadline is not over.

@@ -1,0 +1,260 @@
+//! Datagrams in batches: received together, handled together, answered together.
+
+use std::io;
+use std::net::UdpSocket;
+
+use arrayvec::ArrayVec;
+use etracker_core::stats::Count;
+use etracker_core::udp::{BATCH_MAX, Datagram, Verdict};
+use etracker_core::{Instant, Worker};
+
+#[cfg(not(target_os = "linux"))]
+use crate::one_by_one::Frames;
+use crate::prefetch;
+#[cfg(target_os = "linux")]
+use crate::sys::Frames;
+
+/// Room for a batch of datagrams and their replies, set up once and used for all sockets of a worker.
+#[derive(Debug)]
+pub struct UdpBatch(Batch<Frames>);
+
+impl UdpBatch {
+    /// Room for [`BATCH_MAX`] datagrams.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Batch(Frames::new()))
+    }
+
+    /// Receives what is waiting, [`BATCH_MAX`] datagrams at most, and answers it. How many there were: fewer than
+    /// [`BATCH_MAX`] means that no more are waiting. Never blocks; replies that the socket does not take are dropped.
+    ///
+    /// # Errors
+    /// Receiving failed. That nothing is waiting is no error.
+    pub fn exchange(&mut self, now: Instant, socket: &UdpSocket, worker: &mut Worker) -> io::Result<usize> {
+        self.0.exchange(now, socket, worker)
+    }
+}
+
+impl Default for UdpBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How datagrams get in and out.
+pub(crate) trait Mechanism {
+    /// Room for a batch.
+    fn new() -> Self;
+    /// Receives a batch from a non-blocking socket; at least one datagram, or an error.
+    fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize>;
+    /// What was received last. A datagram longer than [`PAYLOAD_MAX`] is cut off there.
+    fn datagrams(&mut self) -> Datagrams<'_>;
+    /// Adds the reply to a datagram, by its place in the batch, to what is sent next.
+    fn queue(&mut self, slot: usize, len: usize);
+    /// Sends what was queued to where it came from, from the address it was sent to.
+    fn send(&mut self, socket: &UdpSocket) -> Sent;
+}
+
+/// A batch, borrowed from where it was received.
+pub(crate) type Datagrams<'a> = ArrayVec<Datagram<'a>, BATCH_MAX>;
+
+/// What became of replies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) datagrams: usize,
+    pub(crate) bytes: usize,
+    pub(crate) failed: usize,
+}
+
+/// Bytes of the longest datagram that is read whole; a scrape of 74 torrents has 1496.
+pub(crate) const PAYLOAD_MAX: usize = 2048;
+
+#[derive(Debug)]
+struct Batch<M>(M);
+
+impl<M: Mechanism> Batch<M> {
+    fn exchange(&mut self, now: Instant, socket: &UdpSocket, worker: &mut Worker) -> io::Result<usize> {
+        let received = match self.0.receive(socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) => {
+                worker.count(Count::UdpReceiveFailed);
+                return Err(error);
+            }
+            Ok(received) => received,
+        };
+        for (slot, len) in self.handle(now, worker) {
+            self.0.queue(slot, len);
+        }
+        let sent = self.0.send(socket);
+        let counters = worker.counters();
+        counters.add(Count::UdpSent, sent.datagrams as u64);
+        counters.add(Count::UdpSentBytes, sent.bytes as u64);
+        counters.add(Count::UdpSendFailed, sent.failed as u64);
+        Ok(received)
+    }
+
+    /// The places and lengths of the replies.
+    fn handle(&mut self, now: Instant, worker: &mut Worker) -> ArrayVec<(usize, usize), BATCH_MAX> {
+        let mut batch = self.0.datagrams();
+        count_received(&batch, worker);
+        worker.handle_datagrams(now, &mut batch, prefetch);
+        let replies = batch.iter().enumerate();
+        replies
+            .filter_map(|(slot, datagram)| match datagram.verdict {
+                Verdict::Reply(len) => Some((slot, len)),
+                Verdict::Silent(_) => None,
+            })
+            .collect()
+    }
+}
+
+fn count_received(batch: &[Datagram<'_>], worker: &Worker) {
+    let v4 = batch.iter().filter(|datagram| datagram.sender.is_ipv4()).count();
+    let bytes: usize = batch.iter().map(|datagram| datagram.payload.len()).sum();
+    let counters = worker.counters();
+    counters.add(Count::UdpReceived4, v4 as u64);
+    counters.add(Count::UdpReceived6, (batch.len() - v4) as u64);
+    counters.add(Count::UdpReceivedBytes, bytes as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, SocketAddr};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use etracker_core::udp::packet::{RequestHead, Response};
+    use etracker_core::{Config, Seed, Tracker};
+
+    use super::*;
+    use crate::{Listen, one_by_one, open};
+
+    const NOW: Instant = Instant::from_secs(1_000_000);
+
+    fn worker() -> Worker {
+        Worker::new(Arc::new(Tracker::new(Config::default(), Seed::new([7; 32]), NOW)))
+    }
+
+    fn server(address: &str) -> UdpSocket {
+        let listen = Listen {
+            addresses: vec![address.parse().unwrap()],
+            port: 0,
+            tcp: false,
+            udp: true,
+            workers: 1,
+        };
+        open(&listen).unwrap().workers.remove(0).udp.remove(0)
+    }
+
+    /// A client that takes answers only from where it asked.
+    fn asked(server: &UdpSocket, at: &str) -> UdpSocket {
+        let at: IpAddr = at.parse().unwrap();
+        let any: IpAddr = if at.is_ipv4() {
+            [0; 4].into()
+        } else {
+            [0; 16].into()
+        };
+        let client = UdpSocket::bind((any, 0)).unwrap();
+        let port = server.local_addr().unwrap().port();
+        client.connect(SocketAddr::new(at, port)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.send(&RequestHead::connect(1).encode()).unwrap();
+        client
+    }
+
+    fn is_answered(client: &UdpSocket) -> bool {
+        let mut answer = [0; 64];
+        let len = client.recv(&mut answer).unwrap_or_default();
+        matches!(Response::decode(&answer[..len]), Some(Response::Connect(response)) if response.transaction_id == 1)
+    }
+
+    fn exchange<M: Mechanism>(server: &UdpSocket, worker: &mut Worker) -> Vec<usize> {
+        let mut batch = Batch(M::new());
+        let mut exchange = || batch.exchange(NOW, server, worker).unwrap();
+        std::iter::from_fn(|| Some(exchange()).filter(|&count| count > 0)).collect()
+    }
+
+    fn answers_many<M: Mechanism>(address: &str) {
+        let (server, mut worker) = (server(address), worker());
+        let clients: Vec<UdpSocket> = (0..150).map(|_| asked(&server, address)).collect();
+        clients[0].send(b"not a request").unwrap();
+        assert_eq!(exchange::<M>(&server, &mut worker), [64, 64, 23]);
+        assert!(clients.iter().all(is_answered));
+        let count = |count| worker.counters().get(count);
+        let v4 = if address == "::1" { 0 } else { 151 };
+        assert_eq!(count(Count::UdpReceived4), v4);
+        assert_eq!(count(Count::UdpReceived6), 151 - v4);
+        assert_eq!(count(Count::UdpReceivedBytes), 150 * 16 + 13);
+        assert_eq!(count(Count::UdpSent), 150);
+        assert_eq!(count(Count::UdpSentBytes), 150 * 16);
+        assert_eq!(count(Count::UdpSendFailed), 0);
+    }
+
+    #[test]
+    fn each_of_many_datagrams_is_answered_to_its_sender() {
+        answers_many::<Frames>("127.0.0.1");
+        answers_many::<Frames>("::1");
+        answers_many::<one_by_one::Frames>("127.0.0.1");
+        answers_many::<one_by_one::Frames>("::1");
+    }
+
+    fn answers_mapped<M: Mechanism>() {
+        let (server, mut worker) = (server("::"), worker());
+        let client = asked(&server, "127.0.0.1");
+        assert_eq!(exchange::<M>(&server, &mut worker), [1]);
+        assert!(is_answered(&client));
+        assert_eq!(worker.counters().get(Count::UdpReceived4), 1);
+    }
+
+    #[test]
+    fn an_ipv4_sender_at_an_ipv6_socket_is_ipv4() {
+        answers_mapped::<Frames>();
+        answers_mapped::<one_by_one::Frames>();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_wildcard_socket_answers_from_the_address_asked() {
+        for (wildcard, addresses) in [
+            ("::", ["127.0.0.5", "127.0.0.1", "::1"].as_slice()),
+            ("0.0.0.0", &["127.0.0.5", "127.8.9.10"]),
+        ] {
+            let (server, mut worker) = (server(wildcard), worker());
+            for at in addresses {
+                let client = asked(&server, at);
+                exchange::<Frames>(&server, &mut worker);
+                assert!(is_answered(&client), "{at} at {wildcard}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_can_be_used_again_after_longer_and_shorter_ones() {
+        let (server, mut worker) = (server("::"), worker());
+        let mut batch = UdpBatch::new();
+        for count in [64, 1, 3, 64, 2] {
+            let clients: Vec<UdpSocket> = (0..count)
+                .map(|n| asked(&server, ["127.0.0.9", "::1"][n % 2]))
+                .collect();
+            assert_eq!(batch.exchange(NOW, &server, &mut worker).unwrap(), count);
+            assert!(clients.iter().all(is_answered));
+            assert_eq!(batch.exchange(NOW, &server, &mut worker).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_is_too_long_is_cut_off_and_does_no_harm() {
+        let (server, mut worker) = (server("127.0.0.1"), worker());
+        let client = asked(&server, "127.0.0.1");
+        client.send(&[0xff; 9000]).unwrap();
+        client.send(&[]).unwrap();
+        assert_eq!(exchange::<Frames>(&server, &mut worker), [3]);
+        assert!(is_answered(&client));
+        assert_eq!(worker.counters().get(Count::UdpUnproven), 1);
+        assert_eq!(worker.counters().get(Count::UdpMalformed), 1);
+        assert_eq!(
+            worker.counters().get(Count::UdpReceivedBytes),
+            16 + PAYLOAD_MAX as u64
+        );
+    }
+}
