@@ -181,6 +181,7 @@ fn selection() -> impl Parser<Selection> {
 }
 
 /// What a URL cannot tell. Each option opens the checks that its help names.
+#[expect(clippy::too_many_lines, reason = "a list: one option after the other")]
 fn told() -> impl Parser<Told> {
     let peer_ttl = long("peer-ttl")
         .help("The target forgets peers after so many seconds: A-52 (with --slow)")
@@ -290,7 +291,7 @@ impl Order {
         let name = self.name.clone().unwrap_or_else(|| self.first_host());
         let progress = Progress::new();
         let scorecard = run(&name, &self.settings, &self.selection, &|card, done, total| {
-            progress.tell(card, done, total)
+            progress.tell(card, done, total);
         });
         progress.end();
         if let Err(why) = self.write_files(&scorecard) {
