@@ -54,6 +54,18 @@ fn memory_for_input_in_parts_is_bounded_and_given_back() {
 }
 
 #[test]
+fn what_comes_after_the_last_request_is_not_kept() {
+    let mut server = Server::new();
+    let mut connection = server.connect();
+    let last = format!("GET / HTTP/1.0\r\n\r\n{}", "x".repeat(60_000));
+    let spent = measure(|| {
+        let step = connection.receive(NOW, last.as_bytes(), &mut server.worker, &mut server.reply);
+        assert!(matches!(step, Step::Write(_)));
+    });
+    assert_eq!(spent.count_total, 0);
+}
+
+#[test]
 fn an_idle_connection_takes_little() {
     assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());
     let server = Server::new();

@@ -114,21 +114,15 @@ impl FullScrape {
 
     /// Writes as many of those waiting as fit. `None` if not even one does.
     fn write_entries(&mut self, worker: &Worker, out: &mut [u8]) -> Option<usize> {
-        let some_waiting = !self.waiting.is_empty();
-        let mut info_hash_last = None;
+        let waiting_before = self.waiting.len();
         let len = bencode::pairs(out, |files| {
             while files.room() >= SCRAPE_ENTRY_MAX
                 && let Some(Reverse(info_hash)) = self.waiting.pop()
             {
                 encode_scrape_entry(files, &info_hash, worker.scrape(&info_hash));
-                info_hash_last = Some(info_hash);
-                // A torrent that went and came back during the walk may have been shown twice.
-                while self.waiting.peek().is_some_and(|next| next.0 == info_hash) {
-                    self.waiting.pop();
-                }
             }
         })?;
-        (info_hash_last.is_some() || !some_waiting).then_some(len)
+        (waiting_before == 0 || self.waiting.len() < waiting_before).then_some(len)
     }
 }
 

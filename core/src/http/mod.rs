@@ -1,4 +1,15 @@
 //! The HTTP tracker protocol (BEP 3, 7, 23, 24, 31, 48).
+//!
+//! | Path | Answer |
+//! |---|---|
+//! | `/announce` | an announce |
+//! | `/scrape` | a scrape; without `info_hash` one of all torrents, if that is allowed |
+//! | `/KEY/announce`, `/KEY/scrape` | the same: a key of 16 to 64 letters and digits, as private trackers hand them out, is ignored |
+//! | `/` | a line of text for people |
+//!
+//! What a tracker refuses has status 200 and a `failure reason`, for clients read no other. Broken HTTP is 400, a scrape
+//! of all torrents that is not allowed 403, any other path 404, a method other than GET and HEAD 405, a head that comes
+//! too slowly 408 and one longer than [`HEAD_MAX`] 413; their bodies are failures too. No answer repeats what was sent.
 
 mod answer;
 mod connection;

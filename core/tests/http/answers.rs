@@ -742,6 +742,70 @@ fn one_full_scrape_runs_at_a_time_and_a_gone_client_frees_the_place() {
 }
 
 #[test]
+fn torrents_that_go_during_a_full_scrape_are_shown_with_zeros() {
+    let house = House::new(Config::default().with_full_scrape(true));
+    for number in 0..10 {
+        house.announce("198.51.100.7", number);
+    }
+    let mut client = house.connect("198.51.100.8");
+    let mut step = client.give(b"GET /scrape HTTP/1.1\r\n\r\n");
+    while step == Step::Again {
+        step = client.go_on();
+    }
+    client.follow(step);
+    let complete = client.responses().remove(0);
+    let listed: Vec<_> = ScrapeResponse::decode(&complete.body).unwrap().iter().collect();
+    assert_eq!(listed.len(), 10);
+
+    let mut client = house.connect("198.51.100.8");
+    let step = client.give(b"GET /scrape HTTP/1.1\r\n\r\n");
+    // The shards are walked in order, so that by half of the steps some torrents are collected and others are not.
+    let step = (0..32).fold(step, |_, _| client.go_on());
+    for (info_hash, _) in &listed {
+        assert!(house.tracker.swarms().remove(info_hash));
+    }
+    client.follow(step);
+    let body = client.responses().remove(0).body;
+    let left: Vec<_> = ScrapeResponse::decode(&body).unwrap().iter().collect();
+    assert!((1..10).contains(&left.len()), "{} of 10", left.len());
+    assert!(left.iter().all(|(_, counts)| *counts == Counts::default()));
+}
+
+#[test]
+fn as_many_peers_are_given_as_are_wanted_and_allowed() {
+    let house = House::new(Config::default());
+    for number in 0..80 {
+        let request = announce(&format!("port={}&left=1", 1000 + number));
+        house
+            .connect(&format!("198.51.100.{number}"))
+            .exchange(request.as_bytes())
+            .unwrap();
+    }
+    for (numwant, given) in [
+        ("", 50),
+        ("0", 0),
+        ("7", 7),
+        ("60", 60),
+        ("61", 60),
+        ("1000000", 60),
+        ("4294967295", 60),
+        ("4294967296", 60),
+        ("4294967297", 60),
+        ("18446744073709551616", 60),
+        ("-1", 50),
+        ("abc", 50),
+    ] {
+        let request = announce(&format!("port=1&numwant={numwant}"));
+        let response = house
+            .connect("198.51.100.200")
+            .exchange(request.as_bytes())
+            .unwrap();
+        let body = AnnounceResponse::decode(&response.body).unwrap();
+        assert_eq!(body.peers().count(), given, "numwant={numwant}");
+    }
+}
+
+#[test]
 fn a_thousand_dictionaries_fit_and_a_small_buffer_gets_fewer_peers() {
     let config = Config::default().with_peers_per_response_max(1000).unwrap();
     let house = House::new(config.with_peers_per_address_max(0).unwrap());

@@ -106,6 +106,13 @@ impl Client<'_> {
         self.connection.receive(now, bytes, worker, &mut self.reply)
     }
 
+    /// Tells the connection that its last step is carried out.
+    pub(crate) fn go_on(&mut self) -> Step {
+        let worker = &mut self.house.worker.borrow_mut();
+        self.connection
+            .respond(self.house.now.get(), worker, &mut self.reply)
+    }
+
     /// Ends the client's side.
     pub(crate) fn end(&mut self) {
         if self.open {
@@ -157,8 +164,8 @@ impl Client<'_> {
         self.open
     }
 
-    fn follow(&mut self, mut step: Step) {
-        let worker = &mut self.house.worker.borrow_mut();
+    /// Carries out `step` and all that follows, until there is something to read.
+    pub(crate) fn follow(&mut self, mut step: Step) {
         loop {
             match step {
                 Step::Read => return,
@@ -169,8 +176,7 @@ impl Client<'_> {
                     return;
                 }
             }
-            let now = self.house.now.get();
-            step = self.connection.respond(now, worker, &mut self.reply);
+            step = self.go_on();
         }
     }
 }
