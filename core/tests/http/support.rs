@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etracker_core::announce::{Announce, Endpoint, Event};
+use etracker_core::http::response::{AnnounceResponse, Failure};
 use etracker_core::http::{Connection, REPLY_MAX, Response, Step};
 use etracker_core::stats::Count;
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
@@ -192,4 +193,33 @@ pub(crate) fn captures(part: &str) -> Vec<(String, Vec<u8>)> {
         .collect();
     captures.sort();
     captures
+}
+
+pub(crate) const HASH: &str = "info_hash=%00%01%02%03%04%05%06%07%08%09%0a%0b%0c%0d%0e%0f%10%11%12%13";
+pub(crate) const ID: &str = "peer_id=-XX0001-abcdefghijkl";
+
+pub(crate) fn hash() -> InfoHash {
+    InfoHash(std::array::from_fn(|index| u8::try_from(index).unwrap()))
+}
+
+/// A request line for an announce of [`HASH`] with these further parameters, in a whole head.
+pub(crate) fn announce(more: &str) -> String {
+    format!("GET /announce?{HASH}&{ID}&{more} HTTP/1.1\r\nHost: tracker\r\n\r\n")
+}
+
+pub(crate) fn reason(body: &[u8]) -> String {
+    let failure = Failure::decode(body).unwrap_or_else(|fault| panic!("{fault}: {}", body.escape_ascii()));
+    String::from_utf8(failure.reason.to_vec()).unwrap()
+}
+
+pub(crate) fn endpoints(response: &AnnounceResponse<'_>) -> Vec<SocketAddr> {
+    response.peers().map(|(peer, _)| peer).collect()
+}
+
+pub(crate) fn statuses(client: &mut Client<'_>) -> Vec<u16> {
+    client
+        .responses()
+        .iter()
+        .map(|response| response.status)
+        .collect()
 }

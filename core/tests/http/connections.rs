@@ -1,0 +1,275 @@
+//! Heads, statuses, connections that stay open, and those that take too long.
+
+use crate::support::{HASH, House, ID, announce, captures, reason, statuses};
+use etracker_core::Config;
+use etracker_core::http::Step;
+use etracker_core::http::response::{AnnounceResponse, ScrapeResponse};
+use etracker_core::stats::Count;
+
+#[test]
+fn every_recorded_request_is_answered_with_success() {
+    let house = House::new(Config::default());
+    let mut answered = 0;
+    for (name, bytes) in captures("-http") {
+        let ip = if name.contains("-http6-") {
+            "2001:db8:77::2"
+        } else {
+            "203.0.113.2"
+        };
+        let mut client = house.connect(ip);
+        let response = client
+            .exchange(&bytes)
+            .unwrap_or_else(|| panic!("{name}: no answer"));
+        assert_eq!(response.status, 200, "{name}");
+        if name.contains("scrape") {
+            let scraped = ScrapeResponse::decode(&response.body).unwrap();
+            let asked = bytes.windows(10).filter(|part| part == b"info_hash=").count();
+            assert_eq!(scraped.iter().count(), asked, "{name}");
+        } else {
+            let announced = AnnounceResponse::decode(&response.body)
+                .unwrap_or_else(|fault| panic!("{name}: {fault}: {}", response.body.escape_ascii()));
+            assert_eq!(announced.external_ip, Some(ip.parse().unwrap()), "{name}");
+            assert_eq!(announced.interval_secs, 1799, "{name}");
+        }
+        answered += 1;
+    }
+    assert_eq!(answered, 106, "captures over HTTP");
+    assert_eq!(house.count(Count::HttpFailure), 0);
+}
+
+#[test]
+fn broken_requests_have_their_statuses_and_bencoded_bodies() {
+    let too_long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(20_000));
+    let cases = [
+        ("GET\r\n\r\n", 400),
+        ("GET /announce\r\n\r\n", 400),
+        ("GET /announce HTTP/2.0\r\n\r\n", 400),
+        ("GET /announce HTTP/1.1 x\r\n\r\n", 400),
+        ("GET announce HTTP/1.1\r\n\r\n", 400),
+        ("GET * HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nname : value\r\n\r\n", 400),
+        ("\x16\x03\x01\x02\0\x01\0\x01\n\n", 400),
+        ("GET /scrape HTTP/1.1\r\n\r\n", 403),
+        ("GET /nothing HTTP/1.1\r\n\r\n", 404),
+        ("GET /x/announce HTTP/1.1\r\n\r\n", 404),
+        ("GET /announce.php HTTP/1.1\r\n\r\n", 404),
+        ("GET /announce/ HTTP/1.1\r\n\r\n", 404),
+        ("POST /announce HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 405),
+        ("BREW /nothing HTTP/1.1\r\n\r\n", 405),
+        (&too_long, 413),
+    ];
+    let house = House::new(Config::default().with_keep_alive(true));
+    for (head, status) in cases {
+        let mut client = house.connect("198.51.100.7");
+        let response = client.exchange(head.as_bytes()).unwrap();
+        assert_eq!(response.status, status, "{head}");
+        assert!(!reason(&response.body).is_empty());
+        let may_stay = matches!(status, 403 | 404);
+        assert_eq!(client.is_open(), may_stay, "{head}");
+    }
+    let mut client = house.connect("198.51.100.7");
+    client.send(b"PUT / HTTP/1.1\r\n\r\n");
+    assert!(
+        client
+            .received()
+            .windows(18)
+            .any(|part| part == b"Allow: GET, HEAD\r\n")
+    );
+}
+
+#[test]
+fn heads_are_taken_as_clients_write_them() {
+    let target = format!("/announce?{HASH}&{ID}&port=1");
+    let fields: String = (0..40)
+        .map(|number| format!("X-Field-{number}: {}\r\n", "v".repeat(200)))
+        .collect();
+    let cases = [
+        format!("GET {target} HTTP/1.0\r\n\r\n"),
+        format!("GET {target} HTTP/1.1\n\n"),
+        format!("GET {target} HTTP/1.1\nhost: x\n\r\n"),
+        format!("\r\n\r\nGET {target} HTTP/1.1\r\n\r\n"),
+        format!("GET {target} HTTP/1.1\r\nHost: 2001:db8::1:80\r\n\r\n"),
+        format!("GET {target} HTTP/1.1\r\nx-folded: a\r\n b\r\n\tc\r\n\r\n"),
+        format!("GET {target} HTTP/1.1\r\nempty:\r\n\r\n"),
+        format!("GET {target} HTTP/1.1\r\n{fields}\r\n"),
+        format!("GET {target} HTTP/1.9\r\n\r\n"),
+        format!("GET http://tracker.example:80{target} HTTP/1.1\r\n\r\n"),
+        format!("GET HTTPS://[2001:db8::1]{target} HTTP/1.1\r\n\r\n"),
+        format!("GET /0123456789abcdef0123456789abcdef{target} HTTP/1.1\r\n\r\n"),
+    ];
+    for head in cases {
+        let house = House::new(Config::default());
+        let response = house.connect("198.51.100.7").exchange(head.as_bytes()).unwrap();
+        assert_eq!(response.status, 200, "{head}");
+        assert_eq!(
+            AnnounceResponse::decode(&response.body).unwrap().incomplete,
+            Some(1),
+            "{head}"
+        );
+    }
+}
+
+#[test]
+fn keep_alive_is_for_those_who_may_and_want_to() {
+    let kept = |allowed: bool, version: &str, fields: &str| {
+        let house = House::new(Config::default().with_keep_alive(allowed));
+        let mut client = house.connect("198.51.100.7");
+        client.send(format!("GET / HTTP/{version}\r\n{fields}\r\n").as_bytes());
+        let told = client
+            .received()
+            .windows(24)
+            .any(|part| part == b"Connection: keep-alive\r\n");
+        assert_eq!(told, client.is_open(), "{version} {fields}");
+        told
+    };
+    assert!(kept(true, "1.1", ""));
+    assert!(kept(true, "1.1", "content-length: 0\r\n"));
+    assert!(kept(true, "1.0", "connection: Keep-Alive\r\n"));
+    assert!(!kept(true, "1.0", ""));
+    assert!(!kept(true, "1.1", "CONNECTION: x, Close\r\n"));
+    assert!(!kept(true, "1.1", "Content-Length: 9\r\n"));
+    assert!(!kept(true, "1.1", "Transfer-Encoding: chunked\r\n"));
+    assert!(!kept(
+        true,
+        "1.1",
+        "Transfer-Encoding: x\r\nContent-Length: 0\r\n"
+    ));
+    assert!(!kept(false, "1.1", "Connection: keep-alive\r\n"));
+    assert!(!kept(false, "1.0", "Connection: keep-alive\r\n"));
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_and_a_body_is_no_request() {
+    let house = House::new(Config::default().with_keep_alive(true));
+    let mut client = house.connect("198.51.100.7");
+    client
+        .send(b"GET / HTTP/1.1\r\n\r\nGET /x HTTP/1.1\r\n\r\nGET / HTTP/1.1\nConnection: close\n\nGET / HT");
+    assert_eq!(statuses(&mut client), [200, 404, 200]);
+    assert!(!client.is_open());
+
+    let mut client = house.connect("198.51.100.7");
+    client.send(b"GET / HTTP/1.1\r\nContent-Length: 19\r\n\r\nGET /x HTTP/1.1\r\n\r\n");
+    assert_eq!(statuses(&mut client), [200]);
+    assert!(!client.is_open());
+
+    let mut client = house.connect("198.51.100.7");
+    client.send(b"\r\nGET / HTTP/1.1\r\n\r\nGET /x HT");
+    client.send(b"TP/1.1\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\nG");
+    assert_eq!(statuses(&mut client), [200, 404, 200]);
+    client.end();
+    assert_eq!(statuses(&mut client), [400]);
+}
+
+#[test]
+fn head_is_answered_with_the_length_and_no_body() {
+    let house = House::new(Config::default());
+    let mut client = house.connect("198.51.100.7");
+    client.send(announce("port=1").replace("GET", "HEAD").as_bytes());
+    let text = String::from_utf8(client.received().to_vec()).unwrap();
+    assert!(
+        text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\n"),
+        "{text}"
+    );
+    let mut other = house.connect("198.51.100.7");
+    let whole = other.exchange(announce("port=1").as_bytes()).unwrap();
+    assert!(text.contains(&format!("Content-Length: {}\r\n", whole.body.len())));
+}
+
+#[test]
+fn requests_cut_to_single_bytes_are_answered_and_half_closed_ones_too() {
+    let house = House::new(Config::default());
+    let mut client = house.connect("198.51.100.7");
+    for byte in announce("port=1").as_bytes() {
+        client.send(&[*byte]);
+    }
+    assert_eq!(client.responses().len(), 1);
+
+    let mut client = house.connect("198.51.100.7");
+    client.send(announce("port=1").as_bytes());
+    client.end();
+    assert_eq!(client.responses().len(), 1);
+
+    let mut client = house.connect("198.51.100.7");
+    client.send(b"GET / HT");
+    client.end();
+    assert_eq!(client.responses()[0].status, 400);
+
+    let mut client = house.connect("198.51.100.7");
+    client.end();
+    assert!(client.received().is_empty() && !client.is_open());
+    assert_eq!(house.count(Count::HttpReceivedEnd), 1);
+}
+
+#[test]
+fn a_head_has_to_come_in_time_from_its_first_byte() {
+    let house = House::new(Config::default().with_keep_alive(true));
+    let mut client = house.connect("198.51.100.7");
+    house.advance(2900);
+    client.send(b"\r\nG");
+    for byte in b"ET " {
+        house.advance(900);
+        client.time_out();
+        client.send(&[*byte]);
+    }
+    assert!(client.is_open() && client.received().is_empty());
+    house.advance(300);
+    client.time_out();
+    assert_eq!(client.responses()[0].status, 408);
+    assert!(!client.is_open());
+    assert_eq!(house.count(Count::Http408), 1);
+}
+
+#[test]
+fn the_idle_are_closed_without_a_word_and_so_are_those_who_do_not_read() {
+    let house = House::new(Config::default().with_keep_alive(true));
+    let mut client = house.connect("198.51.100.7");
+    house.advance(2999);
+    client.time_out();
+    assert!(client.is_open());
+    house.advance(1);
+    client.time_out();
+    assert!(client.received().is_empty() && !client.is_open());
+
+    let mut client = house.connect("198.51.100.7");
+    client.exchange(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    house.advance(3000);
+    client.time_out();
+    assert!(client.responses().is_empty() && !client.is_open());
+
+    let mut client = house.connect("198.51.100.7");
+    let step = client.give(b"GET / HTTP/1.1\r\n\r\n");
+    assert!(matches!(step, Step::Write(_)));
+    house.advance(3000);
+    client.time_out();
+    assert!(!client.is_open(), "the answer was not taken");
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let house = House::new(Config::default().with_keep_alive(true));
+    let mut client = house.connect("2001:db8::7");
+    client.exchange(announce("port=1").as_bytes()).unwrap();
+    client
+        .exchange(format!("GET /scrape?{HASH} HTTP/1.1\r\n\r\n").as_bytes())
+        .unwrap();
+    client.exchange(b"GET /announce HTTP/1.1\r\n\r\n").unwrap();
+    house
+        .connect("198.51.100.7")
+        .exchange(b"GET /x HTTP/1.0\r\n\r\n")
+        .unwrap();
+    let counted = [
+        (Count::HttpRequest6, 3),
+        (Count::HttpRequest4, 1),
+        (Count::HttpAnnounce, 1),
+        (Count::HttpScrape, 1),
+        (Count::HttpFailure, 2),
+        (Count::Http200, 3),
+        (Count::Http404, 1),
+        (Count::HttpKeptAlive, 3),
+        (Count::HttpNotKeptAlive, 1),
+    ];
+    for (count, expected) in counted {
+        assert_eq!(house.count(count), expected, "{}", count.name());
+    }
+}
