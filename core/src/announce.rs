@@ -160,3 +160,17 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+impl quickcheck::Arbitrary for Event {
+    fn arbitrary(g: &mut quickcheck::Gen) -> Self {
+        let events = [
+            Self::None,
+            Self::Started,
+            Self::Stopped,
+            Self::Completed,
+            Self::Paused,
+        ];
+        *g.choose(&events).unwrap()
+    }
+}

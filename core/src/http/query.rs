@@ -488,13 +488,6 @@ mod tests {
 
     impl Arbitrary for AnnounceQuery {
         fn arbitrary(g: &mut Gen) -> Self {
-            let events = [
-                Event::None,
-                Event::Started,
-                Event::Stopped,
-                Event::Completed,
-                Event::Paused,
-            ];
             let forms = [
                 PeerForm::Compact,
                 PeerForm::Dictionaries { ids: false },
@@ -508,7 +501,7 @@ mod tests {
                     port: u16::arbitrary(g),
                 },
                 left: u64::arbitrary(g),
-                event: *g.choose(&events).unwrap(),
+                event: Event::arbitrary(g),
                 numwant: Option::arbitrary(g),
             };
             let form = *g.choose(&forms).unwrap();
