@@ -96,6 +96,8 @@ fn the_start_shows_configuration_limits_and_where_it_listens() {
         "Starting configuration:",
         &format!("  port = {port}"),
         "  workers = 2",
+        "Current 7 -> soft=",
+        "New 7 -> soft=",
         "Listening on TCP",
         "Listening on UDP",
     ] {
@@ -104,7 +106,6 @@ fn the_start_shows_configuration_limits_and_where_it_listens() {
             "{start}: {said:#?}"
         );
     }
-    assert!(said.iter().any(|line| line.contains("open files")), "{said:#?}");
 }
 
 #[test]
