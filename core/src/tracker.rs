@@ -263,7 +263,10 @@ fn execute(
     peers: &mut Handout<'_>,
 ) -> Result<Announced, Refusal> {
     let admitted = admit(tracker, announce);
-    let counts = admitted.and_then(|()| tracker.swarms.announce(now, announce, random, peers));
+    let counts = admitted.and_then(|()| {
+        let prepared = tracker.swarms.prepare(announce, random);
+        tracker.swarms.announce(now, announce, prepared, peers)
+    });
     let counts = counts.inspect_err(|&refusal| counters.add(count_of(refusal), 1))?;
     Ok(Announced {
         counts,

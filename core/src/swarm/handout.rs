@@ -78,20 +78,34 @@ impl<'a> Handout<'a> {
     }
 
     fn push_octets(&mut self, ip: &[u8], port: u16, id: PeerId) {
+        if ip.len() + 2 != self.family.compact_len() {
+            return;
+        }
+        let mut compact = [0; Family::V6.compact_len()];
+        let port = port.to_be_bytes();
+        for (to, from) in compact.iter_mut().zip(ip.iter().chain(&port)) {
+            *to = *from;
+        }
+        self.extend(compact.get(..ip.len() + 2).unwrap_or_default(), &id.0);
+    }
+
+    /// Takes peers of its family that stand one after the other in compact form, and their ids: one for each, or none.
+    /// Those beyond what is wanted are left out.
+    pub(super) fn extend(&mut self, compact: &[u8], ids: &[u8]) {
         let stride = self.family.compact_len();
-        if self.wanted() == 0 || ip.len() + 2 != stride {
-            return;
+        let len = self.len + (compact.len() / stride).min(self.wanted());
+        let peers = compact.get(..(len - self.len) * stride);
+        let places = self.compact.get_mut(self.len * stride..len * stride);
+        if let (Some(places), Some(peers)) = (places, peers) {
+            places.copy_from_slice(peers);
         }
-        let slot = self.compact.chunks_exact_mut(stride).nth(self.len);
-        let Some((slot_ip, slot_port)) = slot.map(|slot| slot.split_at_mut(ip.len())) else {
-            return;
-        };
-        slot_ip.copy_from_slice(ip);
-        slot_port.copy_from_slice(&port.to_be_bytes());
-        if let Some(slot) = self.ids.as_deref_mut().and_then(|ids| ids.get_mut(self.len)) {
-            *slot = id;
+        if let Some(places) = self.ids.as_deref_mut().and_then(|all| all.get_mut(self.len..len)) {
+            places.fill(PeerId::default());
+            for (place, id) in places.iter_mut().zip(ids.as_chunks().0) {
+                place.0 = *id;
+            }
         }
-        self.len += 1;
+        self.len = len;
     }
 }
 

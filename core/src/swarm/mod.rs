@@ -1,14 +1,17 @@
 //! Torrents and their peers.
 //!
-//! [`Store`] is the face of one shard; [`Plain`] is the store made of ordinary maps, which others are compared with.
+//! [`Store`] is the face of one shard; [`Packed`] is the store that the tracker uses, and [`Plain`] one made of ordinary
+//! maps that it is compared with.
 //! [`Swarms`] is all shards with their locks.
 
 mod handout;
+mod packed;
 mod plain;
 mod shards;
 mod store;
 
 pub use handout::Handout;
+pub use packed::{Packed, PackedSweep, PackedWalk};
 pub use plain::{Plain, PlainSweep, PlainWalk};
 pub use shards::{SHARDS, Swarms, SweepPosition, WalkPosition};
-pub use store::{Peer, Room, Store, Swept, Totals, Visit};
+pub use store::{Peer, Prepared, Room, Stage, Store, Swept, Totals, Visit};

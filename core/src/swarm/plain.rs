@@ -11,7 +11,7 @@ use crate::seed::{Key, Random};
 use crate::time::Minute;
 use crate::{InfoHash, PeerId};
 
-use super::{Handout, Peer, Room, Store, Swept, Totals, Visit};
+use super::{Handout, Peer, Prepared, Room, Stage, Store, Swept, Totals, Visit};
 
 /// The reference model of a store. Its choice of peers takes time proportional to the swarm.
 #[derive(Debug)]
@@ -38,26 +38,28 @@ impl Store for Plain {
         &mut self,
         now: Minute,
         announce: &Announce,
+        mut prepared: Prepared,
         room: Room,
-        random: &mut Random,
         peers: &mut Handout<'_>,
     ) -> Result<Counts, Refusal> {
         if announce.event == Event::Stopped {
             self.remove_peer(now, announce.info_hash, announce.peer);
-            return Ok(self.scrape(&announce.info_hash));
+        } else {
+            self.store_peer(now, announce, room)?;
+            self.hand_out(now, announce, &mut prepared.random, peers);
         }
-        self.store_peer(now, announce, room)?;
-        self.hand_out(now, announce, random, peers);
-        Ok(self.scrape(&announce.info_hash))
+        Ok(self.scrape(&announce.info_hash, prepared.hash))
     }
 
-    fn scrape(&self, info_hash: &InfoHash) -> Counts {
+    fn hint<H: Fn(*const u8) + Copy>(&self, _: Stage, _: &Announce, _: &Prepared, _: H) {}
+
+    fn scrape(&self, info_hash: &InfoHash, _: u64) -> Counts {
         self.torrents
             .get(info_hash)
             .map_or_else(Counts::default, Torrent::counts)
     }
 
-    fn remove(&mut self, info_hash: &InfoHash) -> bool {
+    fn remove(&mut self, info_hash: &InfoHash, _: u64) -> bool {
         let endpoints: Vec<_> = self
             .peers
             .range(all_of(*info_hash))
@@ -114,12 +116,7 @@ impl Store for Plain {
             ..Totals::default()
         };
         for ((_, endpoint), entry) in &self.peers {
-            *match (endpoint.family(), entry.seeder) {
-                (Family::V4, true) => &mut totals.seeders_v4,
-                (Family::V4, false) => &mut totals.leechers_v4,
-                (Family::V6, true) => &mut totals.seeders_v6,
-                (Family::V6, false) => &mut totals.leechers_v6,
-            } += 1;
+            *totals.of_mut(endpoint.family(), entry.seeder) += 1;
         }
         totals
     }

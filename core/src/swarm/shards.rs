@@ -10,13 +10,14 @@ use crate::lock::Lock;
 use crate::seed::{Key, Random, Seed};
 use crate::time::Instant;
 
-use super::{Handout, Plain, Room, Store, Swept, Totals, Visit};
+use super::{Handout, Packed, Prepared, Room, Stage, Store, Swept, Totals, Visit};
 
 /// The swarms that all workers share. No call holds a lock for longer than one operation on one shard.
 #[derive(Debug)]
-pub struct Swarms<S: Store = Plain> {
+pub struct Swarms<S: Store = Packed> {
     /// Invariant: as many as [`SHARDS`].
     shards: Box<[Shard<S>]>,
+    /// The key of the shards and of the tables inside.
     key: Key,
     torrents_max: u64,
     /// Torrents in all shards; other workers may be adding theirs, so it can be behind by one for each worker.
@@ -34,10 +35,31 @@ impl<S: Store> Swarms<S> {
                     store: Lock::new(S::new(config, key)),
                 })
                 .collect(),
-            key: seed.key("swarm shards"),
+            key,
             torrents_max: config.torrents_max.into(),
             torrents: AtomicU64::new(0),
         }
+    }
+
+    /// Works out what [`hint`](Self::hint) and [`announce`](Self::announce) need to know of an announce.
+    pub fn prepare(&self, announce: &Announce, random: &mut Random) -> Prepared {
+        Prepared {
+            hash: self.hash(&announce.info_hash),
+            random: random.fork(),
+        }
+    }
+
+    /// Tells `hint` addresses that this announce will read. Changes nothing, and may be left out.
+    ///
+    /// It pays for a batch: every announce of it is taken through one stage, then every one through the next.
+    pub fn hint<H: Fn(*const u8) + Copy>(
+        &self,
+        stage: Stage,
+        announce: &Announce,
+        prepared: &Prepared,
+        hint: H,
+    ) {
+        self.with_shard(prepared.hash, |store| store.hint(stage, announce, prepared, hint));
     }
 
     /// Carries out one announce and hands out peers.
@@ -48,7 +70,7 @@ impl<S: Store> Swarms<S> {
         &self,
         now: Instant,
         announce: &Announce,
-        random: &mut Random,
+        prepared: Prepared,
         peers: &mut Handout<'_>,
     ) -> Result<Counts, Refusal> {
         let room = if self.torrents.load(Relaxed) < self.torrents_max {
@@ -56,9 +78,9 @@ impl<S: Store> Swarms<S> {
         } else {
             Room::None
         };
-        self.with_shard(&announce.info_hash, |store| {
+        self.with_shard(prepared.hash, |store| {
             self.recounted(store, |store| {
-                store.announce(now.minute(), announce, room, random, peers)
+                store.announce(now.minute(), announce, prepared, room, peers)
             })
         })
     }
@@ -66,13 +88,15 @@ impl<S: Store> Swarms<S> {
     /// The counts of a torrent: zeros if it is not known.
     #[must_use]
     pub fn scrape(&self, info_hash: &InfoHash) -> Counts {
-        self.with_shard(info_hash, |store| store.scrape(info_hash))
+        let hash = self.hash(info_hash);
+        self.with_shard(hash, |store| store.scrape(info_hash, hash))
     }
 
     /// Drops a torrent with all its peers. True if it was known.
     pub fn remove(&self, info_hash: &InfoHash) -> bool {
-        self.with_shard(info_hash, |store| {
-            self.recounted(store, |store| store.remove(info_hash))
+        let hash = self.hash(info_hash);
+        self.with_shard(hash, |store| {
+            self.recounted(store, |store| store.remove(info_hash, hash))
         })
     }
 
@@ -124,8 +148,13 @@ impl<S: Store> Swarms<S> {
         shards.fold(Totals::default(), |sum, totals| sum.plus(&totals))
     }
 
-    fn with_shard<R>(&self, info_hash: &InfoHash, act: impl FnOnce(&mut S) -> R) -> R {
-        let index = usize::from(self.key.hash(&info_hash.0).to_le_bytes()[0]) % SHARDS;
+    fn hash(&self, info_hash: &InfoHash) -> u64 {
+        self.key.hash(&info_hash.0)
+    }
+
+    /// The highest bits of a hash choose the shard; stores begin with the lowest.
+    fn with_shard<R>(&self, hash: u64, act: impl FnOnce(&mut S) -> R) -> R {
+        let index = usize::from(hash.to_be_bytes()[0]) % SHARDS;
         #[expect(
             clippy::indexing_slicing,
             reason = "there are as many shards as the modulus says"
@@ -147,7 +176,7 @@ impl<S: Store> Swarms<S> {
 
 /// Where a sweep over all shards has got to; the default is the beginning.
 #[derive(Clone, Debug)]
-pub struct SweepPosition<S: Store = Plain> {
+pub struct SweepPosition<S: Store = Packed> {
     shard: usize,
     within: S::Sweep,
 }
@@ -163,7 +192,7 @@ impl<S: Store> Default for SweepPosition<S> {
 
 /// Where a walk over all shards has got to; the default is the beginning.
 #[derive(Clone, Debug)]
-pub struct WalkPosition<S: Store = Plain> {
+pub struct WalkPosition<S: Store = Packed> {
     shard: usize,
     within: S::Walk,
 }

@@ -1,6 +1,6 @@
 //! The face of a swarm store.
 
-use crate::announce::{Announce, Counts, Endpoint, Refusal};
+use crate::announce::{Announce, Counts, Endpoint, Family, Refusal};
 use crate::config::SwarmConfig;
 use crate::seed::{Key, Random};
 use crate::time::Minute;
@@ -37,16 +37,19 @@ pub trait Store {
         &mut self,
         now: Minute,
         announce: &Announce,
+        prepared: Prepared,
         room: Room,
-        random: &mut Random,
         peers: &mut Handout<'_>,
     ) -> Result<Counts, Refusal>;
 
+    /// Tells `hint` the addresses that this announce will read; the stages are taken one after the other. Changes nothing.
+    fn hint<H: Fn(*const u8) + Copy>(&self, stage: Stage, announce: &Announce, prepared: &Prepared, hint: H);
+
     /// The counts of a torrent: zeros if it is not known. Has no side effect.
-    fn scrape(&self, info_hash: &InfoHash) -> Counts;
+    fn scrape(&self, info_hash: &InfoHash, hash: u64) -> Counts;
 
     /// Drops a torrent with all its peers. True if it was known.
-    fn remove(&mut self, info_hash: &InfoHash) -> bool;
+    fn remove(&mut self, info_hash: &InfoHash, hash: u64) -> bool;
 
     /// Removes peers that are too old at `now`, for about `work` peers and torrents from `position` on, which moves.
     fn sweep(&mut self, now: Minute, work: usize, position: &mut Self::Sweep) -> Swept;
@@ -61,6 +64,36 @@ pub trait Store {
 
     /// What the store holds.
     fn totals(&self) -> Totals;
+}
+
+/// What is worked out of an announce before a store sees it, once for all stages: where its torrent belongs, and its
+/// share of chance.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The hash of the info-hash, under the key that the store was made with.
+    pub hash: u64,
+    /// The generator for this announce alone, so that what it will choose can be told before.
+    pub random: Random,
+}
+
+/// How far ahead of an announce a hint is. Each stage reads what the one before told, and tells what the next will read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The entry of the table of pages.
+    Slot,
+    /// The page.
+    Page,
+    /// The large swarm, if the torrent has one.
+    Swarm,
+    /// The entries of its tables of buckets.
+    Buckets,
+    /// The buckets.
+    Peers,
+}
+
+impl Stage {
+    /// All stages in their order.
+    pub const ALL: [Self; 5] = [Self::Slot, Self::Page, Self::Swarm, Self::Buckets, Self::Peers];
 }
 
 /// Whether the tracker as a whole has room for one more torrent.
@@ -103,6 +136,16 @@ impl Totals {
     #[must_use]
     pub const fn peers(&self) -> u64 {
         self.seeders_v4 + self.leechers_v4 + self.seeders_v6 + self.leechers_v6
+    }
+
+    /// The peers of one family and state.
+    pub const fn of_mut(&mut self, family: Family, seeder: bool) -> &mut u64 {
+        match (family, seeder) {
+            (Family::V4, true) => &mut self.seeders_v4,
+            (Family::V4, false) => &mut self.leechers_v4,
+            (Family::V6, true) => &mut self.seeders_v6,
+            (Family::V6, false) => &mut self.leechers_v6,
+        }
     }
 
     /// The sum of two.

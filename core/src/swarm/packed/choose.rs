@@ -1,0 +1,251 @@
+//! Which peers one announce is answered with.
+//!
+//! Out of a page every set of peers is equally likely. Out of a large swarm come neighbours in the order of buckets,
+//! from a place on where every peer is equally likely to be: so each is handed out with the same probability, and the
+//! work is that of the peers handed out. Seeders and leechers come in proportion to their numbers.
+
+use core::ops::Range;
+
+use crate::announce::Family;
+use crate::seed::Random;
+use crate::swarm::Handout;
+use crate::time::Minute;
+
+use super::peers::{Columns, Shape};
+use super::rules::Rules;
+use super::set::{Place, Set};
+use super::stamp::Wanted;
+use super::swarm::Swarm;
+use super::work;
+
+/// Hands out peers of one family of a torrent in a page; `own` is the asker.
+pub(super) fn from_page(
+    columns: &Columns<'_>,
+    wanted: Wanted,
+    own: usize,
+    random: &mut Random,
+    peers: &mut Handout<'_>,
+) {
+    if columns.len() <= peers.wanted() + 1 {
+        until(columns, 0..columns.len(), own, wanted, 0, peers);
+        return;
+    }
+    let stamps = columns.stamps.iter().enumerate();
+    let fitting = || {
+        stamps
+            .clone()
+            .filter(|(index, stamp)| *index != own && wanted.fits(**stamp))
+    };
+    let mut left = fitting().count();
+    for (index, _) in fitting() {
+        if random.usize(..left) < peers.wanted() {
+            let (endpoint, id) = columns.range(index..index + 1);
+            peers.extend(endpoint, id);
+        }
+        left -= 1;
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    pub(super) family: Family,
+    pub(super) seeder: bool,
+    /// Where the asker itself is.
+    pub(super) own: Place,
+}
+
+/// Hands out peers of a large swarm.
+pub(super) fn from_swarm(
+    swarm: &Swarm,
+    rules: &Rules,
+    now: Minute,
+    asker: &Asker,
+    random: &mut Random,
+    peers: &mut Handout<'_>,
+) {
+    let shape = rules.shape(asker.family);
+    let mut look = Look {
+        rules,
+        shape,
+        now,
+        left: LOOK_MIN + peers.wanted() * LOOK_FACTOR,
+    };
+    let leechers = swarm.set(asker.family, false);
+    let starts = draw(swarm, shape, asker.seeder, random);
+    if asker.seeder {
+        let mut round = look.round(leechers, None, starts.leecher, random);
+        round.hand_out(&mut look, peers.wanted(), peers);
+        return;
+    }
+    let seeders = swarm.set(asker.family, true);
+    let share = leechers_share(
+        leechers.len().saturating_sub(1),
+        seeders.len(),
+        peers.wanted(),
+        random,
+    );
+    let mut leechers = look.round(leechers, Some(asker.own), starts.leecher, random);
+    let mut seeders = look.round(seeders, None, starts.seeder, random);
+    leechers.hand_out(&mut look, share, peers);
+    let rest = peers.wanted();
+    seeders.hand_out(&mut look, rest, peers);
+    // Where some turned out to be too old, the others make up for them.
+    let rest = peers.wanted();
+    leechers.hand_out(&mut look, rest, peers);
+}
+
+/// Where to begin. Drawn before everything else, so that a hint can draw the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Starts {
+    pub(super) leecher: Option<Place>,
+    pub(super) seeder: Option<Place>,
+}
+
+/// Draws where to begin among leechers and, for one who is no seeder, among seeders.
+pub(super) fn draw(swarm: &Swarm, shape: Shape, seeder: bool, random: &mut Random) -> Starts {
+    Starts {
+        leecher: swarm.set(shape.family, false).any(shape, random),
+        seeder: if seeder {
+            None
+        } else {
+            swarm.set(shape.family, true).any(shape, random)
+        },
+    }
+}
+
+/// How many of the `wanted` are to be leechers: on average as many as there are in proportion.
+fn leechers_share(leechers: u32, seeders: u32, wanted: usize, random: &mut Random) -> usize {
+    let (leechers, all) = (u64::from(leechers), u64::from(leechers) + u64::from(seeders));
+    if all <= wanted as u64 {
+        return wanted;
+    }
+    let share = (wanted as u64 * leechers + random.u64(..all)) / all;
+    usize::try_from(share).unwrap_or(wanted)
+}
+
+/// Peers looked at for one answer, at most: this many, and as many times those wanted.
+///
+/// More than are handed out need looking at only where many are too old and not yet swept.
+const LOOK_MIN: usize = 4096;
+const LOOK_FACTOR: usize = 8;
+
+/// How peers are looked at, and how many more may be.
+#[derive(Debug)]
+struct Look<'a> {
+    rules: &'a Rules,
+    shape: Shape,
+    now: Minute,
+    left: usize,
+}
+
+impl Look<'_> {
+    /// A round through `set` that begins at `start` or, if nobody there may be handed out, at another place.
+    fn round<'s>(
+        &self,
+        set: &'s Set,
+        own: Option<Place>,
+        start: Option<Place>,
+        random: &mut Random,
+    ) -> Round<'s> {
+        let mut start = start.unwrap_or(Place { bucket: 0, index: 0 });
+        for _ in 0..REDRAWS_MAX {
+            if Some(start) != own && self.fits(set, start) {
+                break;
+            }
+            start = set.any(self.shape, random).unwrap_or(start);
+        }
+        Round {
+            set,
+            own,
+            start,
+            at: start,
+            turned: false,
+        }
+    }
+
+    fn fits(&self, set: &Set, place: Place) -> bool {
+        let Some(bucket) = set.buckets.get(place.bucket) else {
+            return false;
+        };
+        let stamp = bucket.columns(self.shape).stamps.get(place.index).copied();
+        let wanted = self.rules.wanted(bucket.window(), self.now, true);
+        stamp.is_some_and(|stamp| wanted.fits(stamp))
+    }
+}
+
+/// Draws for a start that may be handed out; after these any start will do.
+const REDRAWS_MAX: usize = 16;
+
+/// A way once round all peers of a set.
+#[derive(Debug)]
+struct Round<'s> {
+    set: &'s Set,
+    own: Option<Place>,
+    start: Place,
+    /// The next to be looked at.
+    at: Place,
+    /// Whether the first bucket has come again.
+    turned: bool,
+}
+
+impl Round<'_> {
+    /// Hands out up to `count` more.
+    fn hand_out(&mut self, look: &mut Look<'_>, count: usize, peers: &mut Handout<'_>) {
+        let goal = peers.wanted().saturating_sub(count);
+        while peers.wanted() > goal && look.left > 0 {
+            let Some(bucket) = self.set.buckets.get(self.at.bucket) else {
+                return;
+            };
+            work::touched();
+            let columns = bucket.columns(look.shape);
+            let wanted = look.rules.wanted(bucket.window(), look.now, true);
+            let end = if self.turned {
+                self.start.index
+            } else {
+                columns.len()
+            };
+            let own = self.own.filter(|own| own.bucket == self.at.bucket);
+            let own = own.map_or(usize::MAX, |own| own.index);
+            let from = self.at.index;
+            self.at.index = until(&columns, from..end, own, wanted, goal, peers);
+            look.left = look.left.saturating_sub(1 + self.at.index - from);
+            if self.at.index < end {
+                return;
+            }
+            if self.turned {
+                return;
+            }
+            let bucket = (self.at.bucket + 1) % self.set.buckets.len();
+            self.turned = bucket == self.start.bucket;
+            self.at = Place { bucket, index: 0 };
+        }
+    }
+}
+
+/// Hands out those of a range that fit, but not `own`, until only `goal` more are wanted. Returns where it stopped.
+fn until(
+    columns: &Columns<'_>,
+    range: Range<usize>,
+    own: usize,
+    wanted: Wanted,
+    goal: usize,
+    peers: &mut Handout<'_>,
+) -> usize {
+    let Range { mut start, end } = range;
+    while start < end && peers.wanted() > goal {
+        let mut most = end.min(start + peers.wanted() - goal);
+        if (start..most).contains(&own) {
+            most = own;
+        }
+        let run = wanted.run(columns.stamps.get(start..most).unwrap_or_default());
+        if run == 0 {
+            start += 1;
+            continue;
+        }
+        let (endpoints, ids) = columns.range(start..start + run);
+        peers.extend(endpoints, ids);
+        start += run;
+    }
+    start
+}

@@ -1,0 +1,569 @@
+//! A page: some torrents in one allocation, with their peers while those are few.
+//!
+//! ```text
+//! window 4 | count 1 | first byte of each info-hash | control byte of each | other 19 bytes of each | data of each
+//! ```
+//!
+//! The data of a torrent are one of
+//!
+//! ```text
+//! [downloaded 4] [IPv6 byte 1] IPv4 peers in columns, IPv6 peers in columns
+//! number of a large swarm 4
+//! ```
+//!
+//! and the control byte says which, how many IPv4 peers there are, and whether the parts in brackets are there. The
+//! IPv6 byte is the number of IPv6 peers or, in a torrent that is kept for its downloads alone, [`VACANT`] and the
+//! stamp of the minute in which the last peer left.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem;
+use core::ops::Range;
+
+use crate::InfoHash;
+use crate::announce::{Counts, Family};
+use crate::time::Minute;
+
+use super::peers::{self, Columns, Entry, Shape};
+use super::rules::Rules;
+use super::stamp::{Stamp, Window};
+use super::work;
+
+/// Torrents of about the same hash. One without torrents is empty.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Page(Box<[u8]>);
+
+/// Where a torrent is in its page, and the two bytes that tell what its data are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) index: usize,
+    control: u8,
+    /// 0 if it is left out.
+    v6: u8,
+    start: usize,
+    pub(super) end: usize,
+}
+
+/// A torrent that has its peers in the page, or none.
+#[derive(Clone, Debug)]
+pub(super) struct Small {
+    pub(super) downloaded: u32,
+    v4: Range<usize>,
+    v6: Range<usize>,
+}
+
+/// The lowest bits of a control byte: the number of IPv4 peers, or [`LARGE`].
+const V4: u8 = 0x3f;
+/// In the place of a number of peers: there is a large swarm.
+const LARGE: u8 = 0x3f;
+/// In a control byte: there is an IPv6 byte.
+const V6: u8 = 0x40;
+/// In a control byte: there is a number of downloads.
+const DOWNLOADED: u8 = 0x80;
+/// In an IPv6 byte: there are no peers at all, and this is when the last one left.
+const VACANT: u8 = 0x80;
+
+/// Peers of both families that are kept in a page; with one more the torrent gets a large swarm.
+pub(super) const SMALL_MAX: usize = 32;
+/// Torrents in one page. Pages are split long before, unless chance is unbelievably bad; then torrents are refused.
+pub(super) const TORRENTS_MAX: usize = 255;
+
+/// Bytes of the window and the count.
+const HEAD: usize = 5;
+/// Bytes of a torrent beside its data.
+pub(super) const KEY: usize = 21;
+
+impl Record {
+    pub(super) const fn is_large(&self) -> bool {
+        self.control & V4 == LARGE
+    }
+
+    /// The minute in which the last peer left, if there are none.
+    pub(super) const fn vacated(&self) -> Option<Stamp> {
+        if self.v6 & VACANT == 0 {
+            None
+        } else {
+            Some(self.v6 & !VACANT)
+        }
+    }
+
+    const fn has(&self, flag: u8) -> bool {
+        self.control & flag != 0
+    }
+
+    /// Where the IPv6 byte is, or would be.
+    const fn v6_at(&self) -> usize {
+        self.start + if self.has(DOWNLOADED) { 4 } else { 0 }
+    }
+
+    const fn peers_at(&self) -> usize {
+        self.v6_at() + if self.has(V6) { 1 } else { 0 }
+    }
+}
+
+impl Small {
+    /// Peers of both families.
+    pub(super) fn peers(&self, rules: &Rules) -> usize {
+        let count = |family| rules.shape(family).count(self.range(family).len());
+        count(Family::V4) + count(Family::V6)
+    }
+
+    pub(super) const fn range(&self, family: Family) -> &Range<usize> {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+}
+
+impl Page {
+    pub(super) const fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn torrents(&self) -> usize {
+        self.0.get(HEAD - 1).map_or(0, |&count| count.into())
+    }
+
+    pub(super) fn window(&self) -> Window {
+        Window::from_le_bytes(self.0.first_chunk().copied().unwrap_or_default())
+    }
+
+    pub(super) fn info_hash(&self, index: usize) -> InfoHash {
+        let count = self.torrents();
+        let mut info_hash = [0; 20];
+        let [first, rest @ ..] = &mut info_hash;
+        *first = self.0.get(HEAD + index).copied().unwrap_or_default();
+        let at = HEAD + 2 * count + 19 * index;
+        if let Some(found) = self.0.get(at..at + 19) {
+            rest.copy_from_slice(found);
+        }
+        InfoHash(info_hash)
+    }
+
+    pub(super) fn find(&self, rules: &Rules, info_hash: &InfoHash) -> Option<Record> {
+        work::touched();
+        let count = self.torrents();
+        let [first, rest @ ..] = &info_hash.0;
+        let firsts = self.0.get(HEAD..HEAD + count)?;
+        let rests = self
+            .0
+            .get(HEAD + 2 * count..HEAD + KEY * count)?
+            .as_chunks::<19>()
+            .0;
+        let mut found = firsts.iter().zip(rests);
+        let index = found.position(|(its_first, its_rest)| its_first == first && its_rest == rest)?;
+        Some(self.record(rules, index))
+    }
+
+    /// The torrent number `index`.
+    pub(super) fn record(&self, rules: &Rules, index: usize) -> Record {
+        let count = self.torrents();
+        let controls = self.0.get(HEAD + count..HEAD + 2 * count).unwrap_or_default();
+        let start = controls
+            .iter()
+            .take(index)
+            .fold(self.data_start(), |start, &control| {
+                self.record_of(rules, 0, control, start).end
+            });
+        self.record_at(rules, index, start)
+    }
+
+    /// The torrent number `index`, whose data are known to begin at `start`.
+    pub(super) fn record_at(&self, rules: &Rules, index: usize, start: usize) -> Record {
+        let at = HEAD + self.torrents() + index;
+        let control = self.0.get(at).copied().unwrap_or_default();
+        self.record_of(rules, index, control, start)
+    }
+
+    /// All torrents one after the other.
+    pub(super) fn records(&self, rules: &Rules) -> impl Iterator<Item = Record> {
+        let mut start = self.data_start();
+        (0..self.torrents()).map(move |index| {
+            let record = self.record_at(rules, index, start);
+            start = record.end;
+            record
+        })
+    }
+
+    /// Whether any of the torrents is large.
+    pub(super) fn has_large(&self) -> bool {
+        let count = self.torrents();
+        let controls = self.0.get(HEAD + count..HEAD + 2 * count).unwrap_or_default();
+        controls.iter().any(|control| control & V4 == LARGE)
+    }
+
+    /// Where the data of the first torrent begin.
+    pub(super) fn data_start(&self) -> usize {
+        HEAD + KEY * self.torrents()
+    }
+
+    #[inline]
+    fn record_of(&self, rules: &Rules, index: usize, control: u8, start: usize) -> Record {
+        let mut record = Record {
+            index,
+            control,
+            v6: 0,
+            start,
+            end: start + 4,
+        };
+        if record.is_large() {
+            return record;
+        }
+        let v4_len = usize::from(control & V4) * rules.shape(Family::V4).stride();
+        record.end = record.peers_at() + v4_len;
+        if record.has(V6) {
+            record.v6 = self.0.get(record.v6_at()).copied().unwrap_or_default();
+            if record.vacated().is_none() {
+                record.end += usize::from(record.v6) * rules.shape(Family::V6).stride();
+            }
+        }
+        record
+    }
+
+    /// The number of a large swarm.
+    pub(super) fn large(&self, record: &Record) -> u32 {
+        self.number(record.start)
+    }
+
+    /// What a torrent has in the page, if it is not large.
+    pub(super) fn small(&self, rules: &Rules, record: &Record) -> Small {
+        let v4_len = usize::from(record.control & V4) * rules.shape(Family::V4).stride();
+        let v4 = record.peers_at()..record.peers_at() + v4_len;
+        Small {
+            downloaded: if record.has(DOWNLOADED) {
+                self.number(record.start)
+            } else {
+                0
+            },
+            v6: v4.end..record.end,
+            v4,
+        }
+    }
+
+    fn number(&self, at: usize) -> u32 {
+        let bytes = self.0.get(at..).and_then(<[u8]>::first_chunk);
+        u32::from_le_bytes(bytes.copied().unwrap_or_default())
+    }
+
+    pub(super) fn columns(&self, rules: &Rules, small: &Small, family: Family) -> Columns<'_> {
+        let bytes = self.0.get(small.range(family).clone());
+        Columns::new(rules.shape(family), bytes.unwrap_or_default())
+    }
+
+    pub(super) fn counts(&self, rules: &Rules, small: &Small) -> Counts {
+        let (v4, v6) = (
+            self.columns(rules, small, Family::V4),
+            self.columns(rules, small, Family::V6),
+        );
+        let seeders = v4.seeders() + v6.seeders();
+        let count = |peers| u32::try_from(peers).unwrap_or(u32::MAX);
+        Counts {
+            complete: count(seeders),
+            incomplete: count(v4.len() + v6.len() - seeders),
+            downloaded: small.downloaded,
+        }
+    }
+
+    /// Moves the window, if it must be, so that `now` can be written down.
+    pub(super) fn reach(&mut self, rules: &Rules, now: Minute) -> Window {
+        let window = self.window();
+        if window.reaches(now) && !self.0.is_empty() {
+            return window;
+        }
+        let moved = rules.window(now);
+        self.restamp(rules, window, moved);
+        moved
+    }
+
+    /// Moves the window to `now` when everything too old for it is gone.
+    pub(super) fn swept(&mut self, rules: &Rules, now: Minute) {
+        let window = rules.window(now).later(self.window());
+        self.set_window(window);
+    }
+
+    fn set_window(&mut self, window: Window) {
+        if let Some(head) = self.0.first_chunk_mut() {
+            *head = window.to_le_bytes();
+        }
+    }
+
+    fn restamp(&mut self, rules: &Rules, from: Window, to: Window) {
+        let mut start = self.data_start();
+        for index in 0..self.torrents() {
+            let record = self.record_at(rules, index, start);
+            start = record.end;
+            if record.is_large() {
+                continue;
+            }
+            if let Some(vacated) = record.vacated() {
+                let mut stamp = [vacated];
+                from.restamp(to, &mut stamp);
+                self.set_v6(&record, VACANT | stamp[0]);
+            }
+            let small = self.small(rules, &record);
+            for family in [Family::V4, Family::V6] {
+                let (shape, range) = (rules.shape(family), small.range(family));
+                let stamps = peers::stamps_at(shape, range.start, shape.count(range.len()));
+                if let Some(stamps) = self.0.get_mut(stamps) {
+                    from.restamp(to, stamps);
+                }
+            }
+        }
+        self.set_window(to);
+    }
+
+    /// Notes a new announce of the peer number `index` of its family.
+    pub(super) fn renew(&mut self, shape: Shape, small: &Small, index: usize, entry: &Entry) {
+        let range = small.range(shape.family);
+        let count = shape.count(range.len());
+        peers::renew(&mut self.0, shape, range.start, count, index, entry);
+    }
+
+    /// Adds a torrent without peers, which must get some at once. There must be fewer than [`TORRENTS_MAX`].
+    pub(super) fn add(&mut self, window: Window, info_hash: &InfoHash) -> Record {
+        let index = self.torrents();
+        self.edit(HEAD + KEY, |bytes| {
+            if bytes.is_empty() {
+                bytes.extend(window.to_le_bytes());
+                bytes.push(0);
+            }
+            let [first, rest @ ..] = &info_hash.0;
+            put(bytes, HEAD + index, &[*first]);
+            put(bytes, HEAD + 2 * index + 1, &[0]);
+            put(bytes, HEAD + KEY * index + 2, rest);
+            if let Some(count) = bytes.get_mut(HEAD - 1) {
+                *count = count.saturating_add(1);
+            }
+        });
+        let end = self.len();
+        Record {
+            index,
+            control: 0,
+            v6: 0,
+            start: end,
+            end,
+        }
+    }
+
+    /// Drops a torrent with what it has in the page.
+    pub(super) fn remove(&mut self, record: &Record) {
+        let (index, count) = (record.index, self.torrents());
+        self.edit(0, |bytes| {
+            cut(bytes, record.start..record.end);
+            let rest = HEAD + 2 * count + 19 * index;
+            cut(bytes, rest..rest + 19);
+            cut(bytes, HEAD + count + index..HEAD + count + index + 1);
+            cut(bytes, HEAD + index..HEAD + index + 1);
+            if let Some(count) = bytes.get_mut(HEAD - 1) {
+                *count = count.saturating_sub(1);
+            }
+            if count == 1 {
+                bytes.clear();
+            }
+        });
+    }
+
+    /// Sets the number of downloads of a torrent that is not large. Returns its record as it is now.
+    pub(super) fn set_downloaded(&mut self, rules: &Rules, record: &Record, downloaded: u32) -> Record {
+        if !record.has(DOWNLOADED) {
+            self.edit(4, |bytes| put(bytes, record.start, &[0; 4]));
+            self.set_control(record, record.control | DOWNLOADED);
+        }
+        if let Some(place) = self.0.get_mut(record.start..record.start + 4) {
+            place.copy_from_slice(&downloaded.to_le_bytes());
+        }
+        self.record_at(rules, record.index, record.start)
+    }
+
+    /// Adds a peer to a torrent that is not large and has room. Returns its record as it is now.
+    pub(super) fn admit(&mut self, rules: &Rules, record: &Record, entry: &Entry) -> Record {
+        let shape = rules.shape(entry.endpoint.family);
+        let mut record = *record;
+        if record.vacated().is_some() || shape.family == Family::V6 {
+            let v6_peers = if record.vacated().is_some() { 0 } else { record.v6 };
+            record = self.with_v6(rules, &record, v6_peers);
+        }
+        let small = self.small(rules, &record);
+        let range = small.range(shape.family);
+        let count = shape.count(range.len());
+        self.edit(shape.stride(), |bytes| {
+            peers::push(bytes, shape, range.start, count, entry)
+        });
+        match shape.family {
+            Family::V4 => self.set_control(&record, record.control + 1),
+            Family::V6 => self.set_v6(&record, record.v6 + 1),
+        }
+        self.record_at(rules, record.index, record.start)
+    }
+
+    /// Keeps those peers of one family whose numbers `keep` says yes to; if the last one leaves, it does so at `now`.
+    /// Returns the record as it is now, or nothing if the torrent had no downloads either and is gone.
+    pub(super) fn retain(
+        &mut self,
+        rules: &Rules,
+        record: &Record,
+        shape: Shape,
+        keep: &[bool],
+        now: Stamp,
+    ) -> Option<Record> {
+        let small = self.small(rules, record);
+        let range = small.range(shape.family);
+        let count = shape.count(range.len());
+        let mut left = 0;
+        self.edit(0, |bytes| {
+            left = peers::retain(bytes, shape, range.start, count, keep)
+        });
+        let left = u8::try_from(left).unwrap_or(u8::MAX);
+        match shape.family {
+            Family::V4 => self.set_control(record, record.control & !V4 | left & V4),
+            Family::V6 => self.set_v6(record, left),
+        }
+        let record = self.record_at(rules, record.index, record.start);
+        self.vacate(rules, &record, now)
+    }
+
+    /// If a torrent has no peers, notes that the last one left at `now`, or drops it if it had no downloads either.
+    pub(super) fn vacate(&mut self, rules: &Rules, record: &Record, now: Stamp) -> Option<Record> {
+        if record.control & V4 > 0 || record.v6 > 0 {
+            return Some(*record);
+        }
+        if record.has(DOWNLOADED) {
+            return Some(self.with_v6(rules, record, VACANT | now));
+        }
+        self.remove(record);
+        None
+    }
+
+    /// Makes a torrent large. Returns its record as it is now.
+    pub(super) fn set_large(&mut self, rules: &Rules, record: &Record, number: u32) -> Record {
+        self.edit(4, |bytes| {
+            cut(bytes, record.start..record.end);
+            put(bytes, record.start, &number.to_le_bytes());
+        });
+        self.set_control(record, LARGE);
+        self.record_at(rules, record.index, record.start)
+    }
+
+    /// Makes a large torrent one without peers, which must get some or be vacated at once.
+    pub(super) fn set_small(&mut self, rules: &Rules, record: &Record) -> Record {
+        self.edit(0, |bytes| cut(bytes, record.start..record.end));
+        self.set_control(record, 0);
+        self.record_at(rules, record.index, record.start)
+    }
+
+    /// Those torrents whose numbers `keep` says yes to.
+    pub(super) fn select(&self, rules: &Rules, keep: &[bool]) -> Self {
+        let count = self.torrents();
+        let kept = || {
+            (0..count)
+                .zip(keep)
+                .filter(|(_, keep)| **keep)
+                .map(|(index, _)| index)
+        };
+        let Some(kept_count) = u8::try_from(kept().count()).ok().filter(|&kept| kept > 0) else {
+            return Self::default();
+        };
+        let mut bytes = Vec::with_capacity(self.len());
+        bytes.extend(self.window().to_le_bytes());
+        bytes.push(kept_count);
+        let mut copy = |range: Range<usize>| bytes.extend(self.0.get(range).unwrap_or_default());
+        kept().for_each(|index| copy(HEAD + index..HEAD + index + 1));
+        kept().for_each(|index| copy(HEAD + count + index..HEAD + count + index + 1));
+        kept().for_each(|index| {
+            let rest = HEAD + 2 * count + 19 * index;
+            copy(rest..rest + 19);
+        });
+        let records = self.records(rules).zip(keep).filter(|(_, keep)| **keep);
+        records.for_each(|(record, _)| copy(record.start..record.end));
+        work::copied(bytes.len());
+        Self(bytes.into_boxed_slice())
+    }
+
+    /// Takes in all torrents of another page. Together there must be at most [`TORRENTS_MAX`].
+    pub(super) fn absorb(&mut self, rules: &Rules, mut other: Self) {
+        if self.0.is_empty() {
+            *self = other;
+            return;
+        }
+        if other.0.is_empty() {
+            return;
+        }
+        let window = self.window().later(other.window());
+        self.restamp(rules, self.window(), window);
+        other.restamp(rules, other.window(), window);
+        let (ours, theirs) = (self.columns_of_keys(), other.columns_of_keys());
+        let mut bytes = Vec::with_capacity(self.len() + other.len() - HEAD);
+        bytes.extend(window.to_le_bytes());
+        bytes.push(u8::try_from(self.torrents() + other.torrents()).unwrap_or(u8::MAX));
+        for (ours, theirs) in ours.into_iter().zip(theirs) {
+            bytes.extend(ours);
+            bytes.extend(theirs);
+        }
+        work::copied(bytes.len());
+        self.0 = bytes.into_boxed_slice();
+    }
+
+    /// First bytes, control bytes, other bytes, data.
+    fn columns_of_keys(&self) -> [&[u8]; 4] {
+        let count = self.torrents();
+        let (firsts, rest) = self.0.split_at(HEAD).1.split_at(count);
+        let (controls, rest) = rest.split_at(count);
+        let (rests, data) = rest.split_at(19 * count);
+        [firsts, controls, rests, data]
+    }
+
+    fn set_control(&mut self, record: &Record, control: u8) {
+        let at = HEAD + self.torrents() + record.index;
+        if let Some(place) = self.0.get_mut(at) {
+            *place = control;
+        }
+    }
+
+    fn set_v6(&mut self, record: &Record, value: u8) {
+        if let Some(place) = self.0.get_mut(record.v6_at()).filter(|_| record.has(V6)) {
+            *place = value;
+        }
+    }
+
+    /// Sets the IPv6 byte, which is added if need be.
+    fn with_v6(&mut self, rules: &Rules, record: &Record, value: u8) -> Record {
+        if !record.has(V6) {
+            self.edit(1, |bytes| put(bytes, record.v6_at(), &[0]));
+            self.set_control(record, record.control | V6);
+        }
+        let record = self.record_at(rules, record.index, record.start);
+        self.set_v6(&record, value);
+        self.record_at(rules, record.index, record.start)
+    }
+
+    /// Changes the bytes, which grow by at most `more`.
+    fn edit(&mut self, more: usize, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = mem::take(&mut self.0).into_vec();
+        bytes.reserve_exact(more);
+        change(&mut bytes);
+        self.0 = bytes.into_boxed_slice();
+    }
+}
+
+/// Puts `new` before the byte number `at`.
+fn put(bytes: &mut Vec<u8>, at: usize, new: &[u8]) {
+    let old = bytes.len();
+    work::copied(old + new.len() - at);
+    bytes.resize(old + new.len(), 0);
+    bytes.copy_within(at..old, at + new.len());
+    if let Some(place) = bytes.get_mut(at..at + new.len()) {
+        place.copy_from_slice(new);
+    }
+}
+
+/// Takes the bytes of `range` out.
+fn cut(bytes: &mut Vec<u8>, range: Range<usize>) {
+    work::copied(bytes.len() - range.start);
+    bytes.copy_within(range.end.., range.start);
+    bytes.truncate(bytes.len() - range.len());
+}

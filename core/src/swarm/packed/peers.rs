@@ -1,0 +1,292 @@
+//! Peers in columns: all endpoints, then all stamps, then all ids. Endpoints stand as they go over the wire.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::PeerId;
+use crate::announce::Family;
+
+use super::rules::Compact;
+use super::stamp::{SEEDER, Stamp};
+use super::work;
+
+/// How wide the columns are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) family: Family,
+    pub(super) ids: bool,
+}
+
+impl Shape {
+    /// Bytes of one peer.
+    pub(super) const fn stride(self) -> usize {
+        match (self.family, self.ids) {
+            (Family::V4, false) => 6 + 1,
+            (Family::V4, true) => 6 + 1 + 20,
+            (Family::V6, false) => 18 + 1,
+            (Family::V6, true) => 18 + 1 + 20,
+        }
+    }
+
+    const fn widths(self) -> [usize; 3] {
+        [self.family.compact_len(), 1, if self.ids { 20 } else { 0 }]
+    }
+
+    /// Peers in `len` bytes. The divisors are written out, so that none is divided by at run time.
+    pub(super) const fn count(self, len: usize) -> usize {
+        match (self.family, self.ids) {
+            (Family::V4, false) => len / 7,
+            (Family::V4, true) => len / 27,
+            (Family::V6, false) => len / 19,
+            (Family::V6, true) => len / 39,
+        }
+    }
+}
+
+/// One peer on its way into a column, or out of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) endpoint: Compact,
+    pub(super) stamp: Stamp,
+    pub(super) id: PeerId,
+}
+
+/// The columns of some peers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns<'a> {
+    family: Family,
+    pub(super) endpoints: &'a [u8],
+    pub(super) stamps: &'a [Stamp],
+    pub(super) ids: &'a [u8],
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn new(shape: Shape, bytes: &'a [u8]) -> Self {
+        let count = shape.count(bytes.len());
+        let (endpoints, rest) = bytes.split_at(count * shape.family.compact_len());
+        let (stamps, ids) = rest.split_at(count);
+        Self {
+            family: shape.family,
+            endpoints,
+            stamps,
+            ids,
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.stamps.len()
+    }
+
+    pub(super) fn seeders(&self) -> usize {
+        self.stamps.iter().filter(|&&stamp| stamp & SEEDER != 0).count()
+    }
+
+    pub(super) fn is_seeder(&self, index: usize) -> bool {
+        self.stamps.get(index).is_some_and(|stamp| stamp & SEEDER != 0)
+    }
+
+    /// Where the peer `endpoint` is.
+    pub(super) fn position(&self, endpoint: &Compact) -> Option<usize> {
+        match self.family {
+            Family::V4 => position::<6>(self.endpoints, endpoint),
+            Family::V6 => position::<18>(self.endpoints, endpoint),
+        }
+    }
+
+    /// How many peers have the address of `endpoint`.
+    pub(super) fn of_address(&self, endpoint: &Compact) -> usize {
+        let address = endpoint.address();
+        let endpoints = self.endpoints.chunks_exact(self.family.compact_len());
+        endpoints.filter(|other| other.starts_with(address)).count()
+    }
+
+    /// The endpoints and the ids of some peers; no ids if none are kept.
+    pub(super) fn range(&self, range: Range<usize>) -> (&'a [u8], &'a [u8]) {
+        let width = self.family.compact_len();
+        let endpoints = self.endpoints.get(range.start * width..range.end * width);
+        let ids = self.ids.get(range.start * 20..range.end * 20);
+        (endpoints.unwrap_or_default(), ids.unwrap_or_default())
+    }
+
+    pub(super) fn entries(self) -> impl Iterator<Item = Entry> + use<'a> {
+        let (family, ids) = (self.family, self.ids.as_chunks::<20>().0);
+        let endpoints = self.endpoints.chunks_exact(family.compact_len());
+        let columns = endpoints.zip(self.stamps).enumerate();
+        columns.map(move |(index, (endpoint, &stamp))| Entry {
+            endpoint: Compact::from_bytes(family, endpoint),
+            stamp,
+            id: ids.get(index).copied().map(PeerId).unwrap_or_default(),
+        })
+    }
+}
+
+fn position<const N: usize>(endpoints: &[u8], endpoint: &Compact) -> Option<usize> {
+    let endpoint = endpoint.octets().first_chunk::<N>()?;
+    endpoints
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .position(|other| other == endpoint)
+}
+
+/// Where the stamps of `count` peers at `start` are.
+pub(super) const fn stamps_at(shape: Shape, start: usize, count: usize) -> Range<usize> {
+    let stamps = start + count * shape.family.compact_len();
+    stamps..stamps + count
+}
+
+/// Notes a new announce of the peer number `index` of the `count` at `start`.
+pub(super) fn renew(bytes: &mut [u8], shape: Shape, start: usize, count: usize, index: usize, entry: &Entry) {
+    let stamps = stamps_at(shape, start, count);
+    if let Some(stamp) = bytes.get_mut(stamps.start + index) {
+        *stamp = entry.stamp;
+    }
+    if shape.ids {
+        let id = stamps.end + index * 20;
+        if let Some(place) = bytes.get_mut(id..id + 20) {
+            place.copy_from_slice(&entry.id.0);
+        }
+    }
+}
+
+/// Adds a peer to the `count` at `start`.
+pub(super) fn push(bytes: &mut Vec<u8>, shape: Shape, start: usize, count: usize, entry: &Entry) {
+    let old = bytes.len();
+    work::copied(old + shape.stride() - start);
+    bytes.reserve_exact(shape.stride());
+    bytes.resize(old + shape.stride(), 0);
+    let ends = column_ends(shape, start, count);
+    let stamp = [entry.stamp];
+    let values = [entry.endpoint.bytes(), &stamp, &entry.id.0];
+    let mut moved_to = old;
+    let mut gap = shape.stride();
+    for ((end, width), value) in ends.into_iter().zip(shape.widths()).zip(values).rev() {
+        bytes.copy_within(end..moved_to, end + gap);
+        gap -= width;
+        if let Some(place) = bytes.get_mut(end + gap..end + gap + width) {
+            place.copy_from_slice(value.get(..width).unwrap_or_default());
+        }
+        moved_to = end;
+    }
+}
+
+/// Takes the peer number `index` from the `count` at `start`; the last one takes its place.
+pub(super) fn swap_remove(bytes: &mut Vec<u8>, shape: Shape, start: usize, count: usize, index: usize) {
+    work::copied(bytes.len() - start);
+    let mut begin = start;
+    let mut gap = 0;
+    for width in shape.widths() {
+        let end = begin + count * width;
+        bytes.copy_within(end - width..end, begin + index * width);
+        bytes.copy_within(begin..end - width, begin - gap);
+        gap += width;
+        begin = end;
+    }
+    let len = bytes.len();
+    bytes.copy_within(begin..len, begin - gap);
+    bytes.truncate(len - gap);
+}
+
+/// Keeps those of the `count` peers at `start` whose numbers `keep` says yes to. Returns how many are left.
+pub(super) fn retain(bytes: &mut Vec<u8>, shape: Shape, start: usize, count: usize, keep: &[bool]) -> usize {
+    work::copied(bytes.len() - start);
+    let mut from = start;
+    let mut to = start;
+    for width in shape.widths() {
+        for &kept in keep.iter().take(count) {
+            if kept {
+                bytes.copy_within(from..from + width, to);
+                to += width;
+            }
+            from += width;
+        }
+    }
+    let len = bytes.len();
+    bytes.copy_within(from..len, to);
+    bytes.truncate(to + len - from);
+    (to - start) / shape.stride()
+}
+
+/// Where the three columns of `count` peers at `start` end.
+const fn column_ends(shape: Shape, start: usize, count: usize) -> [usize; 3] {
+    let [endpoint, stamp, id] = shape.widths();
+    let endpoints = start + count * endpoint;
+    let stamps = endpoints + count * stamp;
+    [endpoints, stamps, stamps + count * id]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use quickcheck::{Arbitrary, Gen, quickcheck};
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Push(u32),
+        SwapRemove(usize),
+        Retain(Vec<bool>),
+    }
+
+    impl Arbitrary for Op {
+        fn arbitrary(g: &mut Gen) -> Self {
+            match u8::arbitrary(g) % 8 {
+                0..5 => Self::Push(u32::arbitrary(g)),
+                5 | 6 => Self::SwapRemove(usize::arbitrary(g)),
+                _ => Self::Retain(Vec::arbitrary(g)),
+            }
+        }
+    }
+
+    fn entry(family: Family, number: u32) -> Entry {
+        let octets: Vec<_> = number.to_le_bytes().into_iter().cycle().take(20).collect();
+        Entry {
+            endpoint: Compact::from_bytes(family, &octets[..family.compact_len()]),
+            stamp: octets[0],
+            id: PeerId(octets.try_into().unwrap()),
+        }
+    }
+
+    quickcheck! {
+        fn columns_are_a_list_between_other_bytes(ops: Vec<Op>, v6: bool, ids: bool) -> bool {
+            let shape = Shape { family: if v6 { Family::V6 } else { Family::V4 }, ids };
+            let (before, after) = (b"before", b"after");
+            let mut bytes = [&before[..], &after[..]].concat();
+            let mut model = vec![];
+            for op in ops {
+                let count = model.len();
+                match op {
+                    Op::Push(number) => {
+                        push(&mut bytes, shape, 6, count, &entry(shape.family, number));
+                        model.push(number);
+                    }
+                    Op::SwapRemove(index) if count > 0 => {
+                        swap_remove(&mut bytes, shape, 6, count, index % count);
+                        model.swap_remove(index % count);
+                    }
+                    Op::SwapRemove(_) => {}
+                    Op::Retain(mut keep) => {
+                        keep.resize(count, true);
+                        let mut kept = keep.iter();
+                        model.retain(|_| *kept.next().unwrap());
+                        assert_eq!(retain(&mut bytes, shape, 6, count, &keep), model.len());
+                    }
+                }
+                let end = bytes.len() - after.len();
+                assert!(bytes.starts_with(before) && bytes.ends_with(after));
+                let columns = Columns::new(shape, &bytes[6..end]);
+                assert_eq!(columns.len(), model.len());
+                for (found, &number) in columns.entries().zip(&model) {
+                    let wanted = entry(shape.family, number);
+                    assert_eq!((found.endpoint, found.stamp), (wanted.endpoint, wanted.stamp));
+                    assert_eq!(found.id, if ids { wanted.id } else { PeerId::default() });
+                    let position = columns.position(&wanted.endpoint).unwrap();
+                    assert_eq!(model[position], number);
+                }
+            }
+            true
+        }
+    }
+}

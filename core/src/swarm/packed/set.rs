@@ -1,0 +1,332 @@
+//! The seeders or the leechers of one family in a large swarm.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::mem;
+
+use crate::seed::Random;
+use crate::time::Minute;
+
+use super::linear::{block_of, origin_of};
+use super::peers::{self, Columns, Entry, Shape};
+use super::pieces::Pieces;
+use super::rules::{Compact, Rules};
+use super::stamp::{SEEDER, Window};
+use super::work;
+
+/// Peers in buckets, by linear hashing.
+#[derive(Debug, Default)]
+pub(super) struct Set {
+    pub(super) buckets: Pieces<Bucket>,
+    /// Invariant: the number of peers in `buckets`.
+    len: u32,
+    /// Invariant: no bucket holds more peers.
+    longest: u32,
+}
+
+/// Where a peer is in its set: bucket and number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) bucket: usize,
+    pub(super) index: usize,
+}
+
+impl Set {
+    pub(super) const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The bucket that peers of this hash are in.
+    pub(super) fn bucket_of(&self, hash: u64) -> usize {
+        block_of(hash, self.buckets.len())
+    }
+
+    pub(super) fn find(&self, shape: Shape, hash: u64, peer: &Compact) -> Option<Place> {
+        let bucket = self.bucket_of(hash);
+        work::touched();
+        let index = self.buckets.get(bucket)?.columns(shape).position(peer)?;
+        Some(Place { bucket, index })
+    }
+
+    /// How many peers of the address of `peer` there are. Their number must be limited: then one bucket has them all.
+    pub(super) fn of_address(&self, shape: Shape, hash: u64, peer: &Compact) -> usize {
+        work::touched();
+        let bucket = self.buckets.get(self.bucket_of(hash));
+        bucket.map_or(0, |bucket| bucket.columns(shape).of_address(peer))
+    }
+
+    /// Notes a new announce of the peer at `place`.
+    pub(super) fn renew(&mut self, rules: &Rules, now: Minute, place: Place, peer: &Newcomer) {
+        let shape = rules.shape(peer.endpoint.family);
+        if let Some(bucket) = self.buckets.get_mut(place.bucket) {
+            bucket.renew(rules, shape, now, place.index, peer);
+        }
+    }
+
+    /// Adds a peer that is not there.
+    pub(super) fn insert(&mut self, rules: &Rules, now: Minute, hash: u64, peer: &Newcomer) {
+        if self.buckets.len() == 0 {
+            self.buckets.push(Bucket::default());
+        }
+        let shape = rules.shape(peer.endpoint.family);
+        let index = self.bucket_of(hash);
+        if let Some(bucket) = self.buckets.get_mut(index) {
+            let count = bucket.push(rules, shape, now, peer);
+            self.longest = self.longest.max(count);
+            self.len += 1;
+        }
+        if self.len as usize > self.buckets.len() * BUCKET_LOAD {
+            self.split(rules, shape);
+        }
+    }
+
+    /// Takes the peer at `place` out.
+    pub(super) fn remove(&mut self, shape: Shape, place: Place) {
+        if let Some(bucket) = self.buckets.get_mut(place.bucket) {
+            bucket.swap_remove(shape, place.index);
+            self.len -= 1;
+        }
+        self.rejoin(shape);
+    }
+
+    /// Takes the peers of one bucket that are too old out. Returns how many.
+    pub(super) fn expire(&mut self, rules: &Rules, shape: Shape, now: Minute, bucket: usize) -> u32 {
+        let removed = match self.buckets.get_mut(bucket) {
+            Some(bucket) => bucket.expire(rules, shape, now),
+            None => 0,
+        };
+        self.len -= removed;
+        self.rejoin(shape);
+        removed
+    }
+
+    /// A peer, any with the same probability, if there are any.
+    pub(super) fn any(&self, shape: Shape, random: &mut Random) -> Option<Place> {
+        if self.len == 0 {
+            return None;
+        }
+        for _ in 0..DRAWS_MAX {
+            let bucket = random.usize(..self.buckets.len());
+            let index = random.usize(..self.longest as usize);
+            if self
+                .buckets
+                .get(bucket)
+                .is_some_and(|bucket| index < bucket.count(shape))
+            {
+                return Some(Place { bucket, index });
+            }
+        }
+        Some(Place {
+            bucket: random.usize(..self.buckets.len()),
+            index: 0,
+        })
+    }
+
+    fn split(&mut self, rules: &Rules, shape: Shape) {
+        let last = self.buckets.len();
+        let Some(origin) = self.buckets.get_mut(origin_of(last)) else {
+            return;
+        };
+        let stays = |entry: Entry| block_of(rules.peer_hash(&entry.endpoint), last + 1) != last;
+        let mut keep: Vec<_> = origin.columns(shape).entries().map(stays).collect();
+        let mut fresh = origin.clone();
+        origin.retain(shape, &keep);
+        for keep in &mut keep {
+            *keep = !*keep;
+        }
+        fresh.retain(shape, &keep);
+        self.buckets.push(fresh);
+    }
+
+    /// Joins buckets when there are too many for the peers that are left: two for each that may have left.
+    fn rejoin(&mut self, shape: Shape) {
+        for _ in 0..2 {
+            let last = self.buckets.len().saturating_sub(1);
+            if last == 0 || self.len as usize > last * BUCKET_LOAD / 2 {
+                break;
+            }
+            if let (Some(bucket), Some(origin)) = (self.buckets.pop(), self.buckets.get_mut(origin_of(last)))
+            {
+                let count = origin.absorb(shape, bucket);
+                self.longest = self.longest.max(count);
+            }
+        }
+        if self.len == 0 && self.buckets.len() == 1 {
+            *self = Self::default();
+        }
+    }
+}
+
+/// Peers of a bucket on average, at most.
+pub(super) const BUCKET_LOAD: usize = 40;
+
+/// Draws after which [`Set::any`] takes what it finds: one in [`BUCKET_LOAD`] is accepted even if the longest bucket
+/// holds a thousand peers of one address.
+const DRAWS_MAX: usize = 256;
+
+/// A peer that announces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newcomer {
+    pub(super) endpoint: Compact,
+    pub(super) id: crate::PeerId,
+    pub(super) seeder: bool,
+    pub(super) announced: Minute,
+}
+
+impl Newcomer {
+    pub(super) fn entry(&self, window: Window) -> Entry {
+        Entry {
+            endpoint: self.endpoint,
+            stamp: window.stamp(self.announced, self.seeder),
+            id: self.id,
+        }
+    }
+
+    pub(super) fn of_entry(entry: &Entry, window: Window) -> Self {
+        Self {
+            endpoint: entry.endpoint,
+            id: entry.id,
+            seeder: entry.stamp & SEEDER != 0,
+            announced: window.minute(entry.stamp),
+        }
+    }
+}
+
+/// Some peers: the window of their stamps, then their columns. One without peers is empty.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bucket(Box<[u8]>);
+
+/// Bytes of the window.
+const HEAD: usize = 4;
+
+impl Bucket {
+    pub(super) const fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn columns(&self, shape: Shape) -> Columns<'_> {
+        Columns::new(shape, self.0.get(HEAD..).unwrap_or_default())
+    }
+
+    pub(super) fn window(&self) -> Window {
+        Window::from_le_bytes(self.0.first_chunk().copied().unwrap_or_default())
+    }
+
+    pub(super) const fn count(&self, shape: Shape) -> usize {
+        shape.count(self.0.len().saturating_sub(HEAD))
+    }
+
+    fn set_window(&mut self, window: Window) {
+        if let Some(head) = self.0.first_chunk_mut() {
+            *head = window.to_le_bytes();
+        }
+    }
+
+    /// Moves the window, if it must be, so that `now` can be written down.
+    fn reach(&mut self, rules: &Rules, shape: Shape, now: Minute) -> Window {
+        let window = self.window();
+        if window.reaches(now) && !self.0.is_empty() {
+            return window;
+        }
+        let moved = rules.window(now);
+        self.restamp(shape, window, moved);
+        moved
+    }
+
+    fn restamp(&mut self, shape: Shape, from: Window, to: Window) {
+        let stamps = peers::stamps_at(shape, HEAD, self.count(shape));
+        if let Some(stamps) = self.0.get_mut(stamps) {
+            from.restamp(to, stamps);
+        }
+        self.set_window(to);
+    }
+
+    fn renew(&mut self, rules: &Rules, shape: Shape, now: Minute, index: usize, peer: &Newcomer) {
+        let window = self.reach(rules, shape, now);
+        let count = self.count(shape);
+        peers::renew(&mut self.0, shape, HEAD, count, index, &peer.entry(window));
+    }
+
+    /// Adds a peer and returns how many there are now.
+    fn push(&mut self, rules: &Rules, shape: Shape, now: Minute, peer: &Newcomer) -> u32 {
+        let window = self.reach(rules, shape, now);
+        let count = self.count(shape);
+        self.edit(|bytes| {
+            if bytes.is_empty() {
+                bytes.reserve_exact(HEAD + shape.stride());
+                bytes.extend(window.to_le_bytes());
+            }
+            peers::push(bytes, shape, HEAD, count, &peer.entry(window));
+        });
+        u32::try_from(count + 1).unwrap_or(u32::MAX)
+    }
+
+    fn swap_remove(&mut self, shape: Shape, index: usize) {
+        let count = self.count(shape);
+        self.edit(|bytes| peers::swap_remove(bytes, shape, HEAD, count, index));
+    }
+
+    fn retain(&mut self, shape: Shape, keep: &[bool]) {
+        let count = self.count(shape);
+        work::moved(count);
+        self.edit(|bytes| {
+            peers::retain(bytes, shape, HEAD, count, keep);
+        });
+    }
+
+    fn expire(&mut self, rules: &Rules, shape: Shape, now: Minute) -> u32 {
+        work::touched();
+        let (columns, window) = (self.columns(shape), self.window());
+        let wanted = rules.wanted(window, now, true);
+        let before = columns.len();
+        if wanted.run(columns.stamps) < before {
+            let keep: Vec<_> = columns.stamps.iter().map(|&stamp| wanted.fits(stamp)).collect();
+            self.retain(shape, &keep);
+        }
+        // None of those left is older than the new window, so their stamps mean the same in it.
+        self.set_window(rules.window(now).later(window));
+        u32::try_from(before - self.count(shape)).unwrap_or(u32::MAX)
+    }
+
+    /// Takes in all peers of another bucket. Returns how many there are now.
+    fn absorb(&mut self, shape: Shape, mut other: Self) -> u32 {
+        if self.0.is_empty() {
+            *self = other;
+        } else if !other.0.is_empty() {
+            let window = self.window().later(other.window());
+            self.restamp(shape, self.window(), window);
+            other.restamp(shape, other.window(), window);
+            *self = self.joined(shape, &other);
+        }
+        u32::try_from(self.count(shape)).unwrap_or(u32::MAX)
+    }
+
+    fn joined(&self, shape: Shape, other: &Self) -> Self {
+        let (ours, theirs) = (self.columns(shape), other.columns(shape));
+        work::moved(theirs.len());
+        let head = self.0.first_chunk::<HEAD>().copied().unwrap_or_default();
+        Self(
+            [
+                &head[..],
+                ours.endpoints,
+                theirs.endpoints,
+                ours.stamps,
+                theirs.stamps,
+                ours.ids,
+                theirs.ids,
+            ]
+            .concat()
+            .into_boxed_slice(),
+        )
+    }
+
+    fn edit(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = mem::take(&mut self.0).into_vec();
+        change(&mut bytes);
+        if bytes.len() == HEAD {
+            bytes = vec![];
+        }
+        self.0 = bytes.into_boxed_slice();
+    }
+}

@@ -1,0 +1,206 @@
+//! Removal of peers that are too old.
+
+use crate::InfoHash;
+use crate::announce::Family;
+use crate::swarm::{Swept, Totals};
+use crate::time::Minute;
+
+use super::Packed;
+use super::linear::{Spot, block_at, next_block, spot_of};
+use super::page::{KEY, Page, Record, SMALL_MAX};
+use super::position::{Position, Within};
+use super::rules::Rules;
+use super::stamp::SEEDER;
+use super::swarm::KIND;
+use super::work;
+
+/// A position of a sweep; the parts of a torrent are the sets of its swarm.
+pub(super) type SweepPosition = Position<usize>;
+
+impl Packed {
+    /// Sweeps from `position` on until about `work` torrents and peers have been looked at.
+    ///
+    /// A step ends after a whole page or bucket, so it can exceed `work` by one of these.
+    pub(super) fn sweep_step(&mut self, now: Minute, work: usize, position: &mut SweepPosition) -> Swept {
+        let mut step = Step {
+            now,
+            left: work.max(1),
+            swept: Swept::default(),
+        };
+        while step.left > 0 {
+            let at_first = matches!(position.within, Within::Nothing);
+            if at_first {
+                self.sweep_page(&mut step, position.spot);
+            }
+            if !self.sweep_swarms(&mut step, position) {
+                break;
+            }
+            // Swarms of this page that have become small since, and torrents that have been joined to it.
+            if !at_first || !matches!(position.within, Within::Nothing) {
+                self.sweep_page(&mut step, position.spot);
+            }
+            let next = next_block(position.spot, self.pages.len());
+            *position = Position::page(next.unwrap_or_default());
+            self.rejoin();
+            if next.is_none() {
+                step.swept.done = true;
+                break;
+            }
+        }
+        step.swept
+    }
+
+    /// Sweeps the torrents that have their peers in the page of `spot`.
+    fn sweep_page(&mut self, step: &mut Step, spot: Spot) {
+        work::touched();
+        step.look_at(1);
+        let index = block_at(spot, self.pages.len());
+        let Some(page) = self.pages.get_mut(index) else {
+            return;
+        };
+        let before = page.len();
+        page.reach(&self.rules, step.now);
+        let (mut number, mut start) = (0, page.data_start());
+        while number < page.torrents() {
+            let record = page.record_at(&self.rules, number, start);
+            match expire(page, &self.rules, record, step, &mut self.totals) {
+                Some(record) => {
+                    number += 1;
+                    start = record.end;
+                }
+                None => {
+                    self.totals.torrents -= 1;
+                    step.swept.torrents_removed += 1;
+                    start -= KEY;
+                }
+            }
+        }
+        page.swept(&self.rules, step.now);
+        self.bytes = self.bytes + page.len() - before;
+    }
+
+    /// Sweeps the large swarms of the page at `position`; true when it is through.
+    fn sweep_swarms(&mut self, step: &mut Step, position: &mut SweepPosition) -> bool {
+        while let Some((index, record, info_hash)) = self.next_swarm(position) {
+            let from = position.inside(&info_hash).unwrap_or_default();
+            let hash = self.rules.torrent_hash(&info_hash);
+            let reached = self.sweep_swarm(step, index, &record, from);
+            if !self.settle(step.now, index, &record) {
+                step.swept.torrents_removed += 1;
+            }
+            *position = Position::after(hash, info_hash);
+            if let Some((part, spot)) = reached {
+                position.within = Within::Inside(info_hash, part, spot);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The first torrent with a large swarm from `position` on, in its page.
+    fn next_swarm(&self, position: &SweepPosition) -> Option<(usize, Record, InfoHash)> {
+        let index = block_at(position.spot, self.pages.len());
+        let page = self.pages.get(index)?;
+        if !page.has_large() {
+            return None;
+        }
+        let swarms = page.records(&self.rules).filter(Record::is_large);
+        let named = swarms.map(|record| {
+            let info_hash = page.info_hash(record.index);
+            (self.rules.torrent_hash(&info_hash), info_hash, record)
+        });
+        let ahead = named.filter(|(hash, info_hash, _)| position.is_before(*hash, info_hash));
+        let (_, info_hash, record) = ahead.min_by_key(|(hash, info_hash, _)| (spot_of(*hash), *info_hash))?;
+        Some((index, record, info_hash))
+    }
+
+    /// Sweeps a large swarm from a place on. Returns where to go on if it is not through.
+    fn sweep_swarm(
+        &mut self,
+        step: &mut Step,
+        index: usize,
+        record: &Record,
+        from: (usize, Spot),
+    ) -> Option<(usize, Spot)> {
+        let number = self.pages.get(index)?.large(record);
+        let swarm = self.swarms.get_mut(number)?;
+        let (first, mut spot) = from;
+        for (part, (family, seeder)) in KIND.into_iter().enumerate().skip(first) {
+            let (set, shape) = (swarm.set_mut(family, seeder), self.rules.shape(family));
+            let mut next = Some(spot);
+            while let Some(spot) = next.filter(|_| set.len() > 0) {
+                if step.left == 0 {
+                    return Some((part, spot));
+                }
+                let buckets = set.buckets.len();
+                let bucket = block_at(spot, buckets);
+                let count = set.buckets.get(bucket).map_or(0, |bucket| bucket.count(shape));
+                step.look_at(1 + count);
+                let removed = u64::from(set.expire(&self.rules, shape, step.now, bucket));
+                *self.totals.of_mut(family, seeder) -= removed;
+                step.swept.peers_removed += removed;
+                next = next_block(spot, buckets);
+            }
+            spot = 0;
+        }
+        None
+    }
+}
+
+/// One step of a sweep.
+#[derive(Debug)]
+struct Step {
+    now: Minute,
+    /// Torrents and peers that may still be looked at.
+    left: usize,
+    swept: Swept,
+}
+
+impl Step {
+    const fn look_at(&mut self, more: usize) {
+        self.left = self.left.saturating_sub(more);
+    }
+}
+
+/// Takes the peers that are too old out of a torrent in a page. Returns its record, unless it is gone.
+fn expire(
+    page: &mut Page,
+    rules: &Rules,
+    mut record: Record,
+    step: &mut Step,
+    totals: &mut Totals,
+) -> Option<Record> {
+    step.look_at(1);
+    if record.is_large() {
+        return Some(record);
+    }
+    let window = page.window();
+    let young = rules.wanted(window, step.now, true);
+    for family in [Family::V4, Family::V6] {
+        let columns = page.columns(rules, &page.small(rules, &record), family);
+        step.look_at(columns.len());
+        if young.run(columns.stamps) == columns.len() {
+            continue;
+        }
+        let mut keep = [true; SMALL_MAX];
+        for (keep, &stamp) in keep.iter_mut().zip(columns.stamps) {
+            *keep = young.fits(stamp);
+            if !*keep {
+                *totals.of_mut(family, stamp & SEEDER != 0) -= 1;
+                step.swept.peers_removed += 1;
+            }
+        }
+        record = page.retain(
+            rules,
+            &record,
+            rules.shape(family),
+            &keep,
+            window.stamp(step.now, false),
+        )?;
+    }
+    if record.vacated().is_some_and(|vacated| !young.fits(vacated)) {
+        page.remove(&record);
+        return None;
+    }
+    Some(record)
+}

@@ -1,0 +1,51 @@
+//! Counts of the work that an operation takes, for the tests that bound it. Outside tests nothing is counted.
+
+#[cfg(test)]
+use std::cell::Cell;
+
+/// Bytes that were moved or copied to make room or to close gaps.
+pub(super) fn copied(bytes: usize) {
+    #[cfg(test)]
+    add(|work| work.bytes += bytes);
+    let _ = bytes;
+}
+
+/// A page or bucket was looked into.
+pub(super) fn touched() {
+    #[cfg(test)]
+    add(|work| work.blocks += 1);
+}
+
+/// Peers that went from one place to another.
+pub(super) fn moved(peers: usize) {
+    #[cfg(test)]
+    add(|work| work.peers += peers);
+    let _ = peers;
+}
+
+/// What was done since the last time somebody asked.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Work {
+    pub(super) blocks: usize,
+    pub(super) peers: usize,
+    pub(super) bytes: usize,
+}
+
+#[cfg(test)]
+std::thread_local! {
+    static WORK: Cell<Work> = const { Cell::new(Work { blocks: 0, peers: 0, bytes: 0 }) };
+}
+
+#[cfg(test)]
+fn add(change: impl FnOnce(&mut Work)) {
+    let mut work = WORK.get();
+    change(&mut work);
+    WORK.set(work);
+}
+
+/// Takes the counts of this thread and starts anew.
+#[cfg(test)]
+pub(super) fn take() -> Work {
+    WORK.take()
+}

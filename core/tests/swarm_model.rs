@@ -1,0 +1,522 @@
+//! The packed store beside the plain one: the same operations, and after each of them the same answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use quickcheck::{Arbitrary, Gen, QuickCheck};
+
+use etracker_core::announce::{Announce, Counts, Endpoint, Event, Family, Refusal};
+use etracker_core::config::SwarmConfig;
+use etracker_core::seed::{Key, Random};
+use etracker_core::swarm::{Handout, Packed, Peer, Plain, Prepared, Room, Stage, Store, Swept, Visit};
+use etracker_core::time::Minute;
+use etracker_core::{Config, InfoHash, PeerId, Seed};
+
+/// One thing that can happen to a store.
+#[derive(Clone, Debug)]
+enum Op {
+    Announce(Ask),
+    Scrape {
+        torrent: u16,
+    },
+    Remove {
+        torrent: u16,
+    },
+    /// A whole sweep, in steps of this work.
+    Sweep {
+        work: u16,
+    },
+    /// One step of a sweep that goes on from the one before.
+    SweepStep {
+        work: u16,
+    },
+    /// A whole walk, in steps of this work.
+    Walk {
+        work: u16,
+    },
+    /// Minutes pass, mostly few.
+    Pass {
+        minutes: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ask {
+    torrent: u16,
+    peer: u16,
+    id: u8,
+    seeder: bool,
+    event: Event,
+    wanted: u16,
+    room: Room,
+}
+
+/// How a run is dealt: torrents are many or few, peers come or go.
+#[derive(Clone, Copy, Debug)]
+struct Deal {
+    config: SwarmConfig,
+    torrents: u16,
+    peers: u16,
+    /// Of 100 announces, how many are `stopped`.
+    stopped: u8,
+    /// Of 1000 operations, how many let time pass.
+    passes: u16,
+}
+
+impl Deal {
+    fn draw(random: &mut Random) -> Self {
+        let mut config = *Config::default().swarms();
+        config.peer_ids = random.bool();
+        config.peers_per_address_max = *pick(random, &[None, Some(1), Some(3), Some(64)]);
+        config.peers_per_torrent_max = *pick(random, &[1 << 24, 1 << 24, 5, 40, 300]);
+        config.peer_age_max_minutes = *pick(random, &[2, 31, 122]);
+        Self {
+            config,
+            torrents: *pick(random, &[1, 2, 30, 300]),
+            peers: *pick(random, &[3, 40, 150, 1000]),
+            stopped: *pick(random, &[5, 5, 40, 70]),
+            passes: *pick(random, &[0, 2, 10, 60]),
+        }
+    }
+
+    fn op(&self, random: &mut Random) -> Op {
+        if random.u16(..1000) < self.passes {
+            let minutes = match random.u8(..10) {
+                0..8 => random.u32(..4),
+                8 => random.u32(..260),
+                _ => random.u32(..3_000_000),
+            };
+            return Op::Pass { minutes };
+        }
+        let torrent = random.u16(..self.torrents);
+        let work = *pick(random, &[1, 7, 100, 4096]);
+        match random.u16(..1000) {
+            0..4 => Op::Sweep { work },
+            4..30 => Op::SweepStep { work },
+            30..32 => Op::Walk { work },
+            32..34 => Op::Remove { torrent },
+            34..100 => Op::Scrape { torrent },
+            _ => Op::Announce(Ask {
+                torrent,
+                peer: random.u16(..self.peers),
+                id: random.u8(..),
+                seeder: random.bool(),
+                event: if random.u8(..100) < self.stopped {
+                    Event::Stopped
+                } else {
+                    *pick(
+                        random,
+                        &[Event::None, Event::None, Event::Started, Event::Completed],
+                    )
+                },
+                wanted: *pick(random, &[0, 1, 5, 50, 200, 1000]),
+                room: if random.u8(..20) == 0 {
+                    Room::None
+                } else {
+                    Room::Some
+                },
+            }),
+        }
+    }
+}
+
+fn pick<'a, T>(random: &mut Random, choices: &'a [T]) -> &'a T {
+    &choices[random.usize(..choices.len())]
+}
+
+/// A run that quickcheck can make shorter.
+#[derive(Clone, Debug)]
+struct Run {
+    deal: Deal,
+    ops: Vec<Op>,
+}
+
+impl Arbitrary for Run {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let mut random = Random::with_seed(u64::arbitrary(g));
+        let deal = Deal::draw(&mut random);
+        let ops = (0..random.usize(..40 * g.size()))
+            .map(|_| deal.op(&mut random))
+            .collect();
+        Self { deal, ops }
+    }
+
+    fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
+        let Self { deal, ops } = self.clone();
+        let pieces = [2, 4, 8, 16, 64, 512].map(|parts| ops.len().div_ceil(parts).max(1));
+        Box::new(pieces.into_iter().flat_map(move |piece| {
+            let ops = ops.clone();
+            (0..ops.len()).step_by(piece).map(move |from| {
+                let mut shorter = ops.clone();
+                shorter.drain(from..(from + piece).min(ops.len()));
+                Self { deal, ops: shorter }
+            })
+        }))
+    }
+}
+
+/// Both stores.
+struct Pair {
+    plain: Plain,
+    packed: Packed,
+    key: Key,
+    random: Random,
+    now: Minute,
+    age_max: u32,
+    peer_ids: bool,
+    sweep: <Packed as Store>::Sweep,
+    /// When each torrent that is there without peers lost its last one.
+    vacated: BTreeMap<u16, Minute>,
+    torrents: u16,
+}
+
+impl Pair {
+    fn new(deal: &Deal, seed: u8) -> Self {
+        let key = Seed::new([seed; 32]).key("tables");
+        Self {
+            plain: Plain::new(&deal.config, key),
+            packed: Packed::new(&deal.config, key),
+            key,
+            random: key.random(1),
+            now: Minute::new(28_000_000),
+            age_max: deal.config.peer_age_max_minutes,
+            peer_ids: deal.config.peer_ids,
+            sweep: Default::default(),
+            vacated: BTreeMap::new(),
+            torrents: deal.torrents,
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match *op {
+            Op::Announce(ask) => self.announce(&ask),
+            Op::Scrape { torrent } => self.compare_counts(torrent),
+            Op::Remove { torrent } => {
+                let (info_hash, hash) = self.torrent(torrent);
+                let known = self.plain.remove(&info_hash, hash);
+                assert_eq!(self.packed.remove(&info_hash, hash), known);
+                self.vacated.remove(&torrent);
+            }
+            Op::Sweep { work } => self.sweep(work.into()),
+            Op::SweepStep { work } => self.sweep_step(work.into()),
+            Op::Walk { work } => assert_eq!(
+                self.seen(&self.packed, work.into()),
+                self.seen(&self.plain, 100),
+                "a walk"
+            ),
+            Op::Pass { minutes } => self.now = Minute::new(self.now.get().saturating_add(minutes)),
+        }
+        assert_eq!(self.packed.torrents(), self.plain.torrents());
+        assert_eq!(self.packed.totals(), self.plain.totals());
+    }
+
+    fn announce(&mut self, ask: &Ask) {
+        let (info_hash, hash) = self.torrent(ask.torrent);
+        let announce = Announce {
+            info_hash,
+            peer_id: PeerId([ask.id; 20]),
+            peer: endpoint(ask.peer),
+            left: if ask.seeder { 0 } else { 1 },
+            event: ask.event,
+            numwant: None,
+        };
+        let random = self.random.fork();
+        let prepared = Prepared { hash, random };
+        for stage in Stage::ALL {
+            self.packed.hint(stage, &announce, &prepared, |_| ());
+        }
+        let (found, chosen) = answer(
+            &mut self.packed,
+            self.now,
+            &announce,
+            &prepared,
+            ask.room,
+            ask.wanted.into(),
+        );
+        let (expected, eligible) = answer(&mut self.plain, self.now, &announce, &prepared, ask.room, 5000);
+        assert_eq!(found, expected, "{ask:?}");
+        let eligible: BTreeMap<_, _> = eligible.into_iter().collect();
+        let distinct: BTreeMap<_, _> = chosen.iter().cloned().collect();
+        assert_eq!(distinct.len(), chosen.len(), "a peer twice in one answer");
+        assert_eq!(chosen.len(), eligible.len().min(ask.wanted.into()), "{ask:?}");
+        for (peer, id) in &distinct {
+            assert_eq!(eligible.get(peer), Some(id), "{peer:?} is not eligible");
+        }
+        self.compare_counts(ask.torrent);
+        self.note_vacated(ask.torrent);
+    }
+
+    fn sweep(&mut self, work: usize) {
+        let found = swept(&mut self.packed, self.now, work);
+        self.sweep = Default::default();
+        assert_eq!(found, swept(&mut self.plain, self.now, 1000), "a sweep");
+        (0..self.torrents).for_each(|torrent| self.compare_counts(torrent));
+        (0..self.torrents).for_each(|torrent| self.note_vacated(torrent));
+    }
+
+    /// What the step removed must be too old, and is removed from the plain store as well.
+    fn sweep_step(&mut self, work: usize) {
+        let mut expected = self.packed.sweep(self.now, work, &mut self.sweep);
+        expected.done = false;
+        let mut found = Swept::default();
+        let (left, before) = (self.seen(&self.packed, 1000), self.seen(&self.plain, 1000));
+        for ((info_hash, endpoint), peer) in &before.peers {
+            if left.peers.contains_key(&(*info_hash, *endpoint)) {
+                continue;
+            }
+            assert!(peer.announced.is_none(), "{peer:?} was swept too early");
+            let torrents = self.plain.torrents();
+            let leave = Announce {
+                info_hash: *info_hash,
+                peer_id: PeerId::default(),
+                peer: *endpoint,
+                left: 0,
+                event: Event::Stopped,
+                numwant: None,
+            };
+            let prepared = Prepared {
+                hash: self.key.hash(&info_hash.0),
+                random: self.random.fork(),
+            };
+            let _ = answer(&mut self.plain, self.now, &leave, &prepared, Room::Some, 0);
+            found.peers_removed += 1;
+            found.torrents_removed += torrents - self.plain.torrents();
+        }
+        for torrent in 0..self.torrents {
+            self.note_vacated(torrent);
+            let (info_hash, hash) = self.torrent(torrent);
+            if left.torrents.contains_key(&info_hash) {
+                continue;
+            }
+            if let Some(vacated) = self.vacated.remove(&torrent) {
+                assert!(
+                    self.now.saturating_since(vacated) > self.age_max,
+                    "a torrent was removed too early"
+                );
+                self.plain.remove(&info_hash, hash);
+                found.torrents_removed += 1;
+            }
+        }
+        assert_eq!(found, expected, "a step of a sweep");
+    }
+
+    fn compare_counts(&self, torrent: u16) {
+        let (info_hash, hash) = self.torrent(torrent);
+        assert_eq!(
+            self.packed.scrape(&info_hash, hash),
+            self.plain.scrape(&info_hash, hash)
+        );
+    }
+
+    fn note_vacated(&mut self, torrent: u16) {
+        let (info_hash, hash) = self.torrent(torrent);
+        let Counts {
+            complete,
+            incomplete,
+            downloaded,
+        } = self.plain.scrape(&info_hash, hash);
+        if complete + incomplete == 0 && downloaded > 0 {
+            self.vacated.entry(torrent).or_insert(self.now);
+        } else {
+            self.vacated.remove(&torrent);
+        }
+    }
+
+    fn torrent(&self, torrent: u16) -> (InfoHash, u64) {
+        let info_hash = info_hash(torrent);
+        (info_hash, self.key.hash(&info_hash.0))
+    }
+
+    fn seen<S: Store>(&self, store: &S, work: usize) -> Seen {
+        let mut seen = Seen {
+            oldest: Minute::new(self.now.get().saturating_sub(self.age_max)),
+            ids: self.peer_ids,
+            ..Seen::default()
+        };
+        let mut position = S::Walk::default();
+        while !store.walk(work, &mut position, &mut seen) {}
+        seen
+    }
+}
+
+/// What a walk has shown.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    oldest: Minute,
+    ids: bool,
+    torrents: BTreeMap<InfoHash, Counts>,
+    peers: BTreeMap<(InfoHash, Endpoint), SeenPeer>,
+}
+
+#[derive(Debug, PartialEq)]
+struct SeenPeer {
+    id: PeerId,
+    seeder: bool,
+    /// Nothing if it is too old: then it does not matter when.
+    announced: Option<Minute>,
+}
+
+impl Visit for Seen {
+    fn torrent(&mut self, info_hash: &InfoHash, counts: Counts) {
+        let earlier = self.torrents.insert(*info_hash, counts);
+        assert_eq!(earlier, None, "a torrent shown twice");
+    }
+
+    fn peer(&mut self, info_hash: &InfoHash, peer: &Peer) {
+        let seen = SeenPeer {
+            id: peer.id,
+            seeder: peer.seeder,
+            announced: Some(peer.announced).filter(|&announced| announced >= self.oldest),
+        };
+        assert!(self.ids || peer.id == PeerId::default());
+        let earlier = self.peers.insert((*info_hash, peer.endpoint), seen);
+        assert_eq!(earlier, None, "a peer shown twice");
+    }
+}
+
+type Chosen = Vec<(Vec<u8>, PeerId)>;
+
+fn answer<S: Store>(
+    store: &mut S,
+    now: Minute,
+    announce: &Announce,
+    prepared: &Prepared,
+    room: Room,
+    wanted: usize,
+) -> (Result<Counts, Refusal>, Chosen) {
+    let family = announce.peer.family();
+    let mut compact = vec![0xee; wanted * family.compact_len()];
+    let mut ids = vec![PeerId([0xee; 20]); wanted];
+    let mut handout = Handout::new(family, wanted, &mut compact).with_ids(&mut ids);
+    let counts = store.announce(now, announce, prepared.clone(), room, &mut handout);
+    let len = handout.len();
+    let peers = compact.chunks(family.compact_len()).map(<[u8]>::to_vec);
+    (counts, peers.zip(ids).take(len).collect())
+}
+
+fn swept<S: Store>(store: &mut S, now: Minute, work: usize) -> Swept {
+    let mut sum = Swept::default();
+    let mut position = S::Sweep::default();
+    while !sum.done {
+        let step = store.sweep(now, work, &mut position);
+        sum.peers_removed += step.peers_removed;
+        sum.torrents_removed += step.torrents_removed;
+        sum.done = step.done;
+    }
+    sum
+}
+
+/// Info-hashes that begin alike.
+fn info_hash(torrent: u16) -> InfoHash {
+    let mut bytes = [7; 20];
+    bytes[18..].copy_from_slice(&torrent.to_be_bytes());
+    InfoHash(bytes)
+}
+
+/// Both families, several ports and hosts at one address, and some of loopback.
+fn endpoint(peer: u16) -> Endpoint {
+    let number = peer / 2;
+    let ip: IpAddr = match (peer % 2, number % 8) {
+        (0, 0) => Ipv4Addr::LOCALHOST.into(),
+        (0, _) => Ipv4Addr::from_bits(0x0100_0000 + u32::from(number / 5)).into(),
+        (_, 0) => Ipv6Addr::LOCALHOST.into(),
+        _ => Ipv6Addr::from_bits((0x2001_0db8 << 96) | u128::from(number / 4) << 64 | u128::from(number % 4))
+            .into(),
+    };
+    Endpoint { ip, port: 1 + number }
+}
+
+#[test]
+fn both_stores_do_the_same() {
+    fn holds(run: Run, seed: u8) {
+        let mut pair = Pair::new(&run.deal, seed);
+        run.ops.iter().for_each(|op| pair.apply(op));
+        pair.sweep(100);
+    }
+    QuickCheck::new().tests(60).quickcheck(holds as fn(Run, u8));
+}
+
+/// Run by `cargo test --release -p etracker-core --test swarm_model -- --ignored`; `SWARM_OPS` and `SWARM_SEED` are taken
+/// from the environment.
+#[test]
+#[ignore = "long: a million operations unless SWARM_OPS says otherwise"]
+fn both_stores_do_the_same_for_very_long() {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
+    let ops: u64 = number("SWARM_OPS").unwrap_or(1_000_000);
+    let seed: u64 = number("SWARM_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    println!("SWARM_SEED={seed} SWARM_OPS={ops}");
+    let mut random = Random::with_seed(seed);
+    let mut done = 0;
+    while done < ops {
+        let deal = Deal::draw(&mut random);
+        let mut pair = Pair::new(&deal, random.u8(..));
+        let run = random.u64(..50_000).min(ops - done);
+        for _ in 0..run {
+            pair.apply(&deal.op(&mut random));
+        }
+        pair.sweep(100);
+        done += run.max(1);
+    }
+}
+
+/// A walk whose steps are separated by other operations.
+#[test]
+fn a_walk_among_changes_shows_what_stays_exactly_once() {
+    fn holds(run: Run, seed: u8, work: u8) {
+        let mut pair = Pair::new(&run.deal, seed);
+        let (before, during) = run.ops.split_at(run.ops.len() / 2);
+        before.iter().for_each(|op| pair.apply(op));
+        let mut always = pair.seen(&pair.packed, 1000);
+        let mut seen = Seen {
+            ids: pair.peer_ids,
+            ..Seen::default()
+        };
+        let mut position = Default::default();
+        let mut during = during.iter();
+        while !pair.packed.walk(work.into(), &mut position, &mut seen) {
+            for op in during.by_ref().take(1 + usize::from(work)) {
+                pair.apply(op);
+                let there = pair.seen(&pair.packed, 1000);
+                always
+                    .torrents
+                    .retain(|torrent, _| there.torrents.contains_key(torrent));
+                always.peers.retain(|peer, _| there.peers.contains_key(peer));
+            }
+        }
+        let torrents: BTreeSet<_> = seen.torrents.keys().collect();
+        let peers: BTreeSet<_> = seen.peers.keys().collect();
+        assert!(always.torrents.keys().all(|torrent| torrents.contains(torrent)));
+        assert!(always.peers.keys().all(|peer| peers.contains(peer)));
+    }
+    QuickCheck::new().tests(20).quickcheck(holds as fn(Run, u8, u8));
+}
+
+/// A torrent and its peers that go and come back during a walk may be shown twice by nobody: [`Seen`] asserts it.
+#[test]
+fn families_do_not_mix() {
+    let deal = Deal::draw(&mut Random::with_seed(1));
+    let mut pair = Pair::new(&deal, 1);
+    for peer in 0..100 {
+        pair.apply(&Op::Announce(Ask {
+            torrent: 0,
+            peer,
+            id: 1,
+            seeder: false,
+            event: Event::Started,
+            wanted: 200,
+            room: Room::Some,
+        }));
+    }
+    let seen = pair.seen(&pair.packed, 10);
+    assert!(
+        seen.peers
+            .keys()
+            .any(|(_, endpoint)| endpoint.family() == Family::V4)
+    );
+    assert!(
+        seen.peers
+            .keys()
+            .any(|(_, endpoint)| endpoint.family() == Family::V6)
+    );
+}
