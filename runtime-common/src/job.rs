@@ -23,6 +23,37 @@ pub struct Job {
     pub connections_max: usize,
 }
 
+/// One worker's part of a [`Job`].
+#[derive(Debug)]
+pub struct WorkerJob {
+    /// Which one: 1 for the first, who also ages the tracker.
+    pub number: usize,
+    /// What it drains.
+    pub sockets: WorkerSockets,
+    /// Its share of the connections.
+    pub connections_max: usize,
+    /// As in [`Job`].
+    pub tracker: Arc<Tracker>,
+    /// As in [`Job`].
+    pub clock: Clock,
+    /// As in [`Job`].
+    pub control: Arc<Control>,
+}
+
+impl Job {
+    pub(crate) fn divide(self) -> impl Iterator<Item = WorkerJob> {
+        let connections_max = (self.connections_max / self.sockets.len().max(1)).max(1);
+        (1..).zip(self.sockets).map(move |(number, sockets)| WorkerJob {
+            number,
+            sockets,
+            connections_max,
+            tracker: Arc::clone(&self.tracker),
+            clock: self.clock,
+            control: Arc::clone(&self.control),
+        })
+    }
+}
+
 /// Why serving ended without having been told to. Workers are numbered from 1.
 #[derive(Debug)]
 pub enum ServeError {

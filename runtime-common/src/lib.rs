@@ -1,23 +1,35 @@
 //! What every runtime needs from the operating system: sockets, batched datagrams, the clock, the load average; and
 //! what all runtimes do alike: driving connections, limits, time-outs. A runtime adds only the mechanism: waiting.
 
+mod accept;
 mod clock;
 mod control;
+mod conversation;
+mod crew;
+mod desk;
 mod job;
+mod lingering;
 mod load;
 #[cfg(any(test, not(target_os = "linux")))]
 mod one_by_one;
+mod seats;
 mod sockets;
+mod stream;
 mod sys;
 mod udp;
+mod work;
 
+pub use accept::accept;
 pub use clock::Clock;
 pub use control::Control;
+pub use crew::run_workers;
 pub use etracker_core::interval::LoadAverage;
-pub use job::{Job, ServeError};
+pub use job::{Job, ServeError, WorkerJob};
 pub use load::load_average;
 pub use sockets::{
     IN_USE_MILLIS_MAX, Listen, OpenError, Opened, RECEIVE_BUFFER, Transport, WorkerSockets, open,
 };
+pub use stream::Stream;
 pub use sys::prefetch;
 pub use udp::UdpBatch;
+pub use work::{Mechanism, work};

@@ -1,0 +1,79 @@
+//! Accepting connections, and what its failures mean.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+/// Accepts a connection, non-blocking, and says who it is from.
+///
+/// # Errors
+/// `WouldBlock` if nobody waits to be accepted; anything else is for [`Trouble`] to tell.
+pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    #[cfg(target_os = "linux")]
+    return crate::sys::accept(listener);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let (stream, peer) = listener.accept()?;
+        stream.set_nonblocking(true)?;
+        Ok((stream, peer))
+    }
+}
+
+/// How far an error of a socket that serves many reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The client went away, or its network failed: the next one may be served at once.
+    OfOneClient,
+    /// Descriptors or memory are short: it passes.
+    Passing,
+    /// The socket is not what it should be.
+    Lasting,
+}
+
+impl Trouble {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours")]
+    pub(crate) fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::Interrupted
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::PermissionDenied
+            | ErrorKind::TimedOut => Self::OfOneClient,
+            ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::NotConnected => Self::Lasting,
+            _ if is_no_socket(error) => Self::Lasting,
+            _ => Self::Passing,
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_no_socket(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK))
+}
+
+#[cfg(not(unix))]
+fn is_no_socket(_: &io::Error) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn errors_are_told_apart_by_how_far_they_reach() {
+        let trouble = |number| Trouble::of(&io::Error::from_raw_os_error(number));
+        for passing in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS] {
+            assert_eq!(trouble(passing), Trouble::Passing);
+        }
+        for of_one in [libc::ECONNABORTED, libc::EHOSTUNREACH, libc::ENETDOWN] {
+            assert_eq!(trouble(of_one), Trouble::OfOneClient);
+        }
+        for lasting in [libc::EBADF, libc::ENOTSOCK, libc::EINVAL] {
+            assert_eq!(trouble(lasting), Trouble::Lasting);
+        }
+    }
+}

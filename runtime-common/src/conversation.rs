@@ -1,0 +1,296 @@
+//! One HTTP connection, driven.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use etracker_core::http::{Connection, Step};
+use etracker_core::stats::Count;
+use etracker_core::{Instant, Worker};
+
+use crate::Stream;
+use crate::desk::{Desk, Shared};
+use crate::seats::SeatId;
+
+/// Serves one client until it, or its time, is gone. Reads before it waits, and uses the worker's buffers; only a
+/// client that is slow to take its answer has memory of its own for the rest of it.
+#[derive(Debug)]
+pub(crate) struct Conversation<S: Stream> {
+    desk: Desk<S>,
+    seat: SeatId,
+    talk: Option<Talk<S>>,
+}
+
+/// What is left of a conversation is its seat once this is gone.
+#[derive(Debug)]
+struct Talk<S> {
+    stream: S,
+    connection: Connection,
+    next: Next,
+    /// The part of an answer that the client did not take at once, and how many bytes of it it has taken since.
+    unsent: Vec<u8>,
+    taken: usize,
+    /// Whether the client has sent nothing since its last answer.
+    is_idle: bool,
+    /// Whether the client will send no more.
+    has_ended: bool,
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Read,
+    /// Write what is unsent.
+    Flush,
+    Respond,
+}
+
+/// How a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parting {
+    /// In good order.
+    Goodbye,
+    /// At once.
+    Abrupt,
+}
+
+impl<S: Stream> Conversation<S> {
+    /// Welcomes the client `peer` that connected to `local`.
+    pub(crate) fn new(desk: &Desk<S>, stream: S, peer: SocketAddr, local: SocketAddr) -> Self {
+        let mut shared = desk.borrow();
+        let (now, config) = (shared.clock.now(), shared.worker.tracker().config());
+        let connection = Connection::new(now, peer, local, config);
+        shared.worker.count(Count::AcceptPassed);
+        Self {
+            desk: desk.clone(),
+            seat: shared.take_seat(),
+            talk: Some(Talk {
+                stream,
+                connection,
+                next: Next::Read,
+                unsent: Vec::new(),
+                taken: 0,
+                is_idle: true,
+                has_ended: false,
+            }),
+        }
+    }
+}
+
+impl<S: Stream> Future for Conversation<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { desk, seat, talk } = &mut *self;
+        let mut shared = desk.borrow();
+        let now = shared.clock.now();
+        let Some(talking) = talk else {
+            return Poll::Ready(());
+        };
+        if let Poll::Ready(parting) = talking.proceed(cx, now, *seat, &mut shared) {
+            shared.unsent -= talking.unsent.len();
+            if let (Some(talk), Parting::Goodbye) = (talk.take(), parting) {
+                shared.part(now, talk.stream);
+            }
+            return Poll::Ready(());
+        }
+        if talking.next == Next::Read {
+            shared.seats.wait(*seat, now);
+        } else {
+            shared.seats.stir(*seat);
+        }
+        let deadline = talking.connection.poll_timeout();
+        shared.seats.sleep(*seat, deadline, cx.waker());
+        Poll::Pending
+    }
+}
+
+impl<S: Stream> Drop for Conversation<S> {
+    fn drop(&mut self) {
+        let mut shared = self.desk.borrow();
+        if let Some(talk) = &self.talk {
+            shared.unsent -= talk.unsent.len();
+        }
+        shared.worker.count(Count::Closed);
+        shared.leave_seat(self.seat);
+    }
+}
+
+impl<S: Stream> Talk<S> {
+    fn proceed(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        seat: SeatId,
+        shared: &mut Shared<S>,
+    ) -> Poll<Parting> {
+        if shared.seats.is_asked_to_leave(seat) {
+            return Poll::Ready(Parting::Abrupt);
+        }
+        if self.is_idle && shared.is_ending() {
+            return Poll::Ready(Parting::Goodbye);
+        }
+        let mut overdue = now >= self.connection.poll_timeout();
+        for _ in 0..TURNS_MAX {
+            let step = if std::mem::take(&mut overdue) {
+                self.time_out(now, shared)
+            } else {
+                ready!(self.turn(cx, now, shared))
+            };
+            self.next = match step {
+                Ok(Step::Read) => Next::Read,
+                Ok(Step::Write(len)) => match ready!(self.write(cx, len, shared)) {
+                    Ok(()) => {
+                        shared.seats.stir(seat);
+                        Next::Respond
+                    }
+                    Err(parting) => return Poll::Ready(parting),
+                },
+                Ok(Step::Again) => {
+                    self.next = Next::Respond;
+                    break;
+                }
+                Ok(Step::Close) if self.has_ended => return Poll::Ready(Parting::Abrupt),
+                Ok(Step::Close) => return Poll::Ready(Parting::Goodbye),
+                Err(parting) => return Poll::Ready(parting),
+            };
+        }
+        // Others are to have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Does what is next, and learns what is to be done then.
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        shared: &mut Shared<S>,
+    ) -> Poll<Result<Step, Parting>> {
+        match self.next {
+            Next::Read => return self.read(cx, now, shared),
+            Next::Flush => {
+                if let Err(parting) = ready!(self.flush(cx, shared)) {
+                    return Poll::Ready(Err(parting));
+                }
+            }
+            Next::Respond => {}
+        }
+        let step = self
+            .connection
+            .respond(now, &mut shared.worker, &mut shared.reply);
+        self.is_idle = step == Step::Read;
+        Poll::Ready(Ok(step))
+    }
+
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        shared: &mut Shared<S>,
+    ) -> Poll<Result<Step, Parting>> {
+        if self.has_ended {
+            return Poll::Ready(Err(Parting::Abrupt));
+        }
+        let Shared {
+            worker, input, reply, ..
+        } = shared;
+        let step = match ready!(self.stream.poll_read(cx, input)) {
+            Ok(0) => {
+                self.has_ended = true;
+                self.connection.end_of_input(now, worker, reply)
+            }
+            Ok(len) => {
+                self.is_idle = false;
+                worker.counters().add(Count::HttpReceivedBytes, len as u64);
+                self.connection.receive(now, &input[..len], worker, reply)
+            }
+            Err(_) => {
+                worker.count(Count::HttpReceiveFailed);
+                return Poll::Ready(Err(Parting::Abrupt));
+            }
+        };
+        Poll::Ready(Ok(step))
+    }
+
+    /// Writes an answer from the worker's buffer. What the client does not take at once is kept for [`flush`](Self::flush).
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        len: usize,
+        shared: &mut Shared<S>,
+    ) -> Poll<Result<(), Parting>> {
+        let Shared {
+            worker,
+            reply,
+            unsent,
+            ..
+        } = shared;
+        let mut written = 0;
+        let result = write_all(&mut self.stream, cx, &reply[..len], &mut written, worker);
+        if result.is_pending() {
+            let rest = &reply[written..len];
+            if *unsent + rest.len() > UNSENT_MAX {
+                worker.count(Count::HttpSendFailed);
+                return Poll::Ready(Err(Parting::Abrupt));
+            }
+            *unsent += rest.len();
+            (self.unsent, self.taken, self.next) = (rest.to_vec(), 0, Next::Flush);
+        }
+        result
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>, shared: &mut Shared<S>) -> Poll<Result<(), Parting>> {
+        let Self {
+            stream,
+            unsent,
+            taken,
+            ..
+        } = self;
+        ready!(write_all(stream, cx, unsent, taken, &shared.worker))?;
+        shared.unsent -= unsent.len();
+        self.unsent = Vec::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// A client that did not take its answer in time is not given another.
+    fn time_out(&mut self, now: Instant, shared: &mut Shared<S>) -> Result<Step, Parting> {
+        let step = self
+            .connection
+            .handle_timeout(now, &mut shared.worker, &mut shared.reply);
+        if self.next == Next::Flush {
+            shared.worker.count(Count::HttpSendFailed);
+            return Err(Parting::Abrupt);
+        }
+        Ok(step)
+    }
+}
+
+/// Writes what `written` leaves of `bytes`.
+fn write_all<S: Stream>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+    written: &mut usize,
+    worker: &Worker,
+) -> Poll<Result<(), Parting>> {
+    while *written < bytes.len() {
+        match ready!(stream.poll_write(cx, &bytes[*written..])) {
+            Ok(len) if len > 0 => {
+                worker.counters().add(Count::HttpSentBytes, len as u64);
+                *written += len;
+            }
+            Ok(_) | Err(_) => {
+                worker.count(Count::HttpSendFailed);
+                return Poll::Ready(Err(Parting::Abrupt));
+            }
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Reads and answers of one connection before others have their turn.
+const TURNS_MAX: usize = 16;
+/// Bytes of answers, over all connections of a worker, that clients have yet to take. One who is to wait beyond that
+/// is cut off.
+const UNSENT_MAX: usize = 64 << 20;

@@ -1,0 +1,211 @@
+//! What the connections and sockets of one worker share.
+
+use std::cell::{RefCell, RefMut};
+use std::future::poll_fn;
+use std::io;
+use std::net::UdpSocket;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use etracker_core::http::{HEAD_MAX, REPLY_MAX};
+use etracker_core::{Instant, Tracker, Worker};
+
+use crate::lingering::Lingering;
+use crate::seats::{SeatId, Seats};
+use crate::{Clock, Stream, UdpBatch};
+
+/// One worker's [`Shared`], in the hands of all its tasks.
+#[derive(Debug)]
+pub(crate) struct Desk<S>(Rc<RefCell<Shared<S>>>);
+
+impl<S> Clone for Desk<S> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+/// A worker's way into the tracker, the buffers that all its connections use in turn, and who is connected. Borrowed
+/// for as long as a task works, never while it waits.
+#[derive(Debug)]
+pub(crate) struct Shared<S> {
+    pub(crate) clock: Clock,
+    pub(crate) worker: Worker,
+    pub(crate) input: Box<[u8]>,
+    pub(crate) reply: Box<[u8]>,
+    pub(crate) seats: Seats,
+    pub(crate) lingering: Lingering<S>,
+    /// Bytes of answers that clients have yet to take.
+    pub(crate) unsent: usize,
+    batch: UdpBatch,
+    connections_max: usize,
+    ending: Option<Ending>,
+    waiting_for_room: Vec<Waker>,
+    waiting_for_company: Vec<Waker>,
+    waiting_for_the_end: Vec<Waker>,
+}
+
+/// Why a worker ends.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// It was told to.
+    Stopped,
+    /// It cannot go on.
+    Failed(io::Error),
+    /// One of its tasks panicked.
+    Panicked,
+}
+
+impl<S: Stream> Desk<S> {
+    /// A worker of `tracker` that has at most `connections_max` connections.
+    pub(crate) fn new(tracker: Arc<Tracker>, clock: Clock, connections_max: usize) -> Self {
+        Self(Rc::new(RefCell::new(Shared {
+            clock,
+            worker: Worker::new(tracker),
+            input: vec![0; HEAD_MAX].into_boxed_slice(),
+            reply: vec![0; REPLY_MAX].into_boxed_slice(),
+            seats: Seats::default(),
+            lingering: Lingering::default(),
+            unsent: 0,
+            batch: UdpBatch::new(),
+            connections_max,
+            ending: None,
+            waiting_for_room: Vec::new(),
+            waiting_for_company: Vec::new(),
+            waiting_for_the_end: Vec::new(),
+        })))
+    }
+
+    pub(crate) fn borrow(&self) -> RefMut<'_, Shared<S>> {
+        self.0.borrow_mut()
+    }
+
+    /// Waits until there is room for a connection. Those who linger or idle give way.
+    pub(crate) async fn room(&self) {
+        poll_fn(|cx| self.borrow().poll_room(cx)).await;
+    }
+
+    /// Waits until there is a connection.
+    pub(crate) async fn company(&self) {
+        poll_fn(|cx| {
+            let mut shared = self.borrow();
+            if shared.connections() > 0 {
+                return Poll::Ready(());
+            }
+            enlist(&mut shared.waiting_for_company, cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Does `work` until it is done, or until the worker ends.
+    pub(crate) async fn until_the_end<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let mut enlisted = false;
+        poll_fn(|cx| {
+            if !enlisted {
+                enlist(&mut self.borrow().waiting_for_the_end, cx);
+                enlisted = true;
+            }
+            if self.is_ending() {
+                return Poll::Ready(None);
+            }
+            work.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    /// Ends the worker: wakes all who wait for that, and all connections. Only the first ending counts, but a failure
+    /// is heard after a stop too.
+    pub(crate) fn end(&self, ending: Ending) {
+        let mut shared = self.borrow();
+        if matches!(shared.ending, None | Some(Ending::Stopped)) {
+            shared.ending = Some(ending);
+        }
+        shared.seats.wake_all();
+        wake(&mut shared.waiting_for_the_end);
+    }
+
+    /// Whether the worker ends.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.borrow().is_ending()
+    }
+
+    /// Why the worker ended.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.borrow().ending.take()
+    }
+}
+
+impl<S: Stream> Shared<S> {
+    pub(crate) const fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Receives and answers one batch. See [`UdpBatch::exchange`].
+    pub(crate) fn exchange(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.batch.exchange(self.clock.now(), socket, &mut self.worker)
+    }
+
+    /// How many connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.seats.taken() + self.lingering.len()
+    }
+
+    /// Takes a seat, whether there is room or not.
+    pub(crate) fn take_seat(&mut self) -> SeatId {
+        wake(&mut self.waiting_for_company);
+        self.seats.take()
+    }
+
+    /// Gives a seat back.
+    pub(crate) fn leave_seat(&mut self, seat: SeatId) {
+        self.seats.leave(seat);
+        wake(&mut self.waiting_for_room);
+    }
+
+    /// Takes a connection that has been answered for good, to close it when the client has.
+    pub(crate) fn part(&mut self, now: Instant, stream: S) {
+        self.lingering.look_at_few(now, &mut self.input);
+        self.lingering.take(now, stream);
+    }
+
+    /// Does what is due now and then: wakes connections whose time is over, closes those that linger.
+    pub(crate) fn tick(&mut self) {
+        let now = self.clock.now();
+        self.seats.wake_overdue(now);
+        self.lingering.look_at_all(now, &mut self.input);
+        wake(&mut self.waiting_for_room);
+    }
+
+    /// Closes a connection that lingers, or asks one that idles to leave.
+    pub(crate) fn give_way(&mut self) {
+        if !self.lingering.close_one() {
+            self.seats.ask_longest_to_leave(self.clock.now());
+        }
+    }
+
+    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.connections() >= self.connections_max {
+            self.give_way();
+        }
+        if self.connections() < self.connections_max {
+            return Poll::Ready(());
+        }
+        enlist(&mut self.waiting_for_room, cx);
+        Poll::Pending
+    }
+}
+
+fn enlist(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
+    if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+        wakers.push(cx.waker().clone());
+    }
+}
+
+fn wake(wakers: &mut Vec<Waker>) {
+    for waker in wakers.drain(..) {
+        waker.wake();
+    }
+}

@@ -1,0 +1,26 @@
+//! A connection, as far as it depends on the runtime.
+
+use std::io;
+use std::task::{Context, Poll};
+
+/// A TCP connection of a runtime. Dropping it closes the connection.
+pub trait Stream: Unpin + 'static {
+    /// Reads what is there into `buffer`; 0 bytes mean that no more will come. If nothing is there, the task is woken
+    /// when something is.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes some of `bytes`. If none can be written, the task is woken when some can.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Reads what is there into `buffer`, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing is there; anything else ends the connection.
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Tells the client that nothing more will come.
+    ///
+    /// # Errors
+    /// The client is gone.
+    fn shut_down_write(&mut self) -> io::Result<()>;
+}

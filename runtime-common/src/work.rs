@@ -1,0 +1,232 @@
+//! One worker, whatever the runtime.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use etracker_core::Tracker;
+use etracker_core::stats::Count;
+use etracker_core::udp::BATCH_MAX;
+
+use crate::accept::Trouble;
+use crate::conversation::Conversation;
+use crate::desk::{Desk, Ending};
+use crate::job::WorkerJob;
+use crate::{Clock, ServeError, Stream, load_average};
+
+/// What a runtime does: it waits.
+pub trait Mechanism: Clone + 'static {
+    /// A UDP socket that can be waited for.
+    type Udp: 'static;
+    /// A listening socket that can be waited for.
+    type Tcp: 'static;
+    /// An accepted connection.
+    type Stream: Stream;
+
+    /// Makes a UDP socket known to the runtime.
+    ///
+    /// # Errors
+    /// The runtime cannot take it.
+    fn udp(socket: UdpSocket) -> io::Result<Self::Udp>;
+
+    /// Makes a listening socket known to the runtime.
+    ///
+    /// # Errors
+    /// The runtime cannot take it.
+    fn tcp(listener: TcpListener) -> io::Result<Self::Tcp>;
+
+    /// The socket itself.
+    fn socket(udp: &Self::Udp) -> &UdpSocket;
+
+    /// Waits until a datagram can be received.
+    fn readable(udp: &Self::Udp) -> impl Future<Output = io::Result<()>>;
+
+    /// Accepts a connection and says who it is from.
+    fn accept(tcp: &Self::Tcp) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>>;
+
+    /// Waits for a while.
+    fn sleep(duration: Duration) -> impl Future<Output = ()>;
+
+    /// Lets other tasks run.
+    fn yield_now() -> impl Future<Output = ()>;
+
+    /// Runs a task on this thread until it is done.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+}
+
+/// Runs one worker until `stop` is done or it cannot go on.
+///
+/// # Errors
+/// It cannot start or go on, or one of its tasks panicked.
+pub async fn work<M: Mechanism>(
+    mechanism: M,
+    job: WorkerJob,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let worker = job.number;
+    let desk = Desk::new(Arc::clone(&job.tracker), job.clock, job.connections_max);
+    start(&mechanism, &desk, job).map_err(|error| ServeError::Start { worker, error })?;
+    if desk.until_the_end(stop).await.is_some() {
+        desk.end(Ending::Stopped);
+    }
+    for _ in 0..FAREWELL_MILLIS_MAX / NAP_MILLIS {
+        M::sleep(Duration::from_millis(NAP_MILLIS)).await;
+        if desk.borrow().connections() == 0 {
+            break;
+        }
+    }
+    match desk.ending() {
+        None | Some(Ending::Stopped) => Ok(()),
+        Some(Ending::Failed(error)) => Err(ServeError::Failed { worker, error }),
+        Some(Ending::Panicked) => Err(ServeError::Panicked { worker }),
+    }
+}
+
+fn start<M: Mechanism>(mechanism: &M, desk: &Desk<M::Stream>, job: WorkerJob) -> io::Result<()> {
+    for socket in job.sockets.udp {
+        let socket = M::udp(socket)?;
+        let task = |desk| async move { answer_datagrams::<M>(&desk, &socket).await };
+        employ(mechanism, desk, task);
+    }
+    for listener in job.sockets.tcp {
+        let local = listener.local_addr()?;
+        let (listener, mechanism_too) = (M::tcp(listener)?, mechanism.clone());
+        let task = move |desk| async move { accept_clients(&mechanism_too, &desk, &listener, local).await };
+        employ(mechanism, desk, task);
+    }
+    employ(mechanism, desk, |desk| async move { tick::<M>(&desk).await });
+    if job.number == 1 {
+        let task = |_| async move { keep_up::<M>(&job.tracker, job.clock).await };
+        employ(mechanism, desk, task);
+    }
+    Ok(())
+}
+
+/// Spawns what a worker does all its life. If that ends before, the worker does.
+fn employ<M: Mechanism, F>(mechanism: &M, desk: &Desk<M::Stream>, task: impl FnOnce(Desk<M::Stream>) -> F)
+where
+    F: Future<Output = io::Result<Infallible>> + 'static,
+{
+    let (desk, task) = (desk.clone(), task(desk.clone()));
+    mechanism.spawn(async move {
+        let desk = PanicGuard(desk);
+        if let Some(Err(error)) = desk.0.until_the_end(task).await {
+            desk.0.end(Ending::Failed(error));
+        }
+    });
+}
+
+/// Drains a socket batch by batch.
+async fn answer_datagrams<M: Mechanism>(desk: &Desk<M::Stream>, socket: &M::Udp) -> io::Result<Infallible> {
+    loop {
+        M::readable(socket).await?;
+        let mut batches = 0;
+        loop {
+            let received = desk.borrow().exchange(M::socket(socket));
+            match received {
+                Ok(count) if count < BATCH_MAX => break,
+                Ok(_) => batches += 1,
+                Err(error) => {
+                    pause::<M>(error).await?;
+                    break;
+                }
+            }
+            if batches % BATCHES_MAX == 0 {
+                M::yield_now().await;
+            }
+        }
+    }
+}
+
+/// Accepts clients while there is room for them, and serves them.
+async fn accept_clients<M: Mechanism>(
+    mechanism: &M,
+    desk: &Desk<M::Stream>,
+    listener: &M::Tcp,
+    local: SocketAddr,
+) -> io::Result<Infallible> {
+    let mut accepted = 0;
+    loop {
+        desk.room().await;
+        match M::accept(listener).await {
+            Ok((stream, peer)) => {
+                let (conversation, guard) = (
+                    Conversation::new(desk, stream, peer, local),
+                    PanicGuard(desk.clone()),
+                );
+                mechanism.spawn(async move {
+                    conversation.await;
+                    drop(guard);
+                });
+                accepted += 1;
+            }
+            Err(error) => {
+                desk.borrow().worker.count(Count::AcceptFailed);
+                if Trouble::of(&error) != Trouble::OfOneClient {
+                    desk.borrow().give_way();
+                    pause::<M>(error).await?;
+                }
+            }
+        }
+        if accepted % ACCEPTS_MAX == 0 {
+            M::yield_now().await;
+        }
+    }
+}
+
+/// Waits out an error, unless it is there to stay.
+async fn pause<M: Mechanism>(error: io::Error) -> io::Result<()> {
+    if Trouble::of(&error) == Trouble::Lasting {
+        return Err(error);
+    }
+    M::sleep(Duration::from_millis(PAUSE_MILLIS)).await;
+    Ok(())
+}
+
+/// Sees to it that connections keep their time. One coarse clock for all of them: none has a timer of its own.
+async fn tick<M: Mechanism>(desk: &Desk<M::Stream>) -> io::Result<Infallible> {
+    loop {
+        desk.company().await;
+        M::sleep(Duration::from_millis(TICK_MILLIS)).await;
+        desk.borrow().tick();
+    }
+}
+
+/// Ages the tracker.
+async fn keep_up<M: Mechanism>(tracker: &Tracker, clock: Clock) -> io::Result<Infallible> {
+    loop {
+        let wait = tracker.poll_timeout().saturating_since(clock.now());
+        if wait.is_zero() {
+            M::yield_now().await;
+        } else {
+            M::sleep(wait).await;
+        }
+        tracker.handle_timeout(clock.now(), load_average());
+    }
+}
+
+/// Ends the worker when the task that holds it panics.
+struct PanicGuard<S: Stream>(Desk<S>);
+
+impl<S: Stream> Drop for PanicGuard<S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end(Ending::Panicked);
+        }
+    }
+}
+
+/// Full batches of one socket before others have their turn.
+const BATCHES_MAX: usize = 16;
+/// Clients accepted before those who were accepted have their turn.
+const ACCEPTS_MAX: usize = 16;
+/// Milliseconds by which connections may overstay their time.
+const TICK_MILLIS: u64 = 250;
+/// Milliseconds after which something is tried again that the system had no room for.
+const PAUSE_MILLIS: u64 = 100;
+/// Milliseconds that answers under way are given when the worker stops.
+const FAREWELL_MILLIS_MAX: u64 = 1000;
+/// Milliseconds between two looks at whether they are done.
+const NAP_MILLIS: u64 = 10;
