@@ -120,7 +120,10 @@ fn aria2(part: &Part<'_>) -> Command {
     let mut command = Command::new("aria2c");
     command.args([
         "--no-conf",
-        "--enable-dht=false",
+        "--show-console-readout=false",
+        "--summary-interval=0",
+        // Its UDP trackers need the socket of its DHT, which knows no nodes and is barred by the torrent.
+        "--enable-dht=true",
         "--enable-dht6=false",
         "--bt-enable-lpd=false",
         "--enable-peer-exchange=false",
@@ -130,6 +133,8 @@ fn aria2(part: &Part<'_>) -> Command {
         "--seed-time=10",
     ]);
     command.arg(format!("--listen-port={}", part.port));
+    command.arg(format!("--dht-listen-port={}", free_port()));
+    command.arg(format!("--dht-file-path={}", part.folder.join("dht").display()));
     command.arg("--dir").arg(part.folder).arg(part.torrent);
     command
 }
@@ -217,7 +222,7 @@ fn file() -> Vec<u8> {
     file
 }
 
-/// A torrent file (BEP 3) of one file.
+/// A torrent file (BEP 3) of one file, private: peers are to come from the tracker alone (BEP 27).
 fn torrent_of(announce: &str, file: &[u8]) -> Vec<u8> {
     let pieces: Vec<u8> = file.chunks(PIECE_LEN).flat_map(Sha1::digest).collect();
     let before = format!(
@@ -227,7 +232,7 @@ fn torrent_of(announce: &str, file: &[u8]) -> Vec<u8> {
         FILE_NAME.len(),
         pieces.len(),
     );
-    [before.as_bytes(), &pieces, b"ee"].concat()
+    [before.as_bytes(), &pieces, b"7:privatei1eee"].concat()
 }
 
 const FILE_NAME: &str = "file.bin";
