@@ -7,8 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use etracker_core::InfoHash;
 use sha1::{Digest as _, Sha1};
 
+use crate::clients::UdpClient;
 use crate::harness::{Tracker, free_port};
 
 #[test]
@@ -84,7 +86,9 @@ fn exchange(
     let file = file();
     let torrent = folder.0.join("file.torrent");
     let announce = format!("{scheme}://{}/announce", tracker.at(ip));
-    fs::write(&torrent, torrent_of(&announce, &file)).unwrap();
+    let information = information_of(&file);
+    let announce = format!("d8:announce{}:{announce}4:info", announce.len());
+    fs::write(&torrent, [announce.as_bytes(), &information, b"e"].concat()).unwrap();
 
     let [seeding, leeching] = ["seeder", "leecher"].map(|name| folder.0.join(name));
     fs::create_dir(&seeding).unwrap();
@@ -96,15 +100,20 @@ fn exchange(
         ip,
         port: free_port(),
     };
+    let end = Instant::now() + EXCHANGE_PATIENCE;
     let _seeder = Client::start(seeder(&part(&seeding)), &seeding);
+    let info_hash = InfoHash(Sha1::digest(&information).into());
+    while UdpClient::connect(V4, tracker.v4()).scrape(&[info_hash])[0].complete == 0 {
+        assert!(Instant::now() < end, "no seeder\n{}", logs(&[&seeding]));
+        thread::sleep(POLL_PERIOD);
+    }
     let _leecher = Client::start(leecher(&part(&leeching)), &leeching);
 
-    let end = Instant::now() + EXCHANGE_PATIENCE;
     while fs::read(leeching.join(FILE_NAME)).is_ok_and(|received| received != file)
         || !leeching.join(FILE_NAME).exists()
     {
-        assert!(Instant::now() < end, "{}", logs(&[&seeding, &leeching]));
-        thread::sleep(Duration::from_millis(200));
+        assert!(Instant::now() < end, "no file\n{}", logs(&[&seeding, &leeching]));
+        thread::sleep(POLL_PERIOD);
     }
 }
 
@@ -212,7 +221,7 @@ fn logs(folders: &[&Path]) -> String {
     let logs = folders
         .iter()
         .map(|folder| fs::read_to_string(folder.join(LOG_NAME)).unwrap_or_default());
-    format!("the file did not arrive\n{}", logs.collect::<Vec<_>>().join("\n"))
+    logs.collect::<Vec<_>>().join("\n")
 }
 
 /// Some hundred kilobytes that are different each time.
@@ -222,21 +231,21 @@ fn file() -> Vec<u8> {
     file
 }
 
-/// A torrent file (BEP 3) of one file, private: peers are to come from the tracker alone (BEP 27).
-fn torrent_of(announce: &str, file: &[u8]) -> Vec<u8> {
+/// The info dictionary (BEP 3) of one file, private: peers are to come from the tracker alone (BEP 27).
+fn information_of(file: &[u8]) -> Vec<u8> {
     let pieces: Vec<u8> = file.chunks(PIECE_LEN).flat_map(Sha1::digest).collect();
     let before = format!(
-        "d8:announce{}:{announce}4:infod6:lengthi{}e4:name{}:{FILE_NAME}12:piece lengthi{PIECE_LEN}e6:pieces{}:",
-        announce.len(),
+        "d6:lengthi{}e4:name{}:{FILE_NAME}12:piece lengthi{PIECE_LEN}e6:pieces{}:",
         file.len(),
         FILE_NAME.len(),
         pieces.len(),
     );
-    [before.as_bytes(), &pieces, b"7:privatei1eee"].concat()
+    [before.as_bytes(), &pieces, b"7:privatei1ee"].concat()
 }
 
 const FILE_NAME: &str = "file.bin";
 const LOG_NAME: &str = "client.log";
 const PIECE_LEN: usize = 32 * 1024;
+const POLL_PERIOD: Duration = Duration::from_millis(100);
 /// Clients wait up to half a minute before they take up a new peer.
 const EXCHANGE_PATIENCE: Duration = Duration::from_secs(120);
