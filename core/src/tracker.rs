@@ -13,7 +13,7 @@ use crate::interval::{IntervalController, LoadAverage};
 use crate::lock::Lock;
 use crate::seed::{Random, Seed};
 use crate::stats::{Count, Counters};
-use crate::swarm::{Handout, SHARDS, Swarms, SweepPosition, Swept, Totals};
+use crate::swarm::{Handout, Prepared, SHARDS, Stage, Swarms, SweepPosition, Swept, Totals};
 use crate::time::Instant;
 use crate::udp::ConnectionIds;
 use crate::{Config, InfoHash, PeerId};
@@ -179,6 +179,22 @@ impl Worker {
         &self.counters
     }
 
+    /// Works out what [`hint`](Self::hint) and [`announce_prepared`](Self::announce_prepared) need to know.
+    pub fn prepare(&mut self, announce: &Announce) -> Prepared {
+        self.tracker.swarms.prepare(announce, &mut self.random)
+    }
+
+    /// Tells `hint` addresses that this announce will read: see [`Swarms::hint`].
+    pub fn hint<H: Fn(*const u8) + Copy>(
+        &self,
+        stage: Stage,
+        announce: &Announce,
+        prepared: &Prepared,
+        hint: H,
+    ) {
+        self.tracker.swarms.hint(stage, announce, prepared, hint);
+    }
+
     /// Carries out one announce, writing the peers to `peers`.
     ///
     /// # Errors
@@ -189,13 +205,22 @@ impl Worker {
         announce: &Announce,
         peers: &mut Handout<'_>,
     ) -> Result<Announced, Refusal> {
-        let Self {
-            tracker,
-            counters,
-            random,
-            ..
-        } = self;
-        execute(tracker, counters, random, now, announce, peers)
+        let prepared = self.prepare(announce);
+        self.announce_prepared(now, announce, prepared, peers)
+    }
+
+    /// Carries out an announce that was prepared, writing the peers to `peers`.
+    ///
+    /// # Errors
+    /// The announce is refused by policy or a limit; nothing has changed then.
+    pub fn announce_prepared(
+        &self,
+        now: Instant,
+        announce: &Announce,
+        prepared: Prepared,
+        peers: &mut Handout<'_>,
+    ) -> Result<Announced, Refusal> {
+        execute(&self.tracker, &self.counters, now, announce, prepared, peers)
     }
 
     /// Carries out one announce, with the peers kept here until the next call. `ids` says whether peer ids are wanted.
@@ -220,7 +245,8 @@ impl Worker {
         if ids {
             handout = handout.with_ids(&mut scratch.ids);
         }
-        let announced = execute(tracker, counters, random, now, announce, &mut handout)?;
+        let prepared = tracker.swarms.prepare(announce, random);
+        let announced = execute(tracker, counters, now, announce, prepared, &mut handout)?;
         let len = handout.len();
         let compact = scratch
             .compact
@@ -257,16 +283,13 @@ pub struct Peers<'a> {
 fn execute(
     tracker: &Tracker,
     counters: &Counters,
-    random: &mut Random,
     now: Instant,
     announce: &Announce,
+    prepared: Prepared,
     peers: &mut Handout<'_>,
 ) -> Result<Announced, Refusal> {
     let admitted = admit(tracker, announce);
-    let counts = admitted.and_then(|()| {
-        let prepared = tracker.swarms.prepare(announce, random);
-        tracker.swarms.announce(now, announce, prepared, peers)
-    });
+    let counts = admitted.and_then(|()| tracker.swarms.announce(now, announce, prepared, peers));
     let counts = counts.inspect_err(|&refusal| counters.add(count_of(refusal), 1))?;
     Ok(Announced {
         counts,

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use crate::announce::{Announce, Endpoint};
 use crate::stats::Count;
-use crate::swarm::Handout;
+use crate::swarm::{Handout, Prepared, Stage};
 use crate::{InfoHash, Instant, Worker};
 
 use super::packet::{
@@ -38,18 +38,25 @@ impl Worker {
         &mut self,
         now: Instant,
         piece: &mut [Datagram<'_>],
-        _hint: H,
+        hint: H,
     ) {
         let mut requests = [const { Request::Ignored(Silence::Unhandled) }; N];
         for (request, datagram) in requests.iter_mut().zip(piece.iter()) {
             *request = self.read(now, datagram.sender, datagram.payload);
         }
-        for (request, datagram) in requests.iter().zip(piece) {
+        for stage in Stage::ALL.into_iter().filter(|_| N > 1) {
+            for request in &requests {
+                if let Request::Announce(_, announce, prepared) = request {
+                    self.hint(stage, announce, prepared, hint);
+                }
+            }
+        }
+        for (request, datagram) in requests.into_iter().zip(piece) {
             datagram.verdict = self.respond(now, request, datagram);
         }
     }
 
-    fn read<'a>(&self, now: Instant, sender: SocketAddr, payload: &'a [u8]) -> Request<'a> {
+    fn read<'a>(&mut self, now: Instant, sender: SocketAddr, payload: &'a [u8]) -> Request<'a> {
         let Some(head) = RequestHead::decode(payload) else {
             return Request::Ignored(Silence::Malformed);
         };
@@ -71,24 +78,42 @@ impl Worker {
         {
             return Request::Ignored(Silence::Unproven);
         }
-        read_proven(&head, sender, payload)
+        self.read_proven(&head, sender, payload)
     }
 
-    fn respond(&mut self, now: Instant, request: &Request<'_>, datagram: &mut Datagram<'_>) -> Verdict {
+    fn read_proven<'a>(&mut self, head: &RequestHead, sender: SocketAddr, payload: &'a [u8]) -> Request<'a> {
+        let refused = |fault| Request::Refused(head.transaction_id, fault);
+        match head.action {
+            ANNOUNCE => {
+                let Some((request, _options)) = AnnounceRequest::decode(payload) else {
+                    return refused(Fault::AnnounceShort);
+                };
+                let announce = meaning(&request, sender);
+                let prepared = self.prepare(&announce);
+                Request::Announce(request.transaction_id, announce, prepared)
+            }
+            SCRAPE => ScrapeRequest::decode(payload)
+                .filter(|request| !request.info_hashes.is_empty())
+                .map_or_else(|| refused(Fault::ScrapeEmpty), Request::Scrape),
+            _ => refused(Fault::ActionUnknown),
+        }
+    }
+
+    fn respond(&self, now: Instant, request: Request<'_>, datagram: &mut Datagram<'_>) -> Verdict {
         let (sender, reply) = (datagram.sender, &mut *datagram.reply);
         let (count, len) = match request {
-            Request::Ignored(silence) => return self.silent(*silence),
+            Request::Ignored(silence) => return self.silent(silence),
             Request::Connect(transaction_id) => {
                 let room = reply.len().min(datagram.payload.len());
                 // The one answer to the unproven is given no more room than they took.
                 let reply = reply.get_mut(..room).unwrap_or_default();
-                self.connect_to(now, sender, *transaction_id, reply)
+                self.connect_to(now, sender, transaction_id, reply)
             }
-            Request::Announce(transaction_id, announce) => {
-                self.announce_to(now, *transaction_id, announce, reply)
+            Request::Announce(transaction_id, announce, prepared) => {
+                self.announce_to(now, transaction_id, &announce, prepared, reply)
             }
-            Request::Scrape(scrape) => self.scrape_to(scrape, reply),
-            Request::Refused(transaction_id, fault) => refuse(*transaction_id, fault.reason(), reply),
+            Request::Scrape(scrape) => self.scrape_to(&scrape, reply),
+            Request::Refused(transaction_id, fault) => refuse(transaction_id, fault.reason(), reply),
         };
         if len < RESPONSE_HEAD_LEN {
             return Verdict::Silent(Silence::NoRoom);
@@ -125,10 +150,11 @@ impl Worker {
     }
 
     fn announce_to(
-        &mut self,
+        &self,
         now: Instant,
         transaction_id: u32,
         announce: &Announce,
+        prepared: Prepared,
         reply: &mut [u8],
     ) -> (Count, usize) {
         let family = announce.peer.family();
@@ -137,7 +163,7 @@ impl Worker {
             return (Count::UdpAnnounce, 0);
         };
         let mut peers = Handout::new(family, wanted.min(peers_max(family)), peers);
-        match self.announce(now, announce, &mut peers) {
+        match self.announce_prepared(now, announce, prepared, &mut peers) {
             Ok(announced) => {
                 let response = AnnounceResponse {
                     transaction_id,
@@ -164,14 +190,14 @@ impl Worker {
 }
 
 /// What a datagram means. It borrows nothing but the info-hashes of a scrape.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Request<'a> {
     /// Nothing that is answered.
     Ignored(Silence),
     /// A connect, with its transaction id.
     Connect(u32),
     /// A proven announce, with its transaction id.
-    Announce(u32, Announce),
+    Announce(u32, Announce, Prepared),
     /// A proven scrape.
     Scrape(ScrapeRequest<'a>),
     /// A proven request that cannot be carried out, with its transaction id.
@@ -199,20 +225,6 @@ impl Fault {
 
 /// Bytes that every response begins with: action and transaction id.
 const RESPONSE_HEAD_LEN: usize = 8;
-
-fn read_proven<'a>(head: &RequestHead, sender: SocketAddr, payload: &'a [u8]) -> Request<'a> {
-    let refused = |fault| Request::Refused(head.transaction_id, fault);
-    match head.action {
-        ANNOUNCE => AnnounceRequest::decode(payload).map_or_else(
-            || refused(Fault::AnnounceShort),
-            |(request, _options)| Request::Announce(request.transaction_id, meaning(&request, sender)),
-        ),
-        SCRAPE => ScrapeRequest::decode(payload)
-            .filter(|request| !request.info_hashes.is_empty())
-            .map_or_else(|| refused(Fault::ScrapeEmpty), Request::Scrape),
-        _ => refused(Fault::ActionUnknown),
-    }
-}
 
 /// The announce without what only UDP knows. The address is the one seen, never the one claimed.
 fn meaning(request: &AnnounceRequest, sender: SocketAddr) -> Announce {
