@@ -148,7 +148,9 @@ fn settings() -> impl Parser<Settings> {
         )
         .map(Duration::from_millis);
     let told = told();
+    let hurry = pure(1);
     construct!(Settings {
+        hurry,
         http,
         http6,
         udp,

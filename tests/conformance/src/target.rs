@@ -96,6 +96,8 @@ pub struct Settings {
     pub jobs: usize,
     /// How long an answer may take.
     pub patience: Duration,
+    /// Every wait of a slow check is divided by this: for a target whose clock runs so much faster.
+    pub hurry: u32,
     /// What the caller told about the target's configuration.
     pub told: Told,
 }
@@ -110,6 +112,7 @@ impl Default for Settings {
             slow: false,
             jobs: 16,
             patience: Duration::from_secs(3),
+            hurry: 1,
             told: Told::default(),
         }
     }

@@ -13,7 +13,6 @@ use crate::{
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
-    thread,
     time::Duration,
 };
 
@@ -314,7 +313,7 @@ fn expires(p: &mut Probe<'_>) -> Finding {
     let hash = p.hash();
     let crowd = p.crowd(&hash, 1, 2)?;
     p.expect_counts(&hash, 1, 2)?;
-    thread::sleep(ttl + SWEEP);
+    p.wait(ttl + SWEEP);
     p.expect_counts(&hash, 0, 0)?;
     let answer = p.look(&hash)?;
     ensure!(

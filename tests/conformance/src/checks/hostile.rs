@@ -145,7 +145,8 @@ fn slow_head(p: &mut Probe<'_>) -> Finding {
     let begun = Instant::now();
     let bytes = [b"GET /announce?x=".as_slice(), &[b'y'; 4000]].concat();
     for byte in bytes {
-        let cut = connection.send(&[byte]).is_err() || connection.ends_within(Duration::from_secs(1));
+        let cut =
+            connection.send(&[byte]).is_err() || connection.ends_within(p.hurried(Duration::from_secs(1)));
         if cut {
             let waited = begun.elapsed().as_secs();
             p.alive()?;

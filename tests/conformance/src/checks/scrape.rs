@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use flate2::read::GzDecoder;
-use std::{io::Read as _, process::Command, thread, time::Duration};
+use std::{io::Read as _, process::Command, time::Duration};
 
 pub(super) const CHECKS: &[Check] = &[
     check(
@@ -423,7 +423,7 @@ fn monotonic(p: &mut Probe<'_>) -> Finding {
     ensure!(before > 0, "`downloaded` is {before} after a download");
     let request = p.announce_of(&crowd[0], &hash).seeding().event("stopped");
     p.announce(&request)?;
-    thread::sleep(Duration::from_secs(125));
+    p.wait(Duration::from_secs(125));
     let after = p.counts(&hash)?.downloaded.unwrap_or_default();
     ensure!(
         after >= before,

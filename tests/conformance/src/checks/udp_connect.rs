@@ -15,7 +15,6 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -443,7 +442,7 @@ fn a_minute(p: &mut Probe<'_>) -> Finding {
     let link = p.link(&client)?;
     for second in (0..60).step_by(5) {
         serves(p, &client, &link).map_err(|stop| within(stop, &format!("after {second} s")))?;
-        thread::sleep(Duration::from_secs(5));
+        p.wait(Duration::from_secs(5));
     }
     pass()
 }
@@ -451,7 +450,7 @@ fn a_minute(p: &mut Probe<'_>) -> Finding {
 fn two_minutes(p: &mut Probe<'_>) -> Finding {
     let client = p.client();
     let link = p.link(&client)?;
-    thread::sleep(Duration::from_secs(119));
+    p.wait(Duration::from_secs(119));
     serves(p, &client, &link)?;
     pass()
 }
@@ -459,7 +458,7 @@ fn two_minutes(p: &mut Probe<'_>) -> Finding {
 fn expires(p: &mut Probe<'_>) -> Finding {
     let (client, hash) = (p.client(), p.hash());
     let link = p.link(&client)?;
-    thread::sleep(Duration::from_secs(200));
+    p.wait(Duration::from_secs(200));
     let packet = p.packet(&link, &client, &hash).bytes();
     p.expect_unprocessed(&link, &[packet], "an announce with an id of 200 s")?;
     pass()

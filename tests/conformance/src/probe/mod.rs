@@ -14,6 +14,7 @@ use crate::{
 };
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    thread,
     time::Duration,
 };
 
@@ -170,11 +171,22 @@ impl<'a> Probe<'a> {
 
     /// How long a connection may stay open that should be closed: short, or long with `--slow`.
     pub(crate) fn close_patience(&self) -> Duration {
-        if self.settings.slow {
+        let patience = if self.settings.slow {
             CLOSE_PATIENCE_SLOW
         } else {
             CLOSE_PATIENCE
-        }
+        };
+        self.hurried(patience)
+    }
+
+    /// Waits, by the target's clock.
+    pub(crate) fn wait(&self, duration: Duration) {
+        thread::sleep(self.hurried(duration));
+    }
+
+    /// A time of the target's clock, in the world's.
+    pub(crate) fn hurried(&self, duration: Duration) -> Duration {
+        duration / self.settings.hurry.max(1)
     }
 
     /// What to say of a connection that was still open after [`Self::close_patience`].
