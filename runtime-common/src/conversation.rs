@@ -294,3 +294,198 @@ const TURNS_MAX: usize = 16;
 /// Bytes of answers, over all connections of a worker, that clients have yet to take. One who is to wait beyond that
 /// is cut off.
 const UNSENT_MAX: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::io;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use etracker_core::{Config, Seed, Tracker};
+
+    use super::*;
+    use crate::Clock;
+
+    /// A client, seen from the tracker's side.
+    #[derive(Clone, Debug, Default)]
+    struct Client(Rc<RefCell<Wire>>);
+
+    #[derive(Debug, Default)]
+    struct Wire {
+        /// What the client sends, read by read; an empty read is its end.
+        sent: VecDeque<Vec<u8>>,
+        received: Vec<u8>,
+        /// How many more bytes it takes.
+        takes: usize,
+        /// Whether the tracker said goodbye.
+        shut_down: bool,
+        reads: usize,
+    }
+
+    impl Stream for Client {
+        fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            let mut wire = self.0.borrow_mut();
+            wire.reads += 1;
+            match wire.sent.pop_front() {
+                Some(bytes) => {
+                    buffer[..bytes.len()].copy_from_slice(&bytes);
+                    Poll::Ready(Ok(bytes.len()))
+                }
+                None => Poll::Pending,
+            }
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let mut wire = self.0.borrow_mut();
+            let len = bytes.len().min(wire.takes);
+            if len == 0 {
+                return Poll::Pending;
+            }
+            wire.takes -= len;
+            wire.received.extend_from_slice(&bytes[..len]);
+            Poll::Ready(Ok(len))
+        }
+
+        fn try_read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn shut_down_write(&mut self) -> io::Result<()> {
+            self.0.borrow_mut().shut_down = true;
+            Ok(())
+        }
+    }
+
+    const REQUEST: &[u8] = b"GET /scrape?info_hash=aaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    fn desk() -> Desk<Client> {
+        let clock = Clock::start();
+        let config = Config::default().with_keep_alive(true);
+        let tracker = Tracker::new(config, Seed::new([0; 32]), clock.now());
+        Desk::new(Arc::new(tracker), clock, 100)
+    }
+
+    fn client(sent: &[&[u8]], takes: usize) -> Client {
+        let client = Client::default();
+        {
+            let mut wire = client.0.borrow_mut();
+            wire.sent = sent.iter().map(|bytes| bytes.to_vec()).collect();
+            wire.takes = takes;
+        }
+        client
+    }
+
+    fn conversation(desk: &Desk<Client>, client: &Client) -> Conversation<Client> {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        Conversation::new(desk, client.clone(), peer, peer)
+    }
+
+    /// Bytes that clients have yet to take, and connections, those included that linger.
+    fn left(desk: &Desk<Client>) -> (usize, usize) {
+        let shared = desk.borrow();
+        (shared.unsent, shared.connections())
+    }
+
+    fn poll(conversation: &mut Conversation<Client>) -> Poll<()> {
+        Pin::new(conversation).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// What a client receives that takes all at once.
+    fn whole_answer() -> Vec<u8> {
+        let (desk, client) = (desk(), client(&[REQUEST], usize::MAX));
+        assert!(poll(&mut conversation(&desk, &client)).is_pending());
+        let wire = client.0.borrow();
+        assert!(wire.received.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        wire.received.clone()
+    }
+
+    #[test]
+    fn an_answer_taken_in_pieces_is_whole_and_others_use_the_buffer_meanwhile() {
+        let (desk, whole) = (desk(), whole_answer());
+        let slow = client(&[REQUEST, REQUEST], 10);
+        let mut slowly = conversation(&desk, &slow);
+        assert!(poll(&mut slowly).is_pending());
+        assert_eq!(desk.borrow().unsent, whole.len() - 10);
+        let other = client(&[b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"], usize::MAX);
+        assert!(poll(&mut conversation(&desk, &other)).is_pending());
+        for more in [1, 0, 7, usize::MAX] {
+            slow.0.borrow_mut().takes = more;
+            assert!(poll(&mut slowly).is_pending());
+        }
+        assert_eq!(slow.0.borrow().received, [whole.clone(), whole].concat());
+        assert_eq!(desk.borrow().unsent, 0);
+    }
+
+    #[test]
+    fn a_client_that_is_always_ready_lets_others_have_their_turn() {
+        let desk = desk();
+        let busy = client(&vec![REQUEST; 100], usize::MAX);
+        let mut busily = conversation(&desk, &busy);
+        assert!(poll(&mut busily).is_pending());
+        assert_eq!(busy.0.borrow().reads, TURNS_MAX / 2);
+        for _ in 0..100 {
+            assert!(poll(&mut busily).is_pending());
+        }
+        assert_eq!(desk.borrow().worker.counters().get(Count::HttpScrape), 100);
+    }
+
+    #[test]
+    fn a_client_that_ends_is_closed_and_its_seat_is_free() {
+        let desk = desk();
+        let gone = client(&[REQUEST, b""], usize::MAX);
+        let mut going = conversation(&desk, &gone);
+        assert_eq!(desk.borrow().connections(), 1);
+        assert!(poll(&mut going).is_ready());
+        drop(going);
+        assert!(!gone.0.borrow().shut_down);
+        assert_eq!(desk.borrow().connections(), 0);
+        assert_eq!(desk.borrow().worker.counters().get(Count::Closed), 1);
+    }
+
+    #[test]
+    fn a_client_that_is_told_goodbye_lingers() {
+        let desk = desk();
+        let refused = client(&[b"no HTTP\r\n\r\n"], usize::MAX);
+        let mut refusing = conversation(&desk, &refused);
+        assert!(poll(&mut refusing).is_ready());
+        drop(refusing);
+        assert!(refused.0.borrow().shut_down);
+        assert!(refused.0.borrow().received.starts_with(b"HTTP/1.1 400 "));
+        assert_eq!(desk.borrow().seats.taken(), 0);
+        assert_eq!(left(&desk), (0, 1));
+    }
+
+    #[test]
+    fn unsent_answers_have_a_bound_over_all_clients() {
+        let desk = desk();
+        desk.borrow().unsent = UNSENT_MAX;
+        let slow = client(&[REQUEST], 10);
+        let mut slowly = conversation(&desk, &slow);
+        assert!(poll(&mut slowly).is_ready());
+        drop(slowly);
+        assert_eq!(left(&desk), (UNSENT_MAX, 0));
+        desk.borrow().unsent = 0;
+        let slow = client(&[REQUEST], 10);
+        let mut slowly = conversation(&desk, &slow);
+        assert!(poll(&mut slowly).is_pending());
+        drop(slowly);
+        assert_eq!(left(&desk), (0, 0));
+    }
+
+    #[test]
+    fn when_the_worker_ends_idle_clients_go_and_requests_under_way_are_answered() {
+        let desk = desk();
+        let (idle, half) = (client(&[], 0), client(&[&REQUEST[..9]], usize::MAX));
+        let (mut idling, mut halfway) = (conversation(&desk, &idle), conversation(&desk, &half));
+        assert!(poll(&mut idling).is_pending() && poll(&mut halfway).is_pending());
+        desk.end(crate::desk::Ending::Stopped);
+        assert!(poll(&mut idling).is_ready() && poll(&mut halfway).is_pending());
+        half.0.borrow_mut().sent.push_back(REQUEST[9..].to_vec());
+        assert!(poll(&mut halfway).is_pending());
+        assert_eq!(half.0.borrow().received, whole_answer());
+        assert!(poll(&mut halfway).is_ready());
+    }
+}

@@ -78,3 +78,67 @@ fn wait(
 
 /// Milliseconds that the other workers may take to stop once one has failed.
 const STOP_MILLIS_MAX: u64 = 2000;
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use etracker_core::{Config, Seed, Tracker};
+
+    use super::*;
+    use crate::{Clock, WorkerSockets};
+
+    fn job(workers: usize) -> Job {
+        let clock = Clock::start();
+        Job {
+            tracker: Arc::new(Tracker::new(Config::default(), Seed::new([0; 32]), clock.now())),
+            sockets: (0..workers).map(|_| WorkerSockets::default()).collect(),
+            clock,
+            control: Arc::new(Control::new()),
+            connections_max: 100,
+        }
+    }
+
+    /// What a worker does that lives until it is stopped.
+    fn live(job: &WorkerJob) {
+        while !job.control.is_stopping() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn every_worker_has_an_equal_share_of_connections_and_a_number() {
+        let (sender, receiver) = channel();
+        let report = move |job: WorkerJob| {
+            sender.send((job.number, job.connections_max)).unwrap();
+            Ok(())
+        };
+        run_workers(job(3), report).unwrap();
+        let mut shares: Vec<_> = receiver.iter().collect();
+        shares.sort_unstable();
+        assert_eq!(shares, [(1, 33), (2, 33), (3, 33)]);
+    }
+
+    #[test]
+    fn a_worker_that_panics_stops_all() {
+        let error = run_workers(job(3), |job| {
+            assert!(job.number != 2, "this one panics");
+            live(&job);
+            Ok(())
+        });
+        assert!(matches!(error, Err(ServeError::Panicked { worker: 2 })));
+    }
+
+    #[test]
+    fn the_first_failure_is_the_one_that_is_told() {
+        let error = run_workers(job(3), |job| {
+            let worker = job.number;
+            if worker != 2 {
+                live(&job);
+            }
+            let error = io::Error::other("broken");
+            Err(ServeError::Failed { worker, error })
+        });
+        assert_eq!(error.unwrap_err().to_string(), "worker 2 failed: broken");
+    }
+}

@@ -73,10 +73,12 @@ pub async fn work<M: Mechanism>(
     }
     for _ in 0..FAREWELL_MILLIS_MAX / NAP_MILLIS {
         M::sleep(Duration::from_millis(NAP_MILLIS)).await;
-        if desk.borrow().connections() == 0 {
+        if desk.borrow().seats.taken() == 0 {
             break;
         }
     }
+    // Those who have their answer are not waited for, only kept from losing it.
+    desk.borrow().tick();
     match desk.ending() {
         None | Some(Ending::Stopped) => Ok(()),
         Some(Ending::Failed(error)) => Err(ServeError::Failed { worker, error }),
@@ -230,3 +232,49 @@ const PAUSE_MILLIS: u64 = 100;
 const FAREWELL_MILLIS_MAX: u64 = 1000;
 /// Milliseconds between two looks at whether they are done.
 const NAP_MILLIS: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::task::{Context, Poll};
+
+    use etracker_core::{Config, Seed};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct NoStream;
+
+    impl Stream for NoStream {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn try_read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn shut_down_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_task_that_panics_ends_the_worker() {
+        let clock = Clock::start();
+        let tracker = Tracker::new(Config::default(), Seed::new([0; 32]), clock.now());
+        let desk = Desk::<NoStream>::new(Arc::new(tracker), clock, 1);
+        drop(PanicGuard(desk.clone()));
+        assert!(!desk.is_ending());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _guard = PanicGuard(desk.clone());
+            panic!("a task panics");
+        }));
+        assert!(panicked.is_err());
+        assert!(matches!(desk.ending(), Some(Ending::Panicked)));
+    }
+}
