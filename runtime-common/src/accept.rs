@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 /// Accepts a connection, non-blocking, and says who it is from.
 ///
 /// # Errors
-/// `WouldBlock` if nobody waits to be accepted; anything else is for [`Trouble`] to tell.
+/// `WouldBlock` if nobody waits to be accepted; else as in accept(2).
 pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     #[cfg(target_os = "linux")]
     return crate::sys::accept(listener);
