@@ -1,0 +1,85 @@
+//! Which torrents are served and which addresses are not.
+//!
+//! A [`Reader`] makes lists from text as it comes; an [`Access`] holds what is in force.
+
+mod addresses;
+mod reader;
+mod torrents;
+
+use core::net::IpAddr;
+
+use crate::InfoHash;
+
+pub use addresses::{AddressList, Network};
+pub use reader::{BadLine, ENTRIES_MAX, Entry, Fault, LINE_MAX, Reader};
+pub use torrents::TorrentList;
+
+/// The lists in force. The default lets everything in.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Which torrents are served.
+    pub torrents: Torrents,
+    /// Addresses that get no answer and are handed to nobody.
+    pub denied: AddressList,
+}
+
+impl Access {
+    /// Whether a torrent is served.
+    #[must_use]
+    pub fn permits_torrent(&self, info_hash: &InfoHash) -> bool {
+        match &self.torrents {
+            Torrents::Any => true,
+            Torrents::Only(list) => list.contains(info_hash),
+            Torrents::AllBut(list) => !list.contains(info_hash),
+        }
+    }
+
+    /// Whether an address is served.
+    #[must_use]
+    pub fn permits_address(&self, ip: IpAddr) -> bool {
+        !self.denied.contains(ip)
+    }
+}
+
+/// Which torrents are served.
+#[derive(Clone, Debug, Default)]
+pub enum Torrents {
+    /// Every one.
+    #[default]
+    Any,
+    /// Those of an allow list; an empty one allows none.
+    Only(TorrentList),
+    /// All but those of a deny list.
+    AllBut(TorrentList),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: InfoHash = InfoHash([7; 20]);
+    const OTHER: InfoHash = InfoHash([8; 20]);
+
+    fn access(torrents: Torrents) -> Access {
+        Access {
+            torrents,
+            denied: AddressList::default(),
+        }
+    }
+
+    #[test]
+    fn an_allow_list_permits_its_own_and_a_deny_list_the_others() {
+        let list = TorrentList::new([KNOWN]);
+        let allow = access(Torrents::Only(list.clone()));
+        assert!(allow.permits_torrent(&KNOWN) && !allow.permits_torrent(&OTHER));
+        let deny = access(Torrents::AllBut(list));
+        assert!(!deny.permits_torrent(&KNOWN) && deny.permits_torrent(&OTHER));
+    }
+
+    #[test]
+    fn an_empty_allow_list_permits_nothing_and_an_empty_deny_list_everything() {
+        assert!(!access(Torrents::Only(TorrentList::default())).permits_torrent(&KNOWN));
+        assert!(access(Torrents::AllBut(TorrentList::default())).permits_torrent(&KNOWN));
+        assert!(Access::default().permits_torrent(&KNOWN));
+    }
+}

@@ -1,0 +1,166 @@
+//! Lists of info-hashes.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{Entry, Fault};
+use crate::InfoHash;
+
+/// A set of info-hashes in some 21 bytes each, whose look-up touches three places of memory.
+#[derive(Clone, Debug, Default)]
+pub struct TorrentList {
+    /// Invariant: in ascending order, no two equal.
+    hashes: Box<[InfoHash]>,
+    /// Where the hashes of each bucket end; a bucket is the leading bits of a hash.
+    /// Invariant: `1 << (32 - shift)` ascending numbers, the last `hashes.len()`; empty without hashes.
+    ends: Box<[u32]>,
+    shift: u32,
+}
+
+impl TorrentList {
+    /// The set of these info-hashes.
+    #[must_use]
+    pub fn new(hashes: impl Into<Vec<InfoHash>>) -> Self {
+        let mut hashes = hashes.into();
+        hashes.sort_unstable();
+        hashes.dedup();
+        if hashes.is_empty() {
+            return Self::default();
+        }
+        let buckets = (hashes.len() / HASHES_PER_BUCKET).next_power_of_two().max(2);
+        let shift = 32 - buckets.ilog2();
+        let mut ends = vec![0u32; buckets];
+        for (hash, end) in hashes.iter().zip(1..) {
+            if let Some(slot) = ends.get_mut(bucket(hash, shift)) {
+                *slot = end;
+            }
+        }
+        let mut before = 0;
+        for end in &mut ends {
+            before = before.max(*end);
+            *end = before;
+        }
+        Self {
+            hashes: hashes.into_boxed_slice(),
+            ends: ends.into_boxed_slice(),
+            shift,
+        }
+    }
+
+    /// Whether the set holds this info-hash. Takes the logarithm of the set at worst, a few steps as a rule.
+    #[must_use]
+    pub fn contains(&self, info_hash: &InfoHash) -> bool {
+        if self.hashes.is_empty() {
+            return false;
+        }
+        let bucket = bucket(info_hash, self.shift);
+        let end_of = |bucket: usize| self.ends.get(bucket).map_or(0, |&end| end as usize);
+        let begin = bucket.checked_sub(1).map_or(0, end_of);
+        let within = self.hashes.get(begin..end_of(bucket)).unwrap_or_default();
+        within.binary_search(info_hash).is_ok()
+    }
+
+    /// How many info-hashes the set holds.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Whether the set holds none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+}
+
+/// A line: 40 hexadecimal digits, or the 64 of a v2 info-hash (BEP 52), whose first 20 bytes count.
+impl Entry for InfoHash {
+    fn parse(line: &[u8]) -> Result<Self, Fault> {
+        if line.len() != 40 && line.len() != 64 {
+            return Err(Fault::NotInfoHash);
+        }
+        let (pairs, _) = line.as_chunks::<2>();
+        let mut digits = pairs
+            .iter()
+            .map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?));
+        let mut info_hash = Self::default();
+        for byte in &mut info_hash.0 {
+            *byte = digits.next().flatten().ok_or(Fault::NotInfoHash)?;
+        }
+        if digits.all(|byte| byte.is_some()) {
+            Ok(info_hash)
+        } else {
+            Err(Fault::NotInfoHash)
+        }
+    }
+}
+
+/// Hashes that share a bucket on average: fewer would cost more memory, more would touch more of it.
+const HASHES_PER_BUCKET: usize = 4;
+
+const fn bucket(InfoHash([a, b, c, d, ..]): &InfoHash, shift: u32) -> usize {
+    (u32::from_be_bytes([*a, *b, *c, *d]) >> shift) as usize
+}
+
+const fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use quickcheck::quickcheck;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn both_lengths_and_both_cases_are_read() {
+        let hash = InfoHash(*b"\x00\x01\x9a\xbc\xde\xf0abcdefghijklmn");
+        let digits = format!("{hash}");
+        assert_eq!(InfoHash::parse(digits.as_bytes()), Ok(hash));
+        assert_eq!(InfoHash::parse(digits.to_uppercase().as_bytes()), Ok(hash));
+        let v2 = format!("{digits}0123456789abcdefABCDEF01");
+        assert_eq!(InfoHash::parse(v2.as_bytes()), Ok(hash));
+    }
+
+    #[test]
+    fn other_lengths_and_other_letters_are_refused() {
+        let digits = [b'a'; 70];
+        for len in (0..70).filter(|&len| len != 40 && len != 64) {
+            assert_eq!(InfoHash::parse(&digits[..len]), Err(Fault::NotInfoHash), "{len}");
+        }
+        for (len, at) in [(40, 0), (40, 39), (64, 39), (64, 40), (64, 63)] {
+            let mut line = digits[..len].to_vec();
+            line[at] = b'g';
+            assert_eq!(InfoHash::parse(&line), Err(Fault::NotInfoHash), "{len} {at}");
+        }
+    }
+
+    #[test]
+    fn hashes_that_share_their_beginning_are_told_apart() {
+        let alike = |last: u8| InfoHash(core::array::from_fn(|at| if at == 19 { last } else { 9 }));
+        let list = TorrentList::new((0..200).step_by(2).map(alike).collect::<Vec<_>>());
+        assert_eq!(list.len(), 100);
+        for last in 0..200 {
+            assert_eq!(list.contains(&alike(last)), last % 2 == 0, "{last}");
+        }
+    }
+
+    quickcheck! {
+        fn a_list_holds_what_a_set_holds(seeds: Vec<u16>, asked: Vec<u16>) -> bool {
+            let hash = |seed: u16| InfoHash(core::array::from_fn(|at| seed.to_be_bytes()[at % 2]));
+            let hashes: Vec<_> = seeds.iter().copied().map(hash).collect();
+            let set: BTreeSet<_> = hashes.iter().copied().collect();
+            let list = TorrentList::new(hashes);
+            list.len() == set.len()
+                && list.is_empty() == set.is_empty()
+                && seeds.iter().chain(&asked).all(|&seed| list.contains(&hash(seed)) == set.contains(&hash(seed)))
+        }
+    }
+}
