@@ -139,6 +139,10 @@ pub enum Refusal {
     PortZero,
     /// The address is private and the tracker was told to keep such peers out.
     PrivateAddress,
+    /// The tracker does not serve this torrent.
+    TorrentDenied,
+    /// The tracker does not serve this address.
+    AddressDenied,
     /// The tracker holds as many torrents as it may.
     TorrentsFull,
     /// The swarm holds as many peers as it may.
@@ -154,6 +158,8 @@ impl Refusal {
         match self {
             Self::PortZero => "port must be from 1 to 65535",
             Self::PrivateAddress => "private addresses are not accepted here",
+            Self::TorrentDenied => "this torrent is not served here",
+            Self::AddressDenied => "your address is not served here",
             Self::TorrentsFull => "the tracker is full: no new torrents at the moment",
             Self::SwarmFull => "this swarm is full: no new peers at the moment",
             Self::AddressFull => "too many peers from your address in this swarm",

@@ -65,9 +65,11 @@ pub mod swarm;
 pub mod time;
 mod tracker;
 pub mod udp;
+mod upkeep;
 
 pub use config::Config;
 pub use ids::{InfoHash, PeerId};
 pub use seed::Seed;
 pub use time::Instant;
-pub use tracker::{Peers, Tracker, Upkept, Worker};
+pub use tracker::{Peers, Tracker, Worker};
+pub use upkeep::{Host, Upkept};

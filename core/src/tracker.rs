@@ -4,18 +4,20 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use core::time::Duration;
 
+use crate::access::{Access, Gate, Gates};
 use crate::announce::{Announce, Announced, Counts, Event, Family, Refusal};
-use crate::config::{PEERS_PER_RESPONSE, SWEEP_PERIOD_MILLIS, SWEEP_WORK, is_private};
-use crate::interval::{IntervalController, LoadAverage};
+use crate::config::{PEERS_PER_RESPONSE, is_private};
+use crate::interval::IntervalController;
 use crate::lock::Lock;
 use crate::seed::{Random, Seed};
-use crate::stats::{Count, Counters};
-use crate::swarm::{Handout, Prepared, SHARDS, Stage, Swarms, SweepPosition, Swept, Totals};
+use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation};
+use crate::swarm::{Handout, Prepared, Stage, Swarms, Totals};
 use crate::time::Instant;
 use crate::udp::ConnectionIds;
+use crate::upkeep::{Host, Upkeep, Upkept};
 use crate::{Config, InfoHash, PeerId};
 
 /// What all workers share: configuration, swarms, interval.
@@ -32,26 +34,33 @@ pub struct Tracker {
     upkeep: Lock<Upkeep>,
     counters: Lock<Vec<Arc<Counters>>>,
     full_scrape: AtomicBool,
+    /// The lists that workers heed; `None` if there are none to heed.
+    gates: Option<Gates>,
 }
 
 impl Tracker {
     /// A tracker without torrents, whose secrets and choices come from `seed`.
     #[must_use]
     pub fn new(config: Config, seed: Seed, now: Instant) -> Self {
-        let interval = IntervalController::new(now, config.intervals(), config.load_limit());
+        let upkeep = Upkeep::new(&config, &seed, now);
         Self {
             swarms: Swarms::new(config.swarms(), &seed),
             connection_ids: ConnectionIds::new(&seed),
-            interval_secs: AtomicU32::new(interval.served_secs()),
-            upkeep: Lock::new(Upkeep {
-                interval,
-                sweep: Sweep::new(now),
-            }),
+            interval_secs: AtomicU32::new(upkeep.interval().served_secs()),
+            upkeep: Lock::new(upkeep),
             counters: Lock::default(),
             full_scrape: AtomicBool::new(false),
+            gates: None,
             config,
             seed,
         }
+    }
+
+    /// The same tracker, heeding lists. Without this, none can be [put in force](Self::replace_access) later.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.gates = Some(Gates::new(Arc::new(access)));
+        self
     }
 
     /// The settings.
@@ -81,28 +90,77 @@ impl Tracker {
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
-        self.upkeep
-            .with(|upkeep| upkeep.interval.poll_timeout().min(upkeep.sweep.due))
+        self.upkeep.with(|upkeep| upkeep.poll_timeout())
     }
 
-    /// Does what is due at `now`: a step of the sweep, a move of the interval. Bounded by [`SWEEP_WORK`].
-    pub fn handle_timeout(&self, now: Instant, load: LoadAverage) -> Upkept {
+    /// Does what is due at `now`: a step of the sweep, a move of the interval, the statistics of a second.
+    /// Bounded by [`SWEEP_WORK`](crate::config::SWEEP_WORK).
+    pub fn handle_timeout(&self, now: Instant, host: impl Into<Host>) -> Upkept {
         self.upkeep.with(|upkeep| {
-            let evaluated = upkeep.interval.handle_timeout(now, load);
-            self.interval_secs.store(upkeep.interval.served_secs(), Relaxed);
-            let swept = if now < upkeep.sweep.due {
-                Swept::default()
-            } else {
-                upkeep.sweep.step(now, &self.swarms)
-            };
-            Upkept { evaluated, swept }
+            let upkept = upkeep.handle_timeout(now, host.into(), &self.swarms, |count| self.count(count));
+            self.interval_secs.store(upkeep.interval().served_secs(), Relaxed);
+            upkept
         })
+    }
+
+    /// Puts other lists in force. When this returns, every request heeds them; what they deny is dropped from the
+    /// swarms from the next [`handle_timeout`](Self::handle_timeout) on. False if the tracker heeds no lists.
+    pub fn replace_access(&self, access: Access) -> bool {
+        let access = Arc::new(access);
+        let Some(gates) = &self.gates else {
+            return false;
+        };
+        gates.replace(&access);
+        self.upkeep.with(|upkeep| upkeep.begin_purge(access));
+        true
+    }
+
+    /// The lists in force, if the tracker heeds any.
+    #[must_use]
+    pub fn access(&self) -> Option<Arc<Access>> {
+        self.gates.as_ref().map(Gates::access)
     }
 
     /// A copy of the interval controller, for those who show it.
     #[must_use]
     pub fn interval(&self) -> IntervalController {
-        self.upkeep.with(|upkeep| upkeep.interval.clone())
+        self.upkeep.with(|upkeep| upkeep.interval().clone())
+    }
+
+    /// The figures of the last evaluation of the interval.
+    #[must_use]
+    pub fn evaluation(&self) -> Evaluation {
+        self.upkeep.with(|upkeep| upkeep.evaluation())
+    }
+
+    /// A copy of the history.
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.upkeep.with(|upkeep| upkeep.history().clone())
+    }
+
+    /// All figures of this moment.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let (rates, sweeps, interval, host) = self.upkeep.with(|upkeep| {
+            let interval = upkeep.interval().clone();
+            (upkeep.rates(), upkeep.sweeps(), interval, upkeep.host())
+        });
+        let mut counts = [0u64; Count::ALL.len()];
+        for (sum, count) in counts.iter_mut().zip(Count::ALL) {
+            *sum = self.count(*count);
+        }
+        Figures {
+            counts,
+            failures: self.failures(),
+            totals: self.swarms.totals(),
+            fullest: self.swarms.fullest(),
+            rates,
+            sweeps,
+            interval,
+            host,
+            workers: self.counters.with(|all| all.len()),
+        }
     }
 
     /// The sum of one count over all workers.
@@ -125,6 +183,24 @@ impl Tracker {
         &self.full_scrape
     }
 
+    fn failures(&self) -> Vec<Failed> {
+        let sum = |operation, error| {
+            self.counters.with(|all| {
+                let failures = all.iter().map(|counters| counters.failures(operation, error));
+                failures.fold(0u64, u64::wrapping_add)
+            })
+        };
+        let errors = |&operation| {
+            (0..).zip(0..ERRORS).map(move |(error, index)| Failed {
+                operation,
+                error,
+                count: sum(operation, index),
+            })
+        };
+        let failures = Operation::ALL.iter().flat_map(errors);
+        failures.filter(|failed| failed.count > 0).collect()
+    }
+
     fn add_counters(&self) -> (u64, Arc<Counters>) {
         let counters = Arc::new(Counters::default());
         let number = self.counters.with(|all| {
@@ -135,20 +211,12 @@ impl Tracker {
     }
 }
 
-/// What a call of [`Tracker::handle_timeout`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Upkept {
-    /// Whether the interval was evaluated.
-    pub evaluated: bool,
-    /// What the sweep removed.
-    pub swept: Swept,
-}
-
 /// One worker's way into the tracker: its share of chance, its counters, its scratch space.
 #[derive(Debug)]
 pub struct Worker {
     tracker: Arc<Tracker>,
     counters: Arc<Counters>,
+    gate: Option<Arc<Gate>>,
     random: Random,
     scratch: Scratch,
 }
@@ -160,6 +228,7 @@ impl Worker {
         let (number, counters) = tracker.add_counters();
         let random = tracker.seed.key("peer choice").random(number);
         Self {
+            gate: tracker.gates.as_ref().map(Gates::add),
             tracker,
             counters,
             random,
@@ -220,7 +289,13 @@ impl Worker {
         prepared: Prepared,
         peers: &mut Handout<'_>,
     ) -> Result<Announced, Refusal> {
-        execute(&self.tracker, &self.counters, now, announce, prepared, peers)
+        let Self {
+            tracker,
+            counters,
+            gate,
+            ..
+        } = self;
+        execute(tracker, counters, gate.as_deref(), now, announce, prepared, peers)
     }
 
     /// Carries out one announce, with the peers kept here until the next call. `ids` says whether peer ids are wanted.
@@ -236,6 +311,7 @@ impl Worker {
         let Self {
             tracker,
             counters,
+            gate,
             random,
             scratch,
         } = self;
@@ -246,7 +322,15 @@ impl Worker {
             handout = handout.with_ids(&mut scratch.ids);
         }
         let prepared = tracker.swarms.prepare(announce, random);
-        let announced = execute(tracker, counters, now, announce, prepared, &mut handout)?;
+        let announced = execute(
+            tracker,
+            counters,
+            gate.as_deref(),
+            now,
+            announce,
+            prepared,
+            &mut handout,
+        )?;
         let len = handout.len();
         let compact = scratch
             .compact
@@ -256,10 +340,25 @@ impl Worker {
         Ok((announced, Peers { family, compact, ids }))
     }
 
-    /// The counts of a torrent: zeros if it is not known.
+    /// The counts of a torrent: zeros if it is not known, or not served.
     #[must_use]
     pub fn scrape(&self, info_hash: &InfoHash) -> Counts {
+        if self
+            .gate
+            .as_ref()
+            .is_some_and(|gate| gate.with(|access| !access.permits_torrent(info_hash)))
+        {
+            return Counts::default();
+        }
         self.tracker.swarms.scrape(info_hash)
+    }
+
+    /// Whether a client of this address is answered at all. Drivers ask before they read from a connection; datagrams
+    /// are asked about in [`handle_datagrams`](Self::handle_datagrams).
+    #[must_use]
+    pub fn permits_address(&self, ip: IpAddr) -> bool {
+        let permits = |gate: &Arc<Gate>| gate.with(|access| access.permits_address(ip));
+        self.gate.as_ref().is_none_or(permits)
     }
 
     /// Adds one to a count of this worker.
@@ -283,13 +382,22 @@ pub struct Peers<'a> {
 fn execute(
     tracker: &Tracker,
     counters: &Counters,
+    gate: Option<&Gate>,
     now: Instant,
     announce: &Announce,
     prepared: Prepared,
     peers: &mut Handout<'_>,
 ) -> Result<Announced, Refusal> {
-    let admitted = admit(tracker, announce);
-    let counts = admitted.and_then(|()| tracker.swarms.announce(now, announce, prepared, peers));
+    let act = |access: Option<&Access>| {
+        admit(tracker, access, announce)?;
+        tracker.swarms.announce(now, announce, prepared, peers)
+    };
+    // The gate stays locked until the announce is carried out: what replaces the lists waits, so that its purge finds
+    // every peer that was let in before.
+    let counts = match gate {
+        Some(gate) => gate.with(|access| act(Some(access))),
+        None => act(None),
+    };
     let counts = counts.inspect_err(|&refusal| counters.add(count_of(refusal), 1))?;
     Ok(Announced {
         counts,
@@ -298,10 +406,16 @@ fn execute(
     })
 }
 
-/// What policy says about an announce, before swarms are asked. Leaving is always allowed.
-fn admit(tracker: &Tracker, announce: &Announce) -> Result<(), Refusal> {
+/// What policy says about an announce, before swarms are asked. Leaving a torrent that is served is always allowed.
+fn admit(tracker: &Tracker, access: Option<&Access>, announce: &Announce) -> Result<(), Refusal> {
+    if access.is_some_and(|access| !access.permits_torrent(&announce.info_hash)) {
+        return Err(Refusal::TorrentDenied);
+    }
     if announce.event == Event::Stopped {
         return Ok(());
+    }
+    if access.is_some_and(|access| !access.permits_address(announce.peer.ip)) {
+        return Err(Refusal::AddressDenied);
     }
     if announce.peer.port == 0 {
         return Err(Refusal::PortZero);
@@ -316,6 +430,8 @@ const fn count_of(refusal: Refusal) -> Count {
     match refusal {
         Refusal::PortZero => Count::RefusedPortZero,
         Refusal::PrivateAddress => Count::RefusedPrivateAddress,
+        Refusal::TorrentDenied => Count::RefusedTorrentDenied,
+        Refusal::AddressDenied => Count::RefusedAddressDenied,
         Refusal::TorrentsFull => Count::RefusedTorrentsFull,
         Refusal::SwarmFull => Count::RefusedSwarmFull,
         Refusal::AddressFull => Count::RefusedAddressFull,
@@ -336,59 +452,5 @@ impl Scratch {
             compact: vec![0; peers * Family::V6.compact_len()].into_boxed_slice(),
             ids: vec![PeerId::default(); peers].into_boxed_slice(),
         }
-    }
-}
-
-#[derive(Debug)]
-struct Upkeep {
-    interval: IntervalController,
-    sweep: Sweep,
-}
-
-/// The sweep: one pass over all peers a minute, in steps spread over the first half of it.
-#[derive(Debug)]
-struct Sweep {
-    position: SweepPosition,
-    /// When the next step is due.
-    due: Instant,
-    /// When this pass began.
-    began: Instant,
-    /// Steps that this pass has taken, and that the one before took in all.
-    steps: u64,
-    steps_before: u64,
-}
-
-impl Sweep {
-    fn new(now: Instant) -> Self {
-        Self {
-            position: SweepPosition::default(),
-            due: now,
-            began: now,
-            steps: 0,
-            steps_before: SHARDS as u64,
-        }
-    }
-
-    fn step(&mut self, now: Instant, swarms: &Swarms) -> Swept {
-        let swept = swarms.sweep(now, SWEEP_WORK, &mut self.position);
-        self.steps += 1;
-        if swept.done {
-            self.began = self
-                .began
-                .saturating_add(Duration::from_millis(SWEEP_PERIOD_MILLIS))
-                .max(now);
-            self.due = self.began;
-            (self.steps_before, self.steps) = (self.steps, 0);
-        } else {
-            self.due = self.next_step(now);
-        }
-        swept
-    }
-
-    /// Steps are spread so that a pass as long as the last takes half a period; one that is late does not wait.
-    fn next_step(&self, now: Instant) -> Instant {
-        let half = SWEEP_PERIOD_MILLIS / 2;
-        let planned = half * self.steps / self.steps_before.max(self.steps);
-        self.began.saturating_add(Duration::from_millis(planned)).max(now)
     }
 }

@@ -259,6 +259,8 @@ impl Pair {
     fn sweep_step(&mut self, work: usize) {
         let mut expected = self.packed.sweep(self.now, work, &mut self.sweep);
         expected.done = false;
+        // It depends on which torrents a step looks at; whole sweeps are compared in it.
+        expected.swarm_max = 0;
         let mut found = Swept::default();
         let (left, before) = (self.seen(&self.packed, 1000), self.seen(&self.plain, 1000));
         for ((info_hash, endpoint), peer) in &before.peers {
@@ -402,6 +404,7 @@ fn swept<S: Store>(store: &mut S, now: Minute, work: usize) -> Swept {
         let step = store.sweep(now, work, &mut position);
         sum.peers_removed += step.peers_removed;
         sum.torrents_removed += step.torrents_removed;
+        sum.swarm_max = sum.swarm_max.max(step.swarm_max);
         sum.done = step.done;
     }
     sum

@@ -3,6 +3,8 @@
 //! A [`Reader`] makes lists from text as it comes; an [`Access`] holds what is in force.
 
 mod addresses;
+mod gate;
+mod purge;
 mod reader;
 mod torrents;
 
@@ -11,6 +13,8 @@ use core::net::IpAddr;
 use crate::InfoHash;
 
 pub use addresses::{AddressList, Network};
+pub(crate) use gate::{Gate, Gates};
+pub use purge::{Purge, Purged};
 pub use reader::{BadLine, ENTRIES_MAX, Entry, Fault, LINE_MAX, Reader};
 pub use torrents::TorrentList;
 

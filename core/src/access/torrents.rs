@@ -77,22 +77,7 @@ impl TorrentList {
 /// A line: 40 hexadecimal digits, or the 64 of a v2 info-hash (BEP 52), whose first 20 bytes count.
 impl Entry for InfoHash {
     fn parse(line: &[u8]) -> Result<Self, Fault> {
-        if line.len() != 40 && line.len() != 64 {
-            return Err(Fault::NotInfoHash);
-        }
-        let (pairs, _) = line.as_chunks::<2>();
-        let mut digits = pairs
-            .iter()
-            .map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?));
-        let mut info_hash = Self::default();
-        for byte in &mut info_hash.0 {
-            *byte = digits.next().flatten().ok_or(Fault::NotInfoHash)?;
-        }
-        if digits.all(|byte| byte.is_some()) {
-            Ok(info_hash)
-        } else {
-            Err(Fault::NotInfoHash)
-        }
+        Self::from_hex(line).ok_or(Fault::NotInfoHash)
     }
 }
 
@@ -103,43 +88,21 @@ const fn bucket(InfoHash([a, b, c, d, ..]): &InfoHash, shift: u32) -> usize {
     (u32::from_be_bytes([*a, *b, *c, *d]) >> shift) as usize
 }
 
-const fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::format;
     use quickcheck::quickcheck;
     use std::collections::BTreeSet;
 
     #[test]
-    fn both_lengths_and_both_cases_are_read() {
-        let hash = InfoHash(*b"\x00\x01\x9a\xbc\xde\xf0abcdefghijklmn");
-        let digits = format!("{hash}");
-        assert_eq!(InfoHash::parse(digits.as_bytes()), Ok(hash));
-        assert_eq!(InfoHash::parse(digits.to_uppercase().as_bytes()), Ok(hash));
-        let v2 = format!("{digits}0123456789abcdefABCDEF01");
-        assert_eq!(InfoHash::parse(v2.as_bytes()), Ok(hash));
-    }
-
-    #[test]
-    fn other_lengths_and_other_letters_are_refused() {
-        let digits = [b'a'; 70];
-        for len in (0..70).filter(|&len| len != 40 && len != 64) {
-            assert_eq!(InfoHash::parse(&digits[..len]), Err(Fault::NotInfoHash), "{len}");
-        }
-        for (len, at) in [(40, 0), (40, 39), (64, 39), (64, 40), (64, 63)] {
-            let mut line = digits[..len].to_vec();
-            line[at] = b'g';
-            assert_eq!(InfoHash::parse(&line), Err(Fault::NotInfoHash), "{len} {at}");
-        }
+    fn a_line_is_an_info_hash_of_either_kind() {
+        let hash = InfoHash([0xab; 20]);
+        assert_eq!(InfoHash::parse("aB".repeat(20).as_bytes()), Ok(hash));
+        assert_eq!(InfoHash::parse("Ab".repeat(32).as_bytes()), Ok(hash));
+        assert_eq!(
+            InfoHash::parse("ab".repeat(21).as_bytes()),
+            Err(Fault::NotInfoHash)
+        );
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl Trouble {
             Self::Refused(Refusal::TorrentsFull | Refusal::SwarmFull | Refusal::AddressFull) => {
                 Some(Retry::Minutes(RETRY_FULL_MINUTES))
             }
-            Self::Refused(Refusal::PrivateAddress) | Self::FullScrapeOff => Some(Retry::Never),
+            Self::Refused(Refusal::PrivateAddress | Refusal::TorrentDenied | Refusal::AddressDenied)
+            | Self::FullScrapeOff => Some(Retry::Never),
             Self::Refused(Refusal::PortZero)
             | Self::Request(_)
             | Self::Query(_)

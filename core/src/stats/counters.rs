@@ -2,21 +2,30 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::Operation;
+use super::failures::Failures;
+
 /// The counters of one worker, on cache lines of their own.
 #[derive(Debug)]
 #[repr(align(128))]
-pub struct Counters([Counter; Count::ALL.len()]);
+pub struct Counters {
+    counts: [Counter; Count::ALL.len()],
+    failures: Failures,
+}
 
 impl Default for Counters {
     fn default() -> Self {
-        Self(core::array::from_fn(|_| Counter::default()))
+        Self {
+            counts: core::array::from_fn(|_| Counter::default()),
+            failures: Failures::default(),
+        }
     }
 }
 
 impl Counters {
     /// Adds `more` to one count. For the one worker that owns these counters: others would lose updates.
     pub fn add(&self, count: Count, more: u64) {
-        if let Some(counter) = self.0.get(count as usize) {
+        if let Some(counter) = self.counts.get(count as usize) {
             counter.add(more);
         }
     }
@@ -24,20 +33,32 @@ impl Counters {
     /// The value of one count.
     #[must_use]
     pub fn get(&self, count: Count) -> u64 {
-        self.0.get(count as usize).map_or(0, Counter::get)
+        self.counts.get(count as usize).map_or(0, Counter::get)
+    }
+
+    /// Counts one failure of `operation` and the system's number of the error. For the owner alone, as [`add`](Self::add).
+    pub fn fail(&self, operation: Operation, error: i32) {
+        self.add(operation.count(), 1);
+        self.failures.add(operation, error);
+    }
+
+    /// Failures of `operation` with the error number `error`, which is below [`ERRORS`](super::ERRORS).
+    #[must_use]
+    pub fn failures(&self, operation: Operation, error: usize) -> u64 {
+        self.failures.get(operation, error)
     }
 }
 
 /// A number that only its owner raises, so that no locked instruction is needed.
 #[derive(Debug, Default)]
-struct Counter(AtomicU64);
+pub(super) struct Counter(AtomicU64);
 
 impl Counter {
-    fn add(&self, more: u64) {
+    pub(super) fn add(&self, more: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
@@ -53,6 +74,40 @@ macro_rules! counts {
         impl Count {
             /// Every count, in the order of the stats page.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Whether this counts requests that were refused, left unanswered or not understood.
+            #[must_use]
+            pub const fn is_refusal(self) -> bool {
+                matches!(
+                    self,
+                    Self::UdpMalformed
+                        | Self::UdpUnproven
+                        | Self::UdpDenied
+                        | Self::AcceptDenied
+                        | Self::Http400
+                        | Self::Http403
+                        | Self::Http404
+                        | Self::Http405
+                        | Self::Http408
+                        | Self::Http413
+                        | Self::Http429
+                        | Self::RefusedPortZero
+                        | Self::RefusedPrivateAddress
+                        | Self::RefusedTorrentDenied
+                        | Self::RefusedAddressDenied
+                        | Self::RefusedTorrentsFull
+                        | Self::RefusedSwarmFull
+                        | Self::RefusedAddressFull
+                )
+            }
+
+            /// What is counted, in a sentence.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc,)+),)+
+                }
+            }
 
             /// The stable name of this count.
             #[must_use]
@@ -92,10 +147,14 @@ counts! {
     UdpMalformed = "udp_malformed",
     /// Requests with a connection id that is foreign, expired or made up, left unanswered.
     UdpUnproven = "udp_unproven",
+    /// Datagrams from denied addresses, left unanswered.
+    UdpDenied = "udp_denied",
     /// TCP connections accepted.
     AcceptPassed = "accept_passed",
     /// Accepts that failed.
     AcceptFailed = "accept_failed",
+    /// TCP connections from denied addresses, closed at once.
+    AcceptDenied = "accept_denied",
     /// TCP connections closed.
     Closed = "closed",
     /// Bytes received over TCP.
@@ -138,10 +197,16 @@ counts! {
     Http408 = "http_408",
     /// Answers with status 413: the request head is too large.
     Http413 = "http_413",
+    /// Answers with status 429: too many pages were asked for within a second.
+    Http429 = "http_429",
     /// Announces refused with [`PortZero`](crate::announce::Refusal::PortZero).
     RefusedPortZero = "refused_port_zero",
     /// Announces refused with [`PrivateAddress`](crate::announce::Refusal::PrivateAddress).
     RefusedPrivateAddress = "refused_private_address",
+    /// Announces refused with [`TorrentDenied`](crate::announce::Refusal::TorrentDenied).
+    RefusedTorrentDenied = "refused_torrent_denied",
+    /// Announces refused with [`AddressDenied`](crate::announce::Refusal::AddressDenied).
+    RefusedAddressDenied = "refused_address_denied",
     /// Announces refused with [`TorrentsFull`](crate::announce::Refusal::TorrentsFull).
     RefusedTorrentsFull = "refused_torrents_full",
     /// Announces refused with [`SwarmFull`](crate::announce::Refusal::SwarmFull).

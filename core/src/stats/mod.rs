@@ -1,5 +1,20 @@
-//! What workers count, and the sums that readers see.
+//! What workers count, what is measured, and the sums that readers see.
 
 mod counters;
+mod evaluation;
+mod failures;
+mod figures;
+mod history;
+mod rates;
+mod sweeps;
 
 pub use counters::{Count, Counters};
+pub use evaluation::Evaluation;
+pub use failures::{ERRORS, Operation};
+pub use figures::{Failed, Figures};
+pub use history::{DAY_SAMPLES, DAY_STEP_SECS, HOUR_SAMPLES, HOUR_STEP_SECS, History, Level, Sample, Series};
+pub use rates::Rates;
+pub use sweeps::{Pass, Removed, Sweeps};
+
+use counters::Counter;
+pub(crate) use rates::Meter;

@@ -254,10 +254,11 @@ impl Plain {
             .torrents
             .range(from..)
             .take(work.max(1) + 1)
-            .map(|(key, torrent)| (*key, torrent.emptied))
+            .map(|(key, torrent)| (*key, torrent.emptied, torrent.seeders + torrent.leechers))
             .collect();
         let (step, next) = step.split_at(step.len().min(work.max(1)));
-        for (info_hash, emptied) in step {
+        for (info_hash, emptied, peers) in step {
+            swept.swarm_max = swept.swarm_max.max(*peers);
             if emptied.is_some_and(|emptied| self.is_too_old(now, emptied)) {
                 self.torrents.remove(info_hash);
                 swept.torrents_removed += 1;
@@ -266,7 +267,7 @@ impl Plain {
         swept.done = next.is_empty();
         *position = next
             .first()
-            .map_or_else(PlainSweep::default, |(key, _)| PlainSweep::Torrents(*key));
+            .map_or_else(PlainSweep::default, |(key, ..)| PlainSweep::Torrents(*key));
         swept
     }
 

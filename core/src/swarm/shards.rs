@@ -148,6 +148,19 @@ impl<S: Store> Swarms<S> {
         shards.fold(Totals::default(), |sum, totals| sum.plus(&totals))
     }
 
+    /// The fullest shards, and the large torrents of all. Takes each lock once.
+    #[must_use]
+    pub fn fullest(&self) -> Fullest {
+        self.shards.iter().fold(Fullest::default(), |fullest, shard| {
+            let (totals, large) = shard.store.with(|store| (store.totals(), store.large()));
+            Fullest {
+                peers: fullest.peers.max(totals.peers()),
+                torrents: fullest.torrents.max(totals.torrents),
+                large: fullest.large + large,
+            }
+        })
+    }
+
     fn hash(&self, info_hash: &InfoHash) -> u64 {
         self.key.hash(&info_hash.0)
     }
@@ -172,6 +185,17 @@ impl<S: Store> Swarms<S> {
         }
         result
     }
+}
+
+/// How unevenly swarms are spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fullest {
+    /// Peers in the shard that holds the most.
+    pub peers: u64,
+    /// Torrents in the shard that holds the most.
+    pub torrents: u64,
+    /// Torrents of all shards that are kept in a table of their own.
+    pub large: u64,
 }
 
 /// Where a sweep over all shards has got to; the default is the beginning.

@@ -62,6 +62,11 @@ pub trait Store {
     /// Torrents held, those without peers included. Takes constant time.
     fn torrents(&self) -> u64;
 
+    /// Torrents that have so many peers that they are kept in a table of their own; 0 if the store knows no such.
+    fn large(&self) -> u64 {
+        0
+    }
+
     /// What the store holds.
     fn totals(&self) -> Totals;
 }
@@ -112,6 +117,8 @@ pub struct Swept {
     pub peers_removed: u64,
     /// Torrents removed because they had no peers.
     pub torrents_removed: u64,
+    /// Peers of the largest swarm that was looked at, those removed not counted.
+    pub swarm_max: u32,
     /// Whether the end was reached; the position is then at the beginning again.
     pub done: bool,
 }

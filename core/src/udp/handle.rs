@@ -57,6 +57,9 @@ impl Worker {
     }
 
     fn read<'a>(&mut self, now: Instant, sender: SocketAddr, payload: &'a [u8]) -> Request<'a> {
+        if !self.permits_address(sender.ip()) {
+            return Request::Ignored(Silence::Denied);
+        }
         let Some(head) = RequestHead::decode(payload) else {
             return Request::Ignored(Silence::Malformed);
         };
@@ -126,6 +129,7 @@ impl Worker {
         match silence {
             Silence::Malformed => self.count(Count::UdpMalformed),
             Silence::Unproven => self.count(Count::UdpUnproven),
+            Silence::Denied => self.count(Count::UdpDenied),
             Silence::Unhandled | Silence::NoRoom => {}
         }
         Verdict::Silent(silence)

@@ -39,6 +39,8 @@ pub enum Verdict {
 pub enum Silence {
     /// It was not handled yet.
     Unhandled,
+    /// The sender's address is denied.
+    Denied,
     /// It is no request of the protocol.
     Malformed,
     /// Its connection id does not prove the sender's address.

@@ -154,6 +154,10 @@ impl Store for Packed {
         self.totals.torrents
     }
 
+    fn large(&self) -> u64 {
+        self.swarms.len() as u64
+    }
+
     fn totals(&self) -> Totals {
         self.totals
     }

@@ -133,6 +133,11 @@ impl Slab {
         }
     }
 
+    /// How many swarms are kept.
+    pub(super) const fn len(&self) -> usize {
+        self.used
+    }
+
     pub(super) fn get(&self, number: u32) -> Option<&Swarm> {
         match self.slots.get(number as usize)? {
             Slot::Used(swarm) => Some(swarm),

@@ -11,7 +11,7 @@ use super::page::{KEY, Page, Record, SMALL_MAX};
 use super::position::{Position, Within};
 use super::rules::Rules;
 use super::stamp::SEEDER;
-use super::swarm::KIND;
+use super::swarm::{KIND, Swarm};
 use super::work;
 
 /// A position of a sweep; the parts of a torrent are the sets of its swarm.
@@ -85,6 +85,10 @@ impl Packed {
             let from = position.inside(&info_hash).unwrap_or_default();
             let hash = self.rules.torrent_hash(&info_hash);
             let reached = self.sweep_swarm(step, index, &record, from);
+            if reached.is_none() {
+                let number = self.pages.get(index).map_or(u32::MAX, |page| page.large(&record));
+                step.saw(self.swarms.get(number).map_or(0, Swarm::len));
+            }
             if !self.settle(step.now, index, &record) {
                 step.swept.torrents_removed += 1;
             }
@@ -160,6 +164,11 @@ impl Step {
     const fn look_at(&mut self, more: usize) {
         self.left = self.left.saturating_sub(more);
     }
+
+    /// Takes note of a torrent with so many peers.
+    fn saw(&mut self, peers: u32) {
+        self.swept.swarm_max = self.swept.swarm_max.max(peers);
+    }
 }
 
 /// Takes the peers that are too old out of a torrent in a page. Returns its record, unless it is gone.
@@ -176,10 +185,12 @@ fn expire(
     }
     let window = page.window();
     let young = rules.wanted(window, step.now, true);
+    let mut peers = 0;
     for family in [Family::V4, Family::V6] {
         let columns = page.columns(rules, &page.small(rules, &record), family);
         step.look_at(columns.len());
         if young.run(columns.stamps) == columns.len() {
+            peers += columns.len();
             continue;
         }
         let mut keep = [true; SMALL_MAX];
@@ -189,6 +200,7 @@ fn expire(
                 *totals.of_mut(family, stamp & SEEDER != 0) -= 1;
                 step.swept.peers_removed += 1;
             }
+            peers += usize::from(*keep);
         }
         record = page.retain(
             rules,
@@ -202,5 +214,6 @@ fn expire(
         page.remove(&record);
         return None;
     }
+    step.saw(u32::try_from(peers).unwrap_or(u32::MAX));
     Some(record)
 }

@@ -1,0 +1,52 @@
+//! How workers see the lists in force, and how others replace them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Access;
+use crate::lock::Lock;
+
+/// One worker's view of the lists. It holds its lock while it acts on what it saw; no other worker waits for it.
+pub(crate) type Gate = Lock<Arc<Access>>;
+
+/// The gates of all workers.
+#[derive(Debug)]
+pub(crate) struct Gates(Lock<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    access: Arc<Access>,
+    gates: Vec<Arc<Gate>>,
+}
+
+impl Gates {
+    pub(crate) const fn new(access: Arc<Access>) -> Self {
+        Self(Lock::new(Inner {
+            access,
+            gates: Vec::new(),
+        }))
+    }
+
+    /// A gate for one more worker.
+    pub(crate) fn add(&self) -> Arc<Gate> {
+        self.0.with(|inner| {
+            let gate = Arc::new(Gate::new(Arc::clone(&inner.access)));
+            inner.gates.push(Arc::clone(&gate));
+            gate
+        })
+    }
+
+    pub(crate) fn access(&self) -> Arc<Access> {
+        self.0.with(|inner| Arc::clone(&inner.access))
+    }
+
+    /// Puts `access` in force: when this returns, nothing is under way that saw the lists before.
+    pub(crate) fn replace(&self, access: &Arc<Access>) {
+        self.0.with(|inner| {
+            inner.access = Arc::clone(access);
+            for gate in &inner.gates {
+                gate.with(|seen| *seen = Arc::clone(access));
+            }
+        });
+    }
+}

@@ -1,0 +1,58 @@
+//! Everything that a tracker knows about itself at one moment.
+
+use alloc::vec::Vec;
+
+use super::{Count, Operation, Rates, Sweeps};
+use crate::interval::IntervalController;
+use crate::swarm::{Fullest, Totals};
+use crate::upkeep::Host;
+
+/// The figures behind every page, taken together so that pages agree.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// The sums over all workers. Invariant: in the order of [`Count::ALL`].
+    pub(crate) counts: [u64; Count::ALL.len()],
+    /// Failed calls by error number, in ascending order; those that never happened are left out.
+    pub failures: Vec<Failed>,
+    /// Torrents and peers.
+    pub totals: Totals,
+    /// How unevenly they are spread.
+    pub fullest: Fullest,
+    /// Requests of the last full second.
+    pub rates: Rates,
+    /// What the sweep did.
+    pub sweeps: Sweeps,
+    /// The interval.
+    pub interval: IntervalController,
+    /// What the driver last told of its host.
+    pub host: Host,
+    /// Workers that there are.
+    pub workers: usize,
+}
+
+impl Figures {
+    /// The sum of one count over all workers.
+    #[must_use]
+    pub fn count(&self, count: Count) -> u64 {
+        self.counts.get(count as usize).copied().unwrap_or(0)
+    }
+
+    /// The sum of several counts.
+    #[must_use]
+    pub fn sum(&self, counts: &[Count]) -> u64 {
+        counts
+            .iter()
+            .fold(0, |sum, &count| sum.wrapping_add(self.count(count)))
+    }
+}
+
+/// How often a call failed with one error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The call.
+    pub operation: Operation,
+    /// The system's number of the error; 0 if it gave none.
+    pub error: i32,
+    /// How often.
+    pub count: u64,
+}

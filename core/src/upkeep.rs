@@ -1,0 +1,246 @@
+//! What has to be done as time passes.
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::access::{Access, Purge, Purged};
+use crate::config::{Config, SWEEP_PERIOD_MILLIS, SWEEP_WORK};
+use crate::interval::{IntervalController, LoadAverage};
+use crate::seed::{Random, Seed};
+use crate::stats::{Count, Evaluation, History, Level, Meter, Rates, Sweeps};
+use crate::swarm::{SHARDS, Swarms, SweepPosition, Swept};
+use crate::time::Instant;
+
+/// What the driver of a tracker knows of its host. One that knows only the load average hands in that.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Host {
+    /// Load averages over 1, 5 and 15 minutes.
+    pub load: LoadAverage,
+    /// Memory that the process keeps in use, in bytes; 0 if that is not known.
+    pub memory_bytes: u64,
+    /// How long the call before this one took; zero if that was not measured.
+    pub upkeep_time: Duration,
+}
+
+impl From<LoadAverage> for Host {
+    fn from(load: LoadAverage) -> Self {
+        Self {
+            load,
+            ..Self::default()
+        }
+    }
+}
+
+/// What a call of [`Tracker::handle_timeout`](crate::Tracker::handle_timeout) did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkept {
+    /// Whether the interval was evaluated; [`Tracker::evaluation`](crate::Tracker::evaluation) has the figures.
+    pub evaluated: bool,
+    /// What the sweep removed.
+    pub swept: Swept,
+    /// What new lists removed, if they were at work.
+    pub purged: Option<Purged>,
+}
+
+/// All that ages, and the statistics that are taken on the way.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    interval: IntervalController,
+    sweep: Sweep,
+    purge: Option<Purge>,
+    random: Random,
+    meter: Meter,
+    history: History,
+    sweeps: Sweeps,
+    evaluation: Evaluation,
+    /// Whether the last call swept, so that its time is a sweep's.
+    swept: bool,
+    /// When the last call was.
+    called: Instant,
+    host: Host,
+}
+
+impl Upkeep {
+    pub(crate) fn new(config: &Config, seed: &Seed, now: Instant) -> Self {
+        Self {
+            interval: IntervalController::new(now, config.intervals(), config.load_limit()),
+            sweep: Sweep::new(now),
+            purge: None,
+            random: seed.key("upkeep").random(0),
+            meter: Meter::new(now),
+            history: History::new(now),
+            sweeps: Sweeps::default(),
+            evaluation: Evaluation::default(),
+            swept: false,
+            called: now,
+            host: Host::default(),
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        if self.purge.is_some() {
+            return self.called;
+        }
+        let aged = self.interval.poll_timeout().min(self.sweep.due);
+        aged.min(self.meter.due())
+    }
+
+    /// Does what is due at `now`; `count` gives the sum of a count over all workers.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        host: Host,
+        swarms: &Swarms,
+        count: impl Fn(Count) -> u64,
+    ) -> Upkept {
+        if self.swept {
+            self.sweeps.took(host.upkeep_time);
+        }
+        self.host = host;
+        self.called = now;
+        self.meter.measure(now, &count);
+        let evaluated = self.interval.handle_timeout(now, host.load);
+        if evaluated {
+            self.sweeps.evaluate();
+            self.evaluation = self.evaluate(now, swarms);
+        }
+        if self.history.is_due(now) {
+            self.history.record(now, self.level(swarms), count);
+        }
+        let swept = self.sweep(now, swarms);
+        let purged = self.purge(now, swarms);
+        Upkept {
+            evaluated,
+            swept,
+            purged,
+        }
+    }
+
+    /// Begins to drop what `access` denies, instead of what lists before it denied.
+    pub(crate) fn begin_purge(&mut self, access: Arc<Access>) {
+        self.purge = Purge::new(access);
+    }
+
+    pub(crate) const fn interval(&self) -> &IntervalController {
+        &self.interval
+    }
+
+    pub(crate) const fn evaluation(&self) -> Evaluation {
+        self.evaluation
+    }
+
+    pub(crate) const fn history(&self) -> &History {
+        &self.history
+    }
+
+    pub(crate) const fn rates(&self) -> Rates {
+        self.meter.rates()
+    }
+
+    pub(crate) const fn sweeps(&self) -> Sweeps {
+        self.sweeps
+    }
+
+    pub(crate) const fn host(&self) -> Host {
+        self.host
+    }
+
+    fn sweep(&mut self, now: Instant, swarms: &Swarms) -> Swept {
+        self.swept = now >= self.sweep.due;
+        if !self.swept {
+            return Swept::default();
+        }
+        let swept = self.sweep.step(now, swarms);
+        self.sweeps.step(swept);
+        swept
+    }
+
+    fn purge(&mut self, now: Instant, swarms: &Swarms) -> Option<Purged> {
+        let purged = self
+            .purge
+            .as_mut()?
+            .step(now, SWEEP_WORK, swarms, &mut self.random);
+        if purged.done {
+            self.purge = None;
+        }
+        Some(purged)
+    }
+
+    fn evaluate(&self, now: Instant, swarms: &Swarms) -> Evaluation {
+        let removed = self.sweeps.period_before;
+        let (previous_secs, required_secs) = self.interval.moving_secs();
+        Evaluation {
+            at: now,
+            totals: swarms.totals(),
+            swarm_max: self.sweeps.swarm_max(),
+            fullest: swarms.fullest(),
+            peers_removed: removed.peers,
+            torrents_removed: removed.torrents,
+            sweep_time: removed.time,
+            load: self.interval.load(),
+            load_limit: self.interval.load_limit(),
+            served_secs: self.interval.served_secs(),
+            previous_secs,
+            required_secs,
+            rates: self.meter.rates(),
+        }
+    }
+
+    fn level(&self, swarms: &Swarms) -> Level {
+        let [load, ..] = self.host.load;
+        Level {
+            totals: swarms.totals(),
+            interval_secs: self.interval.served_secs(),
+            load,
+            memory_bytes: self.host.memory_bytes,
+        }
+    }
+}
+
+/// The sweep: one pass over all peers a minute, in steps spread over the first half of it.
+#[derive(Debug)]
+struct Sweep {
+    position: SweepPosition,
+    /// When the next step is due.
+    due: Instant,
+    /// When this pass began.
+    began: Instant,
+    /// Steps that this pass has taken, and that the one before took in all.
+    steps: u64,
+    steps_before: u64,
+}
+
+impl Sweep {
+    fn new(now: Instant) -> Self {
+        Self {
+            position: SweepPosition::default(),
+            due: now,
+            began: now,
+            steps: 0,
+            steps_before: SHARDS as u64,
+        }
+    }
+
+    fn step(&mut self, now: Instant, swarms: &Swarms) -> Swept {
+        let swept = swarms.sweep(now, SWEEP_WORK, &mut self.position);
+        self.steps += 1;
+        if swept.done {
+            self.began = self
+                .began
+                .saturating_add(Duration::from_millis(SWEEP_PERIOD_MILLIS))
+                .max(now);
+            self.due = self.began;
+            (self.steps_before, self.steps) = (self.steps, 0);
+        } else {
+            self.due = self.next_step(now);
+        }
+        swept
+    }
+
+    /// Steps are spread so that a pass as long as the last takes half a period; one that is late does not wait.
+    fn next_step(&self, now: Instant) -> Instant {
+        let half = SWEEP_PERIOD_MILLIS / 2;
+        let planned = half * self.steps / self.steps_before.max(self.steps);
+        self.began.saturating_add(Duration::from_millis(planned)).max(now)
+    }
+}
