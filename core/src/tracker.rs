@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use crate::access::{Access, Gate, Gates};
 use crate::announce::{Announce, Announced, Counts, Event, Family, Refusal};
 use crate::config::{PEERS_PER_RESPONSE, is_private};
+use crate::http::Pages;
 use crate::interval::IntervalController;
 use crate::lock::Lock;
 use crate::seed::{Random, Seed};
@@ -36,6 +37,7 @@ pub struct Tracker {
     full_scrape: AtomicBool,
     /// The lists that workers heed; `None` if there are none to heed.
     gates: Option<Gates>,
+    pages: Option<Arc<dyn Pages>>,
 }
 
 impl Tracker {
@@ -51,6 +53,7 @@ impl Tracker {
             counters: Lock::default(),
             full_scrape: AtomicBool::new(false),
             gates: None,
+            pages: None,
             config,
             seed,
         }
@@ -60,6 +63,13 @@ impl Tracker {
     #[must_use]
     pub fn with_access(mut self, access: Access) -> Self {
         self.gates = Some(Gates::new(Arc::new(access)));
+        self
+    }
+
+    /// The same tracker, with pages at the paths that the protocol leaves free.
+    #[must_use]
+    pub fn with_pages(mut self, pages: Arc<dyn Pages>) -> Self {
+        self.pages = Some(pages);
         self
     }
 
@@ -79,6 +89,11 @@ impl Tracker {
     #[must_use]
     pub const fn connection_ids(&self) -> &ConnectionIds {
         &self.connection_ids
+    }
+
+    /// What makes pages, if something does.
+    pub(crate) fn pages(&self) -> Option<&dyn Pages> {
+        self.pages.as_deref()
     }
 
     /// Torrents and peers.

@@ -5,9 +5,11 @@ use core::net::IpAddr;
 
 use super::full_scrape::FullScrape;
 use super::head::{self, Framing, Status};
+use super::page::{Found, PageStream};
 use super::query::{self, AnnounceQuery, PeerForm, ScrapeQuery};
 use super::request::{self, Method, Request};
 use super::response::{AnnounceResponse, Failure, PeerList, Retry, encode_scrape};
+use super::stream::Stream;
 use super::{HEAD_MAX, forwarded};
 use crate::announce::{Announced, Family, Refusal};
 use crate::stats::Count;
@@ -19,7 +21,7 @@ pub(super) enum Answer {
     /// It is written; the connection stays open or not.
     Whole { len: usize, keep_alive: bool },
     /// It is to be streamed.
-    Stream(FullScrape),
+    Stream(Stream),
     /// The reply buffer is too small for any.
     Impossible,
 }
@@ -45,8 +47,7 @@ pub(super) fn answer(
     let answered = match Route::of(request.path) {
         Some(Route::Announce) => announce(now, &request, peer, framing, worker, reply),
         Some(Route::Scrape) => scrape(&request, framing, worker, reply),
-        Some(Route::Front) => Ok(front(framing, worker, reply)),
-        None => Err(Trouble::NotFound),
+        None => page(now, &request, peer, framing, worker, reply),
     };
     answered.unwrap_or_else(|trouble| refuse(trouble, framing, worker, reply))
 }
@@ -72,6 +73,7 @@ pub(super) enum Trouble {
     HeadTooLarge,
     FullScrapeOff,
     FullScrapeBusy,
+    PagesBusy,
 }
 
 impl Trouble {
@@ -85,6 +87,7 @@ impl Trouble {
             Self::Method => Status::MethodNotAllowed,
             Self::Timeout => Status::RequestTimeout,
             Self::HeadTooLarge => Status::ContentTooLarge,
+            Self::PagesBusy => Status::TooManyRequests,
         }
     }
 
@@ -105,7 +108,8 @@ impl Trouble {
             | Self::Method
             | Self::Timeout
             | Self::Truncated
-            | Self::HeadTooLarge => None,
+            | Self::HeadTooLarge
+            | Self::PagesBusy => None,
         }
     }
 }
@@ -124,6 +128,7 @@ impl fmt::Display for Trouble {
             Self::HeadTooLarge => write!(f, "a request head may have at most {HEAD_MAX} bytes"),
             Self::FullScrapeOff => f.write_str("scrapes without info_hash are not answered here"),
             Self::FullScrapeBusy => f.write_str("another scrape of all torrents is running"),
+            Self::PagesBusy => f.write_str("pages were asked for too often: try again in a second"),
         }
     }
 }
@@ -136,7 +141,6 @@ const RETRY_FULL_MINUTES: u32 = 30;
 enum Route {
     Announce,
     Scrape,
-    Front,
 }
 
 impl Route {
@@ -145,7 +149,6 @@ impl Route {
         match without_key(inside) {
             b"announce" => Some(Self::Announce),
             b"scrape" => Some(Self::Scrape),
-            _ if inside.is_empty() => Some(Self::Front),
             _ => None,
         }
     }
@@ -254,7 +257,7 @@ fn full_scrape(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Result<An
     let answer = if framing.body {
         let stream = FullScrape::begin(framing, worker).ok_or(Trouble::FullScrapeBusy)?;
         count_answer(Status::Ok, framing, worker);
-        Answer::Stream(stream)
+        Answer::Stream(Stream::FullScrape(stream))
     } else {
         let len = head::encode_stream(framing, reply);
         whole(len, Status::Ok, framing, worker)
@@ -262,6 +265,36 @@ fn full_scrape(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Result<An
     worker.count(Count::HttpScrape);
     worker.count(Count::HttpFullScrape);
     Ok(answer)
+}
+
+/// What there is besides the protocol.
+fn page(
+    now: Instant,
+    request: &Request<'_>,
+    peer: IpAddr,
+    framing: Framing,
+    worker: &Worker,
+    reply: &mut [u8],
+) -> Result<Answer, Trouble> {
+    let tracker = worker.tracker();
+    // A proxy's own host may watch without it; one that forwards nonsense is nobody that could be let in.
+    let reader = match forwarded::client(request, peer, tracker.config().trusted_proxies()) {
+        Err(forwarded::Fault::Missing) => peer,
+        reader => reader.map_err(Trouble::Forwarded)?,
+    };
+    match tracker
+        .pages()
+        .map(|pages| pages.find(now, request.path, reader, tracker))
+    {
+        Some(Found::Page(page)) => {
+            count_answer(Status::Ok, framing, worker);
+            worker.count(Count::HttpPage);
+            Ok(Answer::Stream(Stream::Page(PageStream::new(page, framing))))
+        }
+        Some(Found::Busy) => Err(Trouble::PagesBusy),
+        Some(Found::Nothing) | None if request.path == b"/" => Ok(front(framing, worker, reply)),
+        Some(Found::Nothing) | None => Err(Trouble::NotFound),
+    }
 }
 
 /// A word to people who look what is here.

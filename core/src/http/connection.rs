@@ -6,8 +6,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::answer::{Answer, Trouble, answer, refuse_last};
-use super::full_scrape::{FullScrape, Progress};
 use super::request::head_end;
+use super::stream::{Progress, Stream};
 use super::{HEAD_MAX, Step};
 use crate::stats::Count;
 use crate::{Config, Instant, Worker};
@@ -46,8 +46,8 @@ enum State {
     Reading,
     /// An answer is being written.
     Writing { keep_alive: bool },
-    /// A full scrape is collected or written.
-    Streaming(Box<FullScrape>),
+    /// An answer is collected or written piece by piece.
+    Streaming(Box<Stream>),
     /// Nothing more will be said.
     Closed,
 }
@@ -205,13 +205,7 @@ impl Connection {
         }
     }
 
-    fn stream(
-        &mut self,
-        now: Instant,
-        mut stream: Box<FullScrape>,
-        worker: &Worker,
-        reply: &mut [u8],
-    ) -> Step {
+    fn stream(&mut self, now: Instant, mut stream: Box<Stream>, worker: &Worker, reply: &mut [u8]) -> Step {
         match stream.proceed(worker, reply) {
             Progress::Working => {
                 self.extend_deadline(now);

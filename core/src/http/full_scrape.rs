@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering::{AcqRel, Release};
 
 use super::head::{self, Framing};
 use super::response::{SCRAPE_ENTRY_MAX, encode_scrape_entry};
+use super::stream::Progress;
 use crate::announce::Counts;
 use crate::bencode;
 use crate::swarm::{Peer, Visit, WalkPosition};
@@ -29,19 +30,6 @@ pub(super) struct FullScrape {
 enum Phase {
     Collect(WalkPosition),
     Write { begun: bool },
-}
-
-/// What one call brought.
-#[derive(Debug)]
-pub(super) enum Progress {
-    /// Nothing to write yet.
-    Working,
-    /// A piece of so many bytes.
-    Piece(usize),
-    /// The last piece; the connection stays open or not.
-    Last { len: usize, keep_alive: bool },
-    /// The reply buffer is too small for any piece.
-    Impossible,
 }
 
 impl FullScrape {

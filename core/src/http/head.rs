@@ -23,6 +23,7 @@ pub(super) enum Status {
     MethodNotAllowed,
     RequestTimeout,
     ContentTooLarge,
+    TooManyRequests,
 }
 
 impl Status {
@@ -36,6 +37,7 @@ impl Status {
             Self::MethodNotAllowed => Count::Http405,
             Self::RequestTimeout => Count::Http408,
             Self::ContentTooLarge => Count::Http413,
+            Self::TooManyRequests => Count::Http429,
         }
     }
 
@@ -49,6 +51,7 @@ impl Status {
             Self::MethodNotAllowed => b"HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\n",
             Self::RequestTimeout => b"HTTP/1.1 408 Request Timeout\r\n",
             Self::ContentTooLarge => b"HTTP/1.1 413 Content Too Large\r\n",
+            Self::TooManyRequests => b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n",
         }
     }
 }
@@ -125,6 +128,29 @@ pub(super) fn encode(
 pub(super) fn encode_stream(framing: Framing, reply: &mut [u8]) -> Option<usize> {
     let coding = if framing.chunks { CHUNKED } else { b"" };
     put(reply, &[Status::Ok.line(), CONTENT, coding, framing.connection()])
+}
+
+/// Writes the head of a page, whose body of `len` bytes follows as it is, and returns its length.
+pub(super) fn encode_page(
+    framing: Framing,
+    content_type: &str,
+    len: usize,
+    reply: &mut [u8],
+) -> Option<usize> {
+    let content_type = [b"Content-Type: ", content_type.as_bytes(), LINE_END];
+    let digits = Decimal::new(len as u64);
+    let length = [LENGTH, digits.as_bytes(), LINE_END];
+    let mut head_len = 0;
+    for pieces in [
+        &[Status::Ok.line()][..],
+        &content_type,
+        PAGE,
+        &length,
+        &[framing.connection()],
+    ] {
+        head_len += put(reply.get_mut(head_len..)?, pieces)?;
+    }
+    Some(head_len)
 }
 
 /// Writes one piece of a body, which must not be empty, and the end if it is the `last`. Returns the length.
@@ -249,6 +275,8 @@ impl BodyLength {
 }
 
 const CONTENT: &[u8] = b"Content-Type: text/plain\r\n";
+/// Pages change every second, and browsers are to take them for what they say they are.
+const PAGE: &[&[u8]] = &[b"Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"];
 const LENGTH: &[u8] = b"Content-Length: ";
 const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
 const LINE_END: &[u8] = b"\r\n";

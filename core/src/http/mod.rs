@@ -16,12 +16,15 @@ mod connection;
 pub mod forwarded;
 mod full_scrape;
 mod head;
+mod page;
 pub mod query;
 pub mod request;
 pub mod response;
+mod stream;
 
 pub use connection::Connection;
 pub use head::{Fault as ResponseFault, Response};
+pub use page::{Found, Page, Pages};
 
 /// What the driver of a connection does next.
 #[must_use]

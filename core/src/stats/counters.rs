@@ -181,6 +181,8 @@ counts! {
     HttpScrape = "http_scrape",
     /// HTTP full scrapes answered.
     HttpFullScrape = "http_full_scrape",
+    /// Pages answered: statistics and the like.
+    HttpPage = "http_page",
     /// Answers with a `failure reason`.
     HttpFailure = "http_failure",
     /// Answers with status 200, failures included.

@@ -1,0 +1,45 @@
+//! Answers that are written piece by piece.
+
+use super::full_scrape::FullScrape;
+use super::page::PageStream;
+use crate::Worker;
+
+/// An answer on its way.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// To a scrape of all torrents.
+    FullScrape(FullScrape),
+    /// A page.
+    Page(PageStream),
+}
+
+impl Stream {
+    /// Whether the connection stays open afterwards.
+    pub(super) const fn keep_alive(&self) -> bool {
+        match self {
+            Self::FullScrape(scrape) => scrape.keep_alive(),
+            Self::Page(page) => page.keep_alive(),
+        }
+    }
+
+    /// Does one bounded step.
+    pub(super) fn proceed(&mut self, worker: &Worker, reply: &mut [u8]) -> Progress {
+        match self {
+            Self::FullScrape(scrape) => scrape.proceed(worker, reply),
+            Self::Page(page) => page.proceed(reply),
+        }
+    }
+}
+
+/// What one call brought.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// Nothing to write yet.
+    Working,
+    /// A piece of so many bytes.
+    Piece(usize),
+    /// The last piece; the connection stays open or not.
+    Last { len: usize, keep_alive: bool },
+    /// The reply buffer is too small for any piece.
+    Impossible,
+}
