@@ -42,6 +42,12 @@ impl IntervalController {
         }
     }
 
+    /// The bounds that the interval keeps.
+    #[must_use]
+    pub const fn bounds(&self) -> Intervals {
+        self.bounds
+    }
+
     /// The interval that is served now, in seconds.
     #[must_use]
     pub const fn served_secs(&self) -> u32 {

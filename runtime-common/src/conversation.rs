@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use etracker_core::http::{Connection, Step};
-use etracker_core::stats::Count;
+use etracker_core::stats::{Count, Operation};
 use etracker_core::{Instant, Worker};
 
 use crate::Stream;
 use crate::desk::{Desk, Shared};
 use crate::seats::SeatId;
+use crate::udp::error_number;
 
 /// Serves one client until it, or its time, is gone. Reads before it waits, and uses the worker's buffers; only a
 /// client that is slow to take its answer has memory of its own for the rest of it.
@@ -205,8 +206,8 @@ impl<S: Stream> Talk<S> {
                 worker.counters().add(Count::HttpReceivedBytes, len as u64);
                 self.connection.receive(now, &input[..len], worker, reply)
             }
-            Err(_) => {
-                worker.count(Count::HttpReceiveFailed);
+            Err(error) => {
+                worker.counters().fail(Operation::Receive, error_number(&error));
                 return Poll::Ready(Err(Parting::Abrupt));
             }
         };
@@ -280,12 +281,17 @@ fn write_all<S: Stream>(
                 worker.counters().add(Count::HttpSentBytes, len as u64);
                 *written += len;
             }
-            Ok(_) | Err(_) => {
+            Ok(_) => {
                 worker.count(Count::HttpSendFailed);
+                return Poll::Ready(Err(Parting::Abrupt));
+            }
+            Err(error) => {
+                worker.counters().fail(Operation::Send, error_number(&error));
                 return Poll::Ready(Err(Parting::Abrupt));
             }
         }
     }
+    worker.count(Count::HttpSent);
     Poll::Ready(Ok(()))
 }
 

@@ -10,6 +10,7 @@ mod desk;
 mod job;
 mod lingering;
 mod load;
+mod memory;
 #[cfg(any(test, not(target_os = "linux")))]
 mod one_by_one;
 mod seats;
@@ -26,6 +27,7 @@ pub use crew::run_workers;
 pub use etracker_core::interval::LoadAverage;
 pub use job::{Job, ServeError, WorkerJob};
 pub use load::load_average;
+pub use memory::{resident_bytes, resident_max_bytes};
 pub use sockets::{
     IN_USE_MILLIS_MAX, Listen, OpenError, Opened, RECEIVE_BUFFER, Transport, WorkerSockets, open,
 };

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX, Silence, Verdict};
 
-use crate::udp::{Datagrams, Mechanism, PAYLOAD_MAX, Sent};
+use crate::udp::{Datagrams, Mechanism, PAYLOAD_MAX, Sent, error_number};
 
 /// Batches by `recv_from` and `send_to`.
 #[derive(Debug)]
@@ -74,18 +74,22 @@ impl Mechanism for Frames {
 
     fn send(&mut self, socket: &UdpSocket) -> Sent {
         let mut sent = Sent::default();
-        for &(slot, len) in &self.queue {
+        for (index, &(slot, len)) in self.queue.iter().enumerate() {
             let frame = &self.frames[slot];
             match socket.send_to(&frame.reply[..len], frame.sender) {
                 Ok(bytes) => {
                     sent.datagrams += 1;
                     sent.bytes += bytes;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => {}
+                // The socket is full. Who is not answered asks again.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let rest = (index..self.queue.len()).map(|_| error_number(&error));
+                    sent.failed.extend(rest);
+                    break;
+                }
+                Err(error) => sent.failed.push(error_number(&error)),
             }
         }
-        sent.failed = self.queue.len() - sent.datagrams;
         sent
     }
 }

@@ -53,7 +53,7 @@ mod linux {
     use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX, Silence, Verdict};
     use libc::{c_int, iovec, mmsghdr, socklen_t};
 
-    use crate::udp::{Datagrams, Mechanism, PAYLOAD_MAX, Sent};
+    use crate::udp::{Datagrams, Mechanism, PAYLOAD_MAX, Sent, error_number};
 
     /// See [`crate::load_average`]. `sysinfo`, because `getloadavg` may read `/proc`, which a chroot may lack.
     pub(crate) fn load_average() -> Option<[f64; 3]> {
@@ -221,12 +221,13 @@ mod linux {
                     }
                     // The socket is full. Who is not answered asks again.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        sent.failed += self.queued - next;
+                        let rest = (next..self.queued).map(|_| error_number(&error));
+                        sent.failed.extend(rest);
                         break;
                     }
                     // An error is always that of the first one.
-                    Err(_) => {
-                        sent.failed += 1;
+                    Err(error) => {
+                        sent.failed.push(error_number(&error));
                         next += 1;
                     }
                 }
@@ -408,7 +409,7 @@ mod linux {
                 memory.sent[unanswerable].msg_hdr.msg_namelen = 1;
             }
             let sent = frames.send(&server);
-            assert_eq!((sent.datagrams, sent.bytes, sent.failed), (2, 101 + 104, 3));
+            assert_eq!((sent.datagrams, sent.bytes, sent.failed.len()), (2, 101 + 104, 3));
             assert_eq!(frames.send(&server), Sent::default());
         }
 
@@ -427,7 +428,7 @@ mod linux {
             full.set_nonblocking(true).unwrap();
             let sent = frames.send(&UdpSocket::from(OwnedFd::from(full)));
             assert!(0 < sent.datagrams && sent.datagrams < BATCH_MAX, "{sent:?}");
-            assert_eq!(sent.failed, BATCH_MAX - sent.datagrams);
+            assert_eq!(sent.failed.len(), BATCH_MAX - sent.datagrams);
             drop(other_end);
         }
     }

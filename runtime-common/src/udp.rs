@@ -4,7 +4,7 @@ use std::io;
 use std::net::UdpSocket;
 
 use arrayvec::ArrayVec;
-use etracker_core::stats::Count;
+use etracker_core::stats::{Count, Operation};
 use etracker_core::udp::{BATCH_MAX, Datagram, Verdict};
 use etracker_core::{Instant, Worker};
 
@@ -59,11 +59,17 @@ pub(crate) trait Mechanism {
 pub(crate) type Datagrams<'a> = ArrayVec<Datagram<'a>, BATCH_MAX>;
 
 /// What became of replies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) datagrams: usize,
     pub(crate) bytes: usize,
-    pub(crate) failed: usize,
+    /// The system's number of the error of each that was not sent.
+    pub(crate) failed: ArrayVec<i32, BATCH_MAX>,
+}
+
+/// The system's number of an error; 0 if it has none.
+pub(crate) fn error_number(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or_default()
 }
 
 /// Bytes of the longest datagram that is read whole; a scrape of 74 torrents has 1496.
@@ -77,7 +83,9 @@ impl<M: Mechanism> Batch<M> {
         let received = match self.0.receive(socket) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             Err(error) => {
-                worker.count(Count::UdpReceiveFailed);
+                worker
+                    .counters()
+                    .fail(Operation::ReceiveUdp, error_number(&error));
                 return Err(error);
             }
             Ok(received) => received,
@@ -89,7 +97,9 @@ impl<M: Mechanism> Batch<M> {
         let counters = worker.counters();
         counters.add(Count::UdpSent, sent.datagrams as u64);
         counters.add(Count::UdpSentBytes, sent.bytes as u64);
-        counters.add(Count::UdpSendFailed, sent.failed as u64);
+        for error in sent.failed {
+            counters.fail(Operation::SendUdp, error);
+        }
         Ok(received)
     }
 

@@ -6,15 +6,16 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use etracker_core::Tracker;
-use etracker_core::stats::Count;
+use etracker_core::stats::{Count, Operation};
 use etracker_core::udp::BATCH_MAX;
+use etracker_core::{Host, Tracker};
 
 use crate::accept::Trouble;
 use crate::conversation::Conversation;
 use crate::desk::{Desk, Ending};
 use crate::job::WorkerJob;
-use crate::{Clock, ServeError, Stream, load_average};
+use crate::udp::error_number;
+use crate::{Clock, ServeError, Stream, load_average, resident_bytes};
 
 /// What a runtime does: it waits.
 pub trait Mechanism: Clone + 'static {
@@ -153,6 +154,10 @@ async fn accept_clients<M: Mechanism>(
     loop {
         desk.room().await;
         match M::accept(listener).await {
+            Ok((_, peer)) if !desk.borrow().worker.permits_address(peer.ip()) => {
+                desk.borrow().worker.count(Count::AcceptDenied);
+                accepted += 1;
+            }
             Ok((stream, peer)) => {
                 let (conversation, guard) = (
                     Conversation::new(desk, stream, peer, local),
@@ -165,7 +170,8 @@ async fn accept_clients<M: Mechanism>(
                 accepted += 1;
             }
             Err(error) => {
-                desk.borrow().worker.count(Count::AcceptFailed);
+                let counters = Arc::clone(desk.borrow().worker.counters());
+                counters.fail(Operation::Accept, error_number(&error));
                 if Trouble::of(&error) != Trouble::OfOneClient {
                     desk.borrow().give_way();
                     pause::<M>(error).await?;
@@ -198,6 +204,7 @@ async fn tick<M: Mechanism>(desk: &Desk<M::Stream>) -> io::Result<Infallible> {
 
 /// Ages the tracker.
 async fn keep_up<M: Mechanism>(tracker: &Tracker, clock: Clock) -> io::Result<Infallible> {
+    let mut upkeep_time = Duration::ZERO;
     loop {
         let wait = tracker.poll_timeout().saturating_since(clock.now());
         if wait.is_zero() {
@@ -205,7 +212,14 @@ async fn keep_up<M: Mechanism>(tracker: &Tracker, clock: Clock) -> io::Result<In
         } else {
             M::sleep(wait).await;
         }
-        tracker.handle_timeout(clock.now(), load_average());
+        let host = Host {
+            load: load_average(),
+            memory_bytes: resident_bytes(),
+            upkeep_time,
+        };
+        let began = std::time::Instant::now();
+        tracker.handle_timeout(clock.now(), host);
+        upkeep_time = began.elapsed();
     }
 }
 

@@ -157,6 +157,8 @@ counts! {
     AcceptDenied = "accept_denied",
     /// TCP connections closed.
     Closed = "closed",
+    /// Writes to TCP that were carried out whole: an answer, or a piece of one.
+    HttpSent = "http_sent",
     /// Bytes received over TCP.
     HttpReceivedBytes = "http_received_bytes",
     /// Bytes sent over TCP.
