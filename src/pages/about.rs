@@ -1,0 +1,65 @@
+//! What pages tell beside the tracker's own figures.
+
+use etracker_core::stats::{Count, Figures};
+use etracker_core::{Instant, Tracker};
+use etracker_runtime_common::resident_max_bytes;
+
+use jiff::tz::TimeZone;
+
+use super::Grouping;
+
+/// What does not change while the process serves.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    /// Which build this is.
+    pub(crate) revision: String,
+    /// When the process started to serve.
+    pub(crate) started: Instant,
+    /// How often the tracker failed before this start.
+    pub(crate) failures: u32,
+    /// The port of HTTP and UDP.
+    pub(crate) port: u16,
+    /// Whether HTTP is served.
+    pub(crate) tcp: bool,
+    /// Whether UDP is served.
+    pub(crate) udp: bool,
+    /// Files that may be open: soft and hard limit.
+    pub(crate) open_files: (u64, u64),
+    /// The character set that pages claim to be in.
+    pub(crate) charset: String,
+    /// How digits are grouped for people.
+    pub(crate) grouping: Grouping,
+    /// The time zone of times for people.
+    pub(crate) zone: TimeZone,
+}
+
+/// Everything that pages tell, taken at one moment.
+#[derive(Debug)]
+pub(super) struct Moment<'a> {
+    pub(super) about: &'a About,
+    pub(super) now: Instant,
+    pub(super) figures: Figures,
+    /// The most memory that the process ever kept in use.
+    pub(super) resident_max_bytes: u64,
+}
+
+impl<'a> Moment<'a> {
+    pub(super) fn take(about: &'a About, now: Instant, tracker: &Tracker) -> Self {
+        Self {
+            about,
+            now,
+            figures: tracker.figures(),
+            resident_max_bytes: resident_max_bytes(),
+        }
+    }
+
+    pub(super) fn uptime_secs(&self) -> u64 {
+        self.now.saturating_since(self.about.started).as_secs()
+    }
+
+    /// TCP connections that are open.
+    pub(super) fn open_connections(&self) -> u64 {
+        let accepted = self.figures.count(Count::AcceptPassed);
+        accepted.saturating_sub(self.figures.count(Count::Closed))
+    }
+}

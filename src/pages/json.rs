@@ -1,0 +1,168 @@
+//! `/stats.json`: every figure under a stable name. docs/stats.md says what they mean.
+
+use std::collections::BTreeMap;
+
+use etracker_core::stats::{Count, History, Operation, Removed, Sample, Series};
+use etracker_core::swarm::Totals;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::about::Moment;
+use super::text::error_name;
+
+/// The page, with a history that was written before.
+pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
+    let Moment { about, figures, .. } = moment;
+    let (previous, required) = figures.interval.moving_secs();
+    let bounds = figures.interval.bounds();
+    let (soft, hard) = about.open_files;
+    let page = Page {
+        time: moment.now.as_secs(),
+        process: json!({
+            "revision": about.revision,
+            "start_time": about.started.as_secs(),
+            "uptime_secs": moment.uptime_secs(),
+            "failures": about.failures,
+            "workers": figures.workers,
+        }),
+        listen: json!({ "port": about.port, "http": about.tcp, "udp": about.udp }),
+        load: json!({ "average": figures.host.load, "limit": figures.interval.load_limit() }),
+        interval_secs: json!({
+            "served": figures.interval.served_secs(),
+            "previous": previous,
+            "required": required,
+            "min": bounds.min,
+            "max": bounds.max,
+        }),
+        connections: json!({
+            "open": moment.open_connections(),
+            "open_files_soft": soft,
+            "open_files_hard": hard,
+        }),
+        memory_bytes: json!({ "resident": figures.host.memory_bytes, "resident_max": moment.resident_max_bytes }),
+        requests_per_second: json!({
+            "ipv4": { "http": figures.rates.tcp_v4, "udp": figures.rates.udp_v4 },
+            "ipv6": { "http": figures.rates.tcp_v6, "udp": figures.rates.udp_v6 },
+        }),
+        swarms: swarms(moment),
+        sweep: sweep(moment),
+        counts: Count::ALL
+            .iter()
+            .map(|&count| (count.name(), figures.count(count)))
+            .collect(),
+        errors: errors(moment),
+        history,
+    };
+    serde_json::to_vec(&page).unwrap_or_default()
+}
+
+/// The part of the page that changes only when a step of the history is over.
+pub(super) fn history(history: &History) -> Box<RawValue> {
+    let series = json!({ "hour": series(&history.hour), "day": series(&history.day) });
+    serde_json::value::to_raw_value(&series).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    time: u64,
+    process: Value,
+    listen: Value,
+    load: Value,
+    interval_secs: Value,
+    connections: Value,
+    memory_bytes: Value,
+    requests_per_second: Value,
+    swarms: Value,
+    sweep: Value,
+    counts: BTreeMap<&'static str, u64>,
+    errors: Value,
+    history: &'a RawValue,
+}
+
+fn swarms(moment: &Moment<'_>) -> Value {
+    let figures = &moment.figures;
+    let totals = &figures.totals;
+    json!({
+        "torrents": totals.torrents,
+        "torrents_large": figures.fullest.large,
+        "peers": totals.peers(),
+        "seeders": { "ipv4": totals.seeders_v4, "ipv6": totals.seeders_v6 },
+        "leechers": { "ipv4": totals.leechers_v4, "ipv6": totals.leechers_v6 },
+        "peers_of_largest_torrent": figures.sweeps.swarm_max(),
+        "peers_of_fullest_shard": figures.fullest.peers,
+        "torrents_of_fullest_shard": figures.fullest.torrents,
+    })
+}
+
+fn sweep(moment: &Moment<'_>) -> Value {
+    let sweeps = &moment.figures.sweeps;
+    let removed = |removed: &Removed| {
+        json!({
+            "peers_removed": removed.peers,
+            "torrents_removed": removed.torrents,
+            "time_secs": removed.time.as_secs_f64(),
+        })
+    };
+    json!({
+        "passes": sweeps.passes,
+        "total": removed(&sweeps.total),
+        "last_period": removed(&sweeps.period_before),
+        "last_pass": removed(&sweeps.pass_before.removed),
+        "last_pass_steps": sweeps.pass_before.steps,
+        "longest_step_secs": sweeps.step_max.as_secs_f64(),
+    })
+}
+
+fn errors(moment: &Moment<'_>) -> Value {
+    let errors_of = |operation: &Operation| {
+        let failed = moment
+            .figures
+            .failures
+            .iter()
+            .filter(|failed| failed.operation == *operation);
+        let errors: Value = failed
+            .map(|failed| json!({ "errno": failed.error, "name": error_name(failed.error), "count": failed.count }))
+            .collect();
+        (operation.name().to_owned(), errors)
+    };
+    Value::Object(Operation::ALL.iter().map(errors_of).collect())
+}
+
+/// A series as columns: shorter than rows, and what a chart needs. `null` is a gap.
+fn series(series: &Series) -> Value {
+    let mut columns = Map::new();
+    columns.insert("step_secs".to_owned(), series.step_secs().into());
+    columns.insert("end_time".to_owned(), series.end_secs().into());
+    for (name, value) in COLUMNS {
+        let column: Vec<Option<Value>> = series.samples().map(|sample| sample.map(value)).collect();
+        columns.insert((*name).to_owned(), column.into());
+    }
+    Value::Object(columns)
+}
+
+type Column = (&'static str, fn(&Sample) -> Value);
+
+const COLUMNS: &[Column] = &[
+    ("http_ipv4", |sample| sample.rates.tcp_v4.into()),
+    ("udp_ipv4", |sample| sample.rates.udp_v4.into()),
+    ("http_ipv6", |sample| sample.rates.tcp_v6.into()),
+    ("udp_ipv6", |sample| sample.rates.udp_v6.into()),
+    ("refused", |sample| sample.refused.into()),
+    ("torrents", |sample| sample.level.totals.torrents.into()),
+    ("seeders", |sample| seeders(&sample.level.totals).into()),
+    ("leechers", |sample| leechers(&sample.level.totals).into()),
+    ("interval_secs", |sample| sample.level.interval_secs.into()),
+    ("load", |sample| {
+        ((sample.level.load * 100.0).round() / 100.0).into()
+    }),
+    ("memory_bytes", |sample| sample.level.memory_bytes.into()),
+];
+
+const fn seeders(totals: &Totals) -> u64 {
+    totals.seeders_v4 + totals.seeders_v6
+}
+
+const fn leechers(totals: &Totals) -> u64 {
+    totals.leechers_v4 + totals.leechers_v6
+}

@@ -1,0 +1,306 @@
+//! `/metrics`: OpenMetrics, with names by the conventions of Prometheus. docs/stats.md lists them.
+
+use std::fmt;
+
+use etracker_core::stats::Count;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::about::Moment;
+
+/// The value of the page's `Content-Type`.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The page.
+pub(super) fn page(moment: &Moment<'_>) -> String {
+    let mut families = Families::default();
+    process(moment, &mut families);
+    requests(moment, &mut families);
+    connections(moment, &mut families);
+    swarms(moment, &mut families);
+    sweep(moment, &mut families);
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(families));
+    let mut out = String::with_capacity(16 * 1024);
+    // A string takes everything.
+    let _ = encode(&mut out, &registry);
+    out
+}
+
+fn process(moment: &Moment<'_>, to: &mut Families) {
+    let (about, figures) = (moment.about, &moment.figures);
+    to.gauge(
+        "process_start_time",
+        Some(Unit::Seconds),
+        "Unix time of the start",
+    )
+    .number([], about.started.as_secs());
+    to.gauge("process_resident_memory", Some(Unit::Bytes), "Memory in use")
+        .number([], figures.host.memory_bytes);
+    to.gauge("process_max_fds", None, "Files that may be open")
+        .number([], about.open_files.0);
+    to.gauge("etracker_build_info", None, "Which build this is; always 1")
+        .number([("revision", about.revision.clone())], 1);
+    to.gauge("etracker_failures", None, "Failures before this start")
+        .number([], about.failures.into());
+    to.gauge("etracker_workers", None, "Workers")
+        .number([], figures.workers as u64);
+    let mut load = to.gauge("etracker_load_average", None, "Load averages as last read");
+    for (minutes, average) in ["1", "5", "15"].into_iter().zip(figures.host.load) {
+        load = load.fraction([("minutes", minutes.to_owned())], average);
+    }
+    to.gauge(
+        "etracker_load_average_limit",
+        None,
+        "Load average above which the interval grows",
+    )
+    .fraction([], figures.interval.load_limit());
+    to.gauge(
+        "etracker_announce_interval",
+        Some(Unit::Seconds),
+        "Announce interval served",
+    )
+    .number([], figures.interval.served_secs().into());
+}
+
+fn requests(moment: &Moment<'_>, to: &mut Families) {
+    let count = |count: Count| moment.figures.count(count);
+    to.counter(
+        "etracker_requests",
+        None,
+        "HTTP requests and UDP datagrams received",
+    )
+    .number(by("http", "ipv4"), count(Count::HttpRequest4))
+    .number(by("http", "ipv6"), count(Count::HttpRequest6))
+    .number(by("udp", "ipv4"), count(Count::UdpReceived4))
+    .number(by("udp", "ipv6"), count(Count::UdpReceived6));
+    let answer = |protocol: &str, kind: &str| [("protocol", protocol.to_owned()), ("kind", kind.to_owned())];
+    to.counter(
+        "etracker_answers",
+        None,
+        "Requests answered, by what they asked for",
+    )
+    .number(answer("http", "announce"), count(Count::HttpAnnounce))
+    .number(answer("http", "scrape"), count(Count::HttpScrape))
+    .number(answer("http", "page"), count(Count::HttpPage))
+    .number(answer("http", "failure"), count(Count::HttpFailure))
+    .number(answer("udp", "connect"), count(Count::UdpConnect))
+    .number(answer("udp", "announce"), count(Count::UdpAnnounce))
+    .number(answer("udp", "scrape"), count(Count::UdpScrape))
+    .number(answer("udp", "error"), count(Count::UdpError));
+    to.counter("etracker_full_scrapes", None, "Scrapes of all torrents")
+        .number([], count(Count::HttpFullScrape));
+    to.counter("etracker_unanswered", None, "Datagrams left unanswered")
+        .number([("reason", "malformed".to_owned())], count(Count::UdpMalformed))
+        .number([("reason", "unproven".to_owned())], count(Count::UdpUnproven))
+        .number([("reason", "denied".to_owned())], count(Count::UdpDenied));
+    let mut statuses = to.counter("etracker_http_responses", None, "HTTP responses by status");
+    let mut refused = Vec::new();
+    for &one in Count::ALL {
+        if let Some(status) = one
+            .name()
+            .strip_prefix("http_")
+            .filter(|rest| rest.parse::<u16>().is_ok())
+        {
+            statuses = statuses.number([("status", status.to_owned())], count(one));
+        } else if let Some(reason) = one.name().strip_prefix("refused_") {
+            refused.push((reason.to_owned(), count(one)));
+        }
+    }
+    let mut refusals = to.counter(
+        "etracker_refused_announces",
+        None,
+        "Announces refused by policy or a limit",
+    );
+    for (reason, count) in refused {
+        refusals = refusals.number([("reason", reason)], count);
+    }
+    to.counter("etracker_received", Some(Unit::Bytes), "Bytes received")
+        .number([("protocol", "http".to_owned())], count(Count::HttpReceivedBytes))
+        .number([("protocol", "udp".to_owned())], count(Count::UdpReceivedBytes));
+    to.counter("etracker_sent", Some(Unit::Bytes), "Bytes sent")
+        .number([("protocol", "http".to_owned())], count(Count::HttpSentBytes))
+        .number([("protocol", "udp".to_owned())], count(Count::UdpSentBytes));
+}
+
+fn connections(moment: &Moment<'_>, to: &mut Families) {
+    let count = |count: Count| moment.figures.count(count);
+    to.gauge("etracker_connections_open", None, "TCP connections open")
+        .number([], moment.open_connections());
+    to.counter(
+        "etracker_connections",
+        None,
+        "TCP connections by what became of them",
+    )
+    .number([("event", "accepted".to_owned())], count(Count::AcceptPassed))
+    .number([("event", "denied".to_owned())], count(Count::AcceptDenied))
+    .number([("event", "closed".to_owned())], count(Count::Closed));
+    let mut errors = to.counter(
+        "etracker_errors",
+        None,
+        "Calls of the system that failed, by error number",
+    );
+    for failed in &moment.figures.failures {
+        let labels = [
+            ("call", failed.operation.name().to_owned()),
+            ("errno", failed.error.to_string()),
+        ];
+        errors = errors.number(labels, failed.count);
+    }
+}
+
+fn swarms(moment: &Moment<'_>, to: &mut Families) {
+    let figures = &moment.figures;
+    let totals = &figures.totals;
+    to.gauge(
+        "etracker_torrents",
+        None,
+        "Torrents, those without peers included",
+    )
+    .number([], totals.torrents);
+    let peer = |family: &str, state: &str| [("family", family.to_owned()), ("state", state.to_owned())];
+    to.gauge("etracker_peers", None, "Peers")
+        .number(peer("ipv4", "seeder"), totals.seeders_v4)
+        .number(peer("ipv4", "leecher"), totals.leechers_v4)
+        .number(peer("ipv6", "seeder"), totals.seeders_v6)
+        .number(peer("ipv6", "leecher"), totals.leechers_v6);
+    to.gauge("etracker_torrent_peers_max", None, "Peers of the largest torrent")
+        .number([], figures.sweeps.swarm_max().into());
+}
+
+fn sweep(moment: &Moment<'_>, to: &mut Families) {
+    let sweeps = &moment.figures.sweeps;
+    to.counter(
+        "etracker_sweep_passes",
+        None,
+        "Passes of the sweep over all peers",
+    )
+    .number([], sweeps.passes);
+    to.counter(
+        "etracker_swept_peers",
+        None,
+        "Peers removed because they were silent",
+    )
+    .number([], sweeps.total.peers);
+    to.counter(
+        "etracker_swept_torrents",
+        None,
+        "Torrents removed because they had no peers",
+    )
+    .number([], sweeps.total.torrents);
+    to.counter("etracker_sweep", Some(Unit::Seconds), "Time spent in the sweep")
+        .fraction([], sweeps.total.time.as_secs_f64());
+    to.gauge(
+        "etracker_sweep_step_max",
+        Some(Unit::Seconds),
+        "The longest step of the sweep",
+    )
+    .fraction([], sweeps.step_max.as_secs_f64());
+}
+
+fn by(protocol: &str, family: &str) -> [(&'static str, String); 2] {
+    [("protocol", protocol.to_owned()), ("family", family.to_owned())]
+}
+
+/// All families of metrics, in the order of the page.
+#[derive(Debug, Default)]
+struct Families(Vec<Family>);
+
+#[derive(Debug)]
+struct Family {
+    name: &'static str,
+    unit: Option<Unit>,
+    help: &'static str,
+    kind: Kind,
+    samples: Vec<(Labels, Value)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+#[derive(Clone, Copy, Debug)]
+enum Value {
+    Number(u64),
+    Fraction(f64),
+}
+
+impl Families {
+    fn counter(&mut self, name: &'static str, unit: Option<Unit>, help: &'static str) -> &mut Family {
+        self.family(Kind::Counter, name, unit, help)
+    }
+
+    fn gauge(&mut self, name: &'static str, unit: Option<Unit>, help: &'static str) -> &mut Family {
+        self.family(Kind::Gauge, name, unit, help)
+    }
+
+    fn family(
+        &mut self,
+        kind: Kind,
+        name: &'static str,
+        unit: Option<Unit>,
+        help: &'static str,
+    ) -> &mut Family {
+        self.0.push_mut(Family {
+            name,
+            unit,
+            help,
+            kind,
+            samples: Vec::new(),
+        })
+    }
+}
+
+impl Family {
+    fn number<const N: usize>(&mut self, labels: [(&'static str, String); N], value: u64) -> &mut Self {
+        self.samples.push((labels.into(), Value::Number(value)));
+        self
+    }
+
+    fn fraction<const N: usize>(&mut self, labels: [(&'static str, String); N], value: f64) -> &mut Self {
+        self.samples.push((labels.into(), Value::Fraction(value)));
+        self
+    }
+}
+
+impl Value {
+    fn encode(self, kind: Kind, encoder: MetricEncoder<'_>) -> fmt::Result {
+        match (kind, self) {
+            (Kind::Counter, Self::Number(value)) => ConstCounter::new(value).encode(encoder),
+            (Kind::Counter, Self::Fraction(value)) => ConstCounter::new(value).encode(encoder),
+            (Kind::Gauge, Self::Number(value)) => ConstGauge::new(value).encode(encoder),
+            (Kind::Gauge, Self::Fraction(value)) => ConstGauge::new(value).encode(encoder),
+        }
+    }
+}
+
+impl Collector for Families {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for family in &self.0 {
+            let kind = match family.kind {
+                Kind::Counter => MetricType::Counter,
+                Kind::Gauge => MetricType::Gauge,
+            };
+            let unit = family.unit.as_ref();
+            let mut metric = encoder.encode_descriptor(family.name, family.help, unit, kind)?;
+            for (labels, value) in &family.samples {
+                if labels.is_empty() {
+                    // Without braces, which would be empty.
+                    value.encode(family.kind, metric)?;
+                    break;
+                }
+                value.encode(family.kind, metric.encode_family(labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
