@@ -18,9 +18,14 @@ pub(crate) fn raise() {
 /// How many TCP connections may be open at once, when `workers` workers have `sockets` sockets; `None` if the limit on
 /// open files leaves room for none.
 pub(crate) fn connections_max(workers: usize, sockets: usize) -> Option<usize> {
-    let open_files = rlimit::getrlimit(Resource::NOFILE).map_or(OPEN_FILES_WANTED, |(soft, _)| soft);
+    let (open_files, _) = open_files();
     let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);
     room(open_files, workers, sockets)
+}
+
+/// How many files may be open: the soft and the hard limit.
+pub(crate) fn open_files() -> (u64, u64) {
+    rlimit::getrlimit(Resource::NOFILE).unwrap_or((OPEN_FILES_WANTED, OPEN_FILES_WANTED))
 }
 
 /// Open files asked for: as many clients at once as one address has ports.

@@ -1,12 +1,16 @@
 //! The `etracker` command.
 
 mod limits;
+mod lists;
+mod logs;
 mod options;
+mod pages;
 mod report;
 mod revision;
 mod signals;
 mod start;
 mod terminal;
+mod watch;
 
 #[cfg(not(feature = "smol"))]
 compile_error!("etracker needs a runtime: enable the feature `smol`");
@@ -19,13 +23,13 @@ use std::process::{self, ExitCode};
 use std::thread;
 
 use options::Request;
-use terminal::{complain, say};
+use terminal::{complain, flush, say};
 
 fn main() -> ExitCode {
     end_on_panic();
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let environment = |name: &str| env::var_os(name);
-    match Request::read(env::args_os().skip(1), &environment, processors) {
+    let status = match Request::read(env::args_os().skip(1), &environment, processors) {
         Err(refusal) => fail(EXIT_USAGE, refusal),
         Ok(Request::Show(text)) => {
             say(text.trim_end());
@@ -35,7 +39,9 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => fail(EXIT_FAILURE, failure),
         },
-    }
+    };
+    flush();
+    status
 }
 
 /// A panic on any thread ends the whole process: never one dead worker among living ones.
@@ -44,6 +50,7 @@ fn end_on_panic() {
     panic::set_hook(Box::new(move |panicked| {
         show(panicked);
         complain("a panic ends the tracker; this is a fault of its own, please report it");
+        flush();
         process::exit(EXIT_FAILURE.into());
     }));
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::process;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use etracker_runtime_common::Control;
@@ -10,31 +11,33 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
-use crate::terminal::{complain, say};
+use crate::terminal::{complain, flush, say};
 
 /// Has signals obeyed from now on: the first SIGINT or SIGTERM stops the workers, the second ends the process at once.
-/// SIGHUP changes nothing: a tracker outlives the terminal it was started from.
+/// SIGHUP asks for a reload.
 ///
 /// # Errors
 /// The operating system refuses.
-pub(crate) fn obey(control: Arc<Control>) -> io::Result<()> {
+pub(crate) fn obey(control: Arc<Control>, reload: SyncSender<()>) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
-                handle(signal, &control);
+                handle(signal, &control, &reload);
             }
         })
         .map(drop)
 }
 
-fn handle(signal: i32, control: &Control) {
+fn handle(signal: i32, control: &Control, reload: &SyncSender<()>) {
     let name = signal_name(signal).unwrap_or("a signal");
     if signal == SIGHUP {
-        say(format_args!("{name}: there is nothing to reload, going on"));
+        // One that is waiting already will see what has changed until now.
+        let _ = reload.try_send(());
     } else if control.is_stopping() {
         complain(format_args!("{name} while stopping: ended at once"));
+        flush();
         process::exit(EXIT_SIGNAL + signal);
     } else {
         say(format_args!("{name}: stopping"));

@@ -5,12 +5,16 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use etracker_core::{Seed, Tracker};
+use etracker_core::{Instant, Seed, Tracker};
 use etracker_runtime_common::{Clock, Control, Job, OpenError, Opened, ServeError, open};
 
+use crate::lists::ListError;
 use crate::options::{Options, Runtime};
-use crate::terminal::say;
-use crate::{limits, report, signals};
+use crate::pages::{About, Grouping, Readers, Shelf};
+use crate::revision::revision;
+use crate::terminal::{complain, say};
+use crate::{limits, lists, logs, report, signals, terminal, watch};
+use jiff::tz::TimeZone;
 
 /// Serves with these options until a signal says to stop.
 ///
@@ -18,16 +22,34 @@ use crate::{limits, report, signals};
 /// Why it could not start, or not go on.
 pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     let control = Arc::new(Control::new());
-    signals::obey(Arc::clone(&control)).map_err(Failure::Signals)?;
+    terminal::detach();
+    logs::begin(options.logs);
+    let (ask_reload, reloads) = lists::requests();
+    signals::obey(Arc::clone(&control), ask_reload).map_err(Failure::Signals)?;
     report::start(&options, processors);
     limits::raise();
+    // Before clients can ask: long lists take a while.
+    let listed = !options.lists.is_empty();
+    let access = listed
+        .then(|| options.lists.load())
+        .transpose()
+        .map_err(Failure::Lists)?;
     let opened = open(&options.listen).map_err(Failure::Open)?;
     let connections_max = connections_max(&opened)?;
     report::listening(&opened, &options.listen);
     say(format_args!("Connections at once: {connections_max} at most"));
 
     let clock = Clock::start();
-    let tracker = Arc::new(Tracker::new(options.config, seed()?, clock.now()));
+    let zone = TimeZone::system();
+    let about = about(&options, clock.now(), &zone);
+    let mut tracker = Tracker::new(options.config, seed()?, clock.now());
+    if let Some(access) = access {
+        tracker = tracker.with_access(access);
+    }
+    let shelf = Shelf::new(about, Readers::new(options.stats_from));
+    let tracker = Arc::new(tracker.with_pages(Arc::new(shelf)));
+    lists::reload_on(reloads, options.lists, Arc::clone(&tracker)).map_err(Failure::Thread)?;
+    watch::begin(Arc::clone(&tracker), options.logs.format, zone).map_err(Failure::Thread)?;
     let job = Job {
         tracker: Arc::clone(&tracker),
         sockets: opened.workers,
@@ -49,6 +71,10 @@ pub(crate) enum Failure {
     Seed(getrandom::Error),
     /// Signals cannot be handled.
     Signals(io::Error),
+    /// A list of torrents or addresses cannot be used.
+    Lists(ListError),
+    /// There is no thread for what the command does beside serving.
+    Thread(io::Error),
     /// The limit on open files is too low.
     Files { workers: usize },
     /// An address cannot be listened on.
@@ -62,6 +88,8 @@ impl fmt::Display for Failure {
         match self {
             Self::Seed(error) => write!(f, "the system gives no random numbers: {error}"),
             Self::Signals(error) => write!(f, "signals cannot be handled: {error}"),
+            Self::Lists(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "a thread cannot be started: {error}"),
             Self::Files { workers } => write!(
                 f,
                 "the limit on open files leaves no room for connections beside {workers} workers: raise it (ulimit -n), or start fewer workers"
@@ -73,6 +101,28 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
+
+fn about(options: &Options, started: Instant, zone: &TimeZone) -> About {
+    let Options { charset, locale, .. } = options;
+    let grouping = Grouping::of(locale, charset).unwrap_or_else(|| {
+        complain(format_args!(
+            "locale {locale} is not known: digits are not grouped"
+        ));
+        Grouping::none()
+    });
+    About {
+        revision: revision().to_owned(),
+        started,
+        failures: options.failures,
+        port: options.listen.port,
+        tcp: options.listen.tcp,
+        udp: options.listen.udp,
+        open_files: limits::open_files(),
+        charset: charset.clone(),
+        grouping,
+        zone: zone.clone(),
+    }
+}
 
 fn connections_max(opened: &Opened) -> Result<usize, Failure> {
     let workers = opened.workers.len();

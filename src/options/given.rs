@@ -16,7 +16,9 @@ pub(super) struct Given {
     pub(super) service: Service,
     pub(super) swarms: Swarms,
     pub(super) http: Http,
+    pub(super) access: Access,
     pub(super) pages: Pages,
+    pub(super) logs: Logs,
     pub(super) version: bool,
 }
 
@@ -55,11 +57,28 @@ pub(super) struct Http {
     pub(super) trusted_proxy: Vec<String>,
 }
 
+/// Options of who and what is served.
+#[derive(Clone, Debug)]
+pub(super) struct Access {
+    pub(super) allow_list: Option<String>,
+    pub(super) deny_list: Option<String>,
+    pub(super) deny_address: Option<String>,
+}
+
 /// Options of what is shown to people.
 #[derive(Clone, Debug)]
 pub(super) struct Pages {
     pub(super) charset: Option<String>,
     pub(super) locale: Option<String>,
+    pub(super) stats_from: Vec<String>,
+}
+
+/// Options of the log.
+#[derive(Clone, Debug)]
+pub(super) struct Logs {
+    pub(super) level: Option<String>,
+    pub(super) format: Option<String>,
+    pub(super) addresses: bool,
 }
 
 /// The grammar of the command line. It takes every value as text: what values mean is the same for the environment.
@@ -68,13 +87,17 @@ pub(super) fn grammar() -> OptionParser<Given> {
     let service = service();
     let swarms = swarms(&defaults);
     let http = http(&defaults);
+    let access = access();
     let pages = pages();
+    let logs = logs();
     let version = switch(name::VERSION, "Print the version");
     construct!(Given {
         service,
         swarms,
         http,
+        access,
         pages,
+        logs,
         version
     })
     .to_options()
@@ -203,7 +226,39 @@ fn pages() -> impl Parser<Pages> {
         "LOCALE",
         &format!("Grouping of digits ({LOCALE_DEFAULT})"),
     );
-    construct!(Pages { charset, locale }).group_help("Stats page:")
+    let from = "Who may see the pages, repeatable (everyone)";
+    let stats_from = values(name::STATS_FROM, "CIDR", from);
+    construct!(Pages {
+        charset,
+        locale,
+        stats_from
+    })
+    .group_help("Stats pages:")
+}
+
+fn access() -> impl Parser<Access> {
+    let allow_list = value(name::ALLOW_LIST, "FILE", "Serve the torrents of this file alone");
+    let deny_list = value(name::DENY_LIST, "FILE", "Do not serve the torrents of this file");
+    let deny_address = value(name::DENY_ADDRESS, "FILE", "Ignore the networks of this file");
+    construct!(Access {
+        allow_list,
+        deny_list,
+        deny_address
+    })
+    .group_help("Access (SIGHUP reads the files again):")
+}
+
+fn logs() -> impl Parser<Logs> {
+    let least = "Least severity: off, error, warn, info, debug (warn)";
+    let level = value(name::LOG_LEVEL, "LEVEL", least);
+    let format = value(name::LOG_FORMAT, "text|json", "Form of the log (text)");
+    let addresses = switch(name::LOG_ADDRESSES, "Let the log name addresses of clients");
+    construct!(Logs {
+        level,
+        format,
+        addresses
+    })
+    .group_help("Log:")
 }
 
 fn value(name: Name, metavar: &'static str, help: &str) -> impl Parser<Option<String>> + use<> {

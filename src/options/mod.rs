@@ -19,6 +19,8 @@ use etracker_core::config::{LOAD_LIMIT_MIN, PEERS_PER_ADDRESS, PEERS_PER_RESPONS
 use etracker_runtime_common::Listen;
 use ipnet::IpNet;
 
+use crate::lists::{ListFiles, TorrentFile};
+use crate::logs::{LogFormat, LogSettings};
 use given::Given;
 pub(crate) use reader::Environment;
 use reader::{Reader, Text};
@@ -35,6 +37,12 @@ pub(crate) struct Options {
     pub(crate) runtime: Runtime,
     /// The character set of the stats page.
     pub(crate) charset: String,
+    /// The files that say which torrents and addresses are served.
+    pub(crate) lists: ListFiles,
+    /// Who may see the pages: everyone if this is empty.
+    pub(crate) stats_from: Vec<IpNet>,
+    /// What is logged, and how.
+    pub(crate) logs: LogSettings,
     /// The locale that groups digits on the stats page.
     pub(crate) locale: String,
     /// How often the tracker failed before this start, as whoever restarts it counts.
@@ -87,6 +95,10 @@ impl Options {
         let pages = &given.pages;
         let charset = label(reader, name::CHARSET, pages.charset.clone(), CHARSET_DEFAULT)?;
         let locale = label(reader, name::LOCALE, pages.locale.clone(), LOCALE_DEFAULT)?;
+        let stats_from = reader.list(name::STATS_FROM, pages.stats_from.clone());
+        let stats_from = stats_from.into_iter().map(network).collect::<Result<_, _>>()?;
+        let lists = lists(reader, given.access)?;
+        let logs = logs(reader, given.logs)?;
         let failures = reader.number(name::FAILURES, None, 0..=u32::MAX)?;
         let listen = listen(reader, given.service, processors)?;
         let config = swarms(reader, Config::default(), given.swarms, processors)?;
@@ -96,6 +108,9 @@ impl Options {
             listen,
             runtime,
             charset,
+            lists,
+            stats_from,
+            logs,
             locale,
             failures: failures.map_or(0, |failures| failures.value),
         })
@@ -233,6 +248,41 @@ fn http(reader: Reader<'_>, mut config: Config, given: given::Http) -> Result<Co
             Ok(config.with_trusted_proxies(networks))
         }
     }
+}
+
+fn lists(reader: Reader<'_>, given: given::Access) -> Result<ListFiles, Refusal> {
+    let allow = reader.text(name::ALLOW_LIST, given.allow_list);
+    let deny = reader.text(name::DENY_LIST, given.deny_list);
+    let torrents = match (allow, deny) {
+        (Some(allow), Some(deny)) => return Err(Refusal::TwoLists(allow.source, deny.source)),
+        (Some(allow), None) => Some(TorrentFile::Allow(allow.value.into())),
+        (None, Some(deny)) => Some(TorrentFile::Deny(deny.value.into())),
+        (None, None) => None,
+    };
+    let denied = reader.text(name::DENY_ADDRESS, given.deny_address);
+    Ok(ListFiles {
+        torrents,
+        denied_addresses: denied.map(|text| text.value.into()),
+    })
+}
+
+fn logs(reader: Reader<'_>, given: given::Logs) -> Result<LogSettings, Refusal> {
+    let mut settings = LogSettings {
+        addresses: reader.switch(name::LOG_ADDRESSES, given.addresses)?,
+        ..LogSettings::default()
+    };
+    if let Some(text) = reader.text(name::LOG_LEVEL, given.level) {
+        let level = text.value.parse();
+        settings.level = level.map_err(|_| text.refuse("off, error, warn, info, debug or trace"))?;
+    }
+    if let Some(text) = reader.text(name::LOG_FORMAT, given.format) {
+        settings.format = match text.value.as_str() {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            _ => return Err(text.refuse("text or json")),
+        };
+    }
+    Ok(settings)
 }
 
 fn runtime(reader: Reader<'_>, argument: Option<String>) -> Result<Runtime, Refusal> {

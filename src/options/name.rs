@@ -42,8 +42,15 @@ pub(super) const SOCKET_TIMEOUT: Name = both('e', "socket-timeout");
 pub(super) const FULL_SCRAPE: Name = long("full-scrape");
 pub(super) const X_FORWARDED_FOR: Name = long("x-forwarded-for");
 pub(super) const TRUSTED_PROXY: Name = long("trusted-proxy");
+pub(super) const ALLOW_LIST: Name = long("allow-list");
+pub(super) const DENY_LIST: Name = long("deny-list");
+pub(super) const DENY_ADDRESS: Name = long("deny-address");
 pub(super) const CHARSET: Name = long("charset");
 pub(super) const LOCALE: Name = long("locale");
+pub(super) const STATS_FROM: Name = long("stats-from");
+pub(super) const LOG_LEVEL: Name = long("log-level");
+pub(super) const LOG_FORMAT: Name = long("log-format");
+pub(super) const LOG_ADDRESSES: Name = long("log-addresses");
 pub(super) const VERSION: Name = both('V', "version");
 /// Not an option: scripts/run hands it on in the environment only.
 pub(super) const FAILURES: Name = long("failures");

@@ -19,6 +19,8 @@ pub(crate) enum Refusal {
     },
     /// A list of proxies that nobody asks for.
     ProxyUnused(Source),
+    /// `--allow-list` and `--deny-list`.
+    TwoLists(Source, Source),
     /// `--no-tcp` and `--no-udp`.
     NothingToServe,
     /// `--failed`, which the command does not know how to do yet.
@@ -40,6 +42,9 @@ impl fmt::Display for Refusal {
                 f,
                 "{source} has no effect without {X_FORWARDED_FOR}: give {X_FORWARDED_FOR} too, or leave {TRUSTED_PROXY} out"
             ),
+            Self::TwoLists(allow, deny) => {
+                write!(f, "{allow} and {deny} exclude each other: give one of them")
+            }
             Self::NothingToServe => {
                 write!(
                     f,

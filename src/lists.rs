@@ -1,0 +1,160 @@
+//! The files that say which torrents and addresses are served.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Instant;
+
+use etracker_core::Tracker;
+use etracker_core::access::{Access, AddressList, BadLine, Entry, Reader, TorrentList, Torrents};
+use tracing::{info, warn};
+
+use crate::terminal::say;
+
+/// Where the lists are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ListFiles {
+    /// The list of torrents, of one kind or the other.
+    pub(crate) torrents: Option<TorrentFile>,
+    /// The list of networks that are ignored.
+    pub(crate) denied_addresses: Option<PathBuf>,
+}
+
+/// A file of info-hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TorrentFile {
+    /// The torrents that are served.
+    Allow(PathBuf),
+    /// The torrents that are not served.
+    Deny(PathBuf),
+}
+
+impl ListFiles {
+    /// Whether there are none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.torrents.is_none() && self.denied_addresses.is_none()
+    }
+
+    /// Reads them, and says what they hold.
+    ///
+    /// # Errors
+    /// A file cannot be read, or has a bad line.
+    pub(crate) fn load(&self) -> Result<Access, ListError> {
+        let torrents = match &self.torrents {
+            None => Torrents::Any,
+            Some(TorrentFile::Allow(path)) => Torrents::Only(torrents(path, "allowed")?),
+            Some(TorrentFile::Deny(path)) => Torrents::AllBut(torrents(path, "denied")?),
+        };
+        let denied = match &self.denied_addresses {
+            None => AddressList::default(),
+            Some(path) => {
+                let networks = read(path)?;
+                say(format_args!(
+                    "{}: {} networks denied",
+                    path.display(),
+                    networks.len()
+                ));
+                AddressList::new(&networks)
+            }
+        };
+        Ok(Access { torrents, denied })
+    }
+}
+
+/// Has the lists read again whenever something is received, and put in force in `tracker`. What is wrong with them is
+/// logged, and the old ones stay.
+///
+/// # Errors
+/// The operating system gives no thread.
+pub(crate) fn reload_on(asked: Receiver<()>, files: ListFiles, tracker: Arc<Tracker>) -> io::Result<()> {
+    thread::Builder::new()
+        .name("lists".to_owned())
+        .spawn(move || {
+            for () in asked {
+                reload(&files, &tracker);
+            }
+        })
+        .map(drop)
+}
+
+/// A way to ask for a reload: those that come while one is waiting are one with it.
+pub(crate) fn requests() -> (mpsc::SyncSender<()>, Receiver<()>) {
+    mpsc::sync_channel(1)
+}
+
+fn reload(files: &ListFiles, tracker: &Tracker) {
+    if files.is_empty() {
+        say("SIGHUP: there is nothing to reload, going on");
+        return;
+    }
+    let began = Instant::now();
+    match files.load() {
+        Ok(access) => {
+            tracker.replace_access(access);
+            info!(
+                seconds = began.elapsed().as_secs_f64(),
+                "the new lists are in force"
+            );
+        }
+        Err(error) => warn!(%error, "the lists are not reloaded, the old ones stay in force"),
+    }
+}
+
+fn torrents(path: &Path, fate: &str) -> Result<TorrentList, ListError> {
+    let list = TorrentList::new(read(path)?);
+    say(format_args!(
+        "{}: {} info-hashes {fate}",
+        path.display(),
+        list.len()
+    ));
+    Ok(list)
+}
+
+fn read<E: Entry>(path: &Path) -> Result<Vec<E>, ListError> {
+    let unreadable = |error| ListError::Unreadable(path.to_owned(), error);
+    let bad = |line| ListError::Bad(path.to_owned(), line);
+    let mut file = File::open(path).map_err(unreadable)?;
+    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    let lines = usize::try_from(bytes).unwrap_or(0) / BYTES_PER_LINE;
+    let mut reader = Reader::with_capacity(lines);
+    let mut piece = vec![0; PIECE];
+    loop {
+        let len = match file.read(&mut piece) {
+            Ok(0) => return reader.finish().map_err(bad),
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(unreadable(error)),
+        };
+        reader.feed(piece.get(..len).unwrap_or_default()).map_err(bad)?;
+    }
+}
+
+/// Why lists cannot be used, shown as one line.
+#[derive(Debug)]
+pub(crate) enum ListError {
+    /// A file cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// A line is bad.
+    Bad(PathBuf, BadLine),
+}
+
+impl fmt::Display for ListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Bad(path, line) => write!(f, "{}: {line}", path.display()),
+        }
+    }
+}
+
+impl Error for ListError {}
+
+/// Bytes of a line with an info-hash: a first guess at the number of entries.
+const BYTES_PER_LINE: usize = 41;
+/// Bytes read at a time.
+const PIECE: usize = 1 << 20;

@@ -1,0 +1,61 @@
+//! What is logged, and how.
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{Layer as _, Registry};
+
+use crate::terminal;
+
+/// What the operator wants to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogSettings {
+    /// The least severity.
+    pub(crate) level: LevelFilter,
+    /// The form.
+    pub(crate) format: LogFormat,
+    /// Whether addresses of clients may be named.
+    pub(crate) addresses: bool,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            level: LevelFilter::WARN,
+            format: LogFormat::Text,
+            addresses: false,
+        }
+    }
+}
+
+/// Forms of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Sends what is logged to standard error.
+pub(crate) fn begin(settings: LogSettings) {
+    let evaluations = match settings.format {
+        LogFormat::Text => LevelFilter::OFF,
+        // What is said on standard output otherwise: not a question of severity.
+        LogFormat::Json => LevelFilter::INFO,
+    };
+    let filter = Targets::new()
+        .with_default(settings.level)
+        .with_target(EVALUATION, evaluations);
+    let lines = fmt::layer().with_writer(terminal::errors).with_ansi(false);
+    let lines = match settings.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    // Whoever set another subscriber before wants that one.
+    let _ = tracing::subscriber::set_global_default(Registry::default().with(lines.with_filter(filter)));
+}
+
+/// The target of evaluations of the interval, in the JSON form.
+pub(crate) const EVALUATION: &str = "etracker::evaluation";
