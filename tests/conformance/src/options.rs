@@ -2,8 +2,8 @@
 
 use bpaf::{Parser, construct, long, positional, pure};
 use etracker_conformance::{
-    Card, Check, Endpoint, Level, Outcome, Patterns, Scorecard, Selection, Settings, Told, catalogue,
-    compare_markdown, compare_text, junit, run, text,
+    Card, Check, Endpoint, Exceptions, Level, Outcome, Patterns, Scorecard, Selection, Settings, Told,
+    catalogue, compare_markdown, compare_text, junit, run, text,
 };
 use std::{
     fs,
@@ -17,7 +17,14 @@ use std::{
 
 /// Reads the command line and does what it says.
 pub(crate) fn command() -> ExitCode {
-    match task().run() {
+    let task = match task().run_inner(bpaf::Args::current_args()) {
+        Ok(task) => task,
+        Err(failure) => {
+            failure.print_message(100);
+            return ExitCode::from(if failure.exit_code() == 0 { 0 } else { 2 });
+        }
+    };
+    match task {
         Task::List => show(&list()),
         Task::Explain(id) => explain(&id),
         Task::Compare { markdown, files } => compare(markdown, &files),
@@ -41,6 +48,7 @@ struct Order {
     brief: bool,
     json: Option<PathBuf>,
     junit: Option<PathBuf>,
+    exceptions: Option<Exceptions>,
 }
 
 fn task() -> bpaf::OptionParser<Task> {
@@ -63,7 +71,7 @@ fn task() -> bpaf::OptionParser<Task> {
     construct!([compare, list, explain, run])
         .to_options()
         .descr("Conformance checks for any BitTorrent tracker")
-        .footer("Exit status: 1 when a normative (M) check failed or nothing could be run, 2 for a bad option, else 0.")
+        .footer("Exit status: 1 when a normative (M) check failed, nothing could be run, or --exceptions is not met; 2 for a bad option; else 0.")
         .version(env!("CARGO_PKG_VERSION"))
 }
 
@@ -85,7 +93,14 @@ fn order() -> impl Parser<Order> {
         .help("Write the scorecard as JUnit XML")
         .argument::<PathBuf>("FILE")
         .optional();
+    let exceptions = long("exceptions")
+        .help("Exit with 1 unless all M, S and H checks pass but those in FILE, a line each: ID and reason")
+        .argument::<PathBuf>("FILE")
+        .parse(|path| fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display())))
+        .parse(|text| Exceptions::parse(&text))
+        .optional();
     construct!(Order {
+        exceptions,
         settings,
         name,
         selection,
@@ -304,7 +319,18 @@ impl Order {
         if scorecard.cards.is_empty() {
             return complain("no check was selected");
         }
-        ExitCode::from(scorecard.exit_status())
+        let surprises = self
+            .exceptions
+            .as_ref()
+            .map(|exceptions| exceptions.against(&scorecard))
+            .unwrap_or_default();
+        show(
+            &surprises
+                .iter()
+                .map(|line| format!("{line}\n"))
+                .collect::<String>(),
+        );
+        ExitCode::from(scorecard.exit_status().max(u8::from(!surprises.is_empty())))
     }
 
     fn first_host(&self) -> String {

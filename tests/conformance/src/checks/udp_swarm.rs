@@ -222,6 +222,14 @@ fn one_peer(p: &mut Probe<'_>) -> Finding {
     p.expect_counts(&hash, 0, 1)?;
     let seen = p.look_udp(&hash)?;
     ensure!(seen.peers.len() == 1, "handed out is {:?}", seen.peers);
+    let stopped = p.announce_of(&client, &hash).event("stopped");
+    p.announce(&stopped)?;
+    let seen = p.look_udp(&hash)?;
+    ensure!(
+        !seen.has(&client),
+        "it stopped over HTTP, and is handed out over UDP: {:?}",
+        seen.peers
+    );
     pass()
 }
 

@@ -53,10 +53,17 @@ impl Tracker {
     /// Binds to free ports and serves until dropped.
     pub(crate) fn start(setup: Setup) -> Self {
         let state = Arc::new(State::new(setup));
-        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let one = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        // Without packet information, a reply from a wildcard bind leaves from the system's choice of address.
+        let wildcard = state.has(Fault::RepliesFromElsewhere);
+        let any = if wildcard {
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
+        } else {
+            one
+        };
         let any6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let http = state.listen(any).expect("a free TCP port").port();
+        let http = state.listen(one).expect("a free TCP port").port();
         let udp = state.receive(any).expect("a free UDP port").port();
         Self {
             http: loopback(http),
