@@ -181,24 +181,21 @@ fn reaches_all(p: &mut Probe<'_>) -> Finding {
     let me = p.client();
     let request = p.announce_of(&me, &hash).numwant("50");
     let mut seen: BTreeSet<SocketAddr> = BTreeSet::new();
-    let mut drawn = 0;
-    for _ in 0..200 {
+    let (mut answers, mut drawn) = (0, 0);
+    // 200 answers of 50 peers: a fair choice misses one of the 500 once in three million runs. Shorter lists get
+    // as many draws.
+    while seen.len() < crowd.len() && (answers < 200 || drawn < 200 * 50) && answers < 800 {
         let answer = p.announce(&request)?;
+        answers += 1;
         drawn += answer.len();
         seen.extend(answer.all().map(|peer| peer.at));
     }
-    // A fair choice of 20 of 500 misses a peer 200 times in a row three times in ten thousand.
-    ensure!(
-        drawn >= 200 * 20,
-        "only {} peers an answer on average",
-        drawn / 200
-    );
     ensure!(
         seen.len() >= crowd.len(),
-        "only {} of 500 peers were ever handed out",
+        "{answers} answers with {drawn} peers named only {} of 500",
         seen.len()
     );
-    pass()
+    remark(format!("all in {answers} answers"))
 }
 
 fn seeder_asks(p: &mut Probe<'_>) -> Finding {

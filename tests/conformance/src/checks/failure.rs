@@ -158,6 +158,17 @@ fn reasons(p: &mut Probe<'_>, extra: Option<&str>) -> Result<Vec<Vec<u8>>, Stop>
     Ok(reasons)
 }
 
+/// The same where E-01 answers for it that there are none.
+fn some_reasons(p: &mut Probe<'_>, extra: Option<&str>) -> Result<Vec<Vec<u8>>, Stop> {
+    match reasons(p, extra) {
+        Err(Stop::Failed(_)) => {
+            p.alive()?;
+            not_offered("no `failure reason` is sent (see E-01)")
+        }
+        other => other,
+    }
+}
+
 fn readable(p: &mut Probe<'_>) -> Finding {
     for reason in reasons(p, None)? {
         let text = String::from_utf8_lossy(&reason);
@@ -170,7 +181,7 @@ fn readable(p: &mut Probe<'_>) -> Finding {
 }
 
 fn no_echo(p: &mut Probe<'_>) -> Finding {
-    for reason in reasons(p, Some(&format!("zz={MARK}")))? {
+    for reason in some_reasons(p, Some(&format!("zz={MARK}")))? {
         let shown = reason.escape_ascii();
         let text = String::from_utf8(reason.clone());
         let printable = text.is_ok_and(|text| text.chars().all(|letter| !letter.is_control()));
@@ -183,7 +194,7 @@ fn no_echo(p: &mut Probe<'_>) -> Finding {
 }
 
 fn retry(p: &mut Probe<'_>) -> Finding {
-    reasons(p, None)?;
+    some_reasons(p, None)?;
     match p.audit().seen("retry in") {
         None => not_offered("`retry in` was not sent"),
         Some(form) => remark(form),
@@ -243,7 +254,7 @@ fn warning(p: &mut Probe<'_>) -> Finding {
 }
 
 fn retry_form(p: &mut Probe<'_>) -> Finding {
-    reasons(p, None)?;
+    some_reasons(p, None)?;
     remark(
         p.audit()
             .seen("retry in")

@@ -6,7 +6,7 @@ use crate::{
         Level::{DeFacto as S, Normative as M},
         Stop, check, ensure, not_offered, pass, remark,
     },
-    probe::{Client, Hash, Probe, Reply},
+    probe::{Announced, Client, Hash, Probe, Reply},
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -77,9 +77,15 @@ pub(super) const CHECKS: &[Check] = &[
 
 const BEP21: &str = "BEP 21";
 
-fn pause(p: &mut Probe<'_>, client: &Client, hash: &Hash) -> Result<crate::probe::Announced, Stop> {
+fn pause(p: &mut Probe<'_>, client: &Client, hash: &Hash) -> Result<Announced, Stop> {
     let request = p.announce_of(client, hash).event("paused");
-    p.announce(&request)
+    match p.announce(&request) {
+        Err(Stop::Failed(_)) => {
+            p.alive()?;
+            not_offered("event=paused is not accepted (see P-01)")
+        }
+        other => other,
+    }
 }
 
 /// The number under `downloaders`, where there is one.
@@ -92,7 +98,8 @@ fn offered(p: &mut Probe<'_>, hash: &Hash) -> Result<i128, Stop> {
 
 fn accepted(p: &mut Probe<'_>) -> Finding {
     let (client, hash) = (p.client(), p.hash());
-    pause(p, &client, &hash)?;
+    let request = p.announce_of(&client, &hash).event("paused");
+    p.announce(&request)?;
     ensure!(p.look(&hash)?.has(&client), "the paused peer is not handed out");
     pass()
 }

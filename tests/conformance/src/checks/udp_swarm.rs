@@ -253,6 +253,11 @@ fn flood(p: &mut Probe<'_>, link: &Link, client: &Client, count: u32) -> Result<
     let mut buffer = [0; 2048];
     let mut answered = 0;
     let begun = Instant::now();
+    let limit = if p.settings().slow {
+        FLOOD_MAX_SLOW
+    } else {
+        FLOOD_MAX
+    };
     for number in 0..count {
         let mut packet = template.clone();
         packet[12..16].copy_from_slice(&number.to_be_bytes());
@@ -269,7 +274,7 @@ fn flood(p: &mut Probe<'_>, link: &Link, client: &Client, count: u32) -> Result<
                 }
             }
         }
-        if begun.elapsed() > FLOOD_MAX {
+        if begun.elapsed() > limit {
             p.say(&format!("the flood ended after {number} datagrams, for time"));
             break;
         }
@@ -320,4 +325,6 @@ fn flood_of_ports(p: &mut Probe<'_>) -> Finding {
 /// Datagrams in flight: few enough for any receive buffer.
 const WINDOW: u32 = 64;
 /// The longest that a flood may take.
-const FLOOD_MAX: Duration = Duration::from_secs(40);
+const FLOOD_MAX: Duration = Duration::from_secs(12);
+/// The same with `--slow`.
+const FLOOD_MAX_SLOW: Duration = Duration::from_secs(90);

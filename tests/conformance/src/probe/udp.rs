@@ -140,20 +140,24 @@ impl Probe<'_> {
         for datagram in datagrams {
             self.send(link, datagram)?;
         }
-        let mut replies = Vec::new();
+        let (mut replies, mut own) = (Vec::new(), Vec::new());
         for _ in 0..TRIES {
             let transaction = self.word();
+            own.push(transaction);
             self.send(link, &udp::connect(transaction))?;
-            let deadline = Instant::now() + self.patience() / TRIES;
+            let mut deadline = Instant::now() + self.patience() / TRIES;
+            let mut alive = false;
             while let Some((reply, _)) = self.receive(link, deadline) {
-                if udp::transaction(&reply) == Some(transaction) && udp::read_connected(&reply).is_ok() {
-                    let late = Instant::now() + SILENCE;
-                    while let Some((reply, _)) = self.receive(link, late) {
-                        replies.push(reply);
-                    }
-                    return Ok(replies);
+                let is_own = udp::transaction(&reply).is_some_and(|transaction| own.contains(&transaction));
+                if is_own && udp::read_connected(&reply).is_ok() {
+                    alive = true;
+                    deadline = Instant::now() + SILENCE;
+                } else {
+                    replies.push(reply);
                 }
-                replies.push(reply);
+            }
+            if alive {
+                return Ok(replies);
             }
         }
         Err(Stop::failed("the tracker answers no connect afterwards"))
