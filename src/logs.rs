@@ -1,5 +1,6 @@
 //! What is logged, and how.
 
+use etracker_runtime_common::ADDRESSES;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -47,7 +48,15 @@ pub(crate) fn begin(settings: LogSettings) {
     };
     let filter = Targets::new()
         .with_default(settings.level)
-        .with_target(EVALUATION, evaluations);
+        .with_target(EVALUATION, evaluations)
+        .with_target(
+            ADDRESSES,
+            if settings.addresses {
+                LevelFilter::INFO
+            } else {
+                LevelFilter::OFF
+            },
+        );
     let lines = fmt::layer().with_writer(terminal::errors).with_ansi(false);
     let lines = match settings.format {
         LogFormat::Text => lines.boxed(),

@@ -11,6 +11,7 @@ use etracker_core::{Instant, Worker};
 use crate::Stream;
 use crate::desk::{Desk, Shared};
 use crate::seats::SeatId;
+use crate::sightings::sighted;
 use crate::udp::error_number;
 
 /// Serves one client until it, or its time, is gone. Reads before it waits, and uses the worker's buffers; only a
@@ -204,7 +205,12 @@ impl<S: Stream> Talk<S> {
             Ok(len) => {
                 self.is_idle = false;
                 worker.counters().add(Count::HttpReceivedBytes, len as u64);
-                self.connection.receive(now, &input[..len], worker, reply)
+                let failures = worker.counters().get(Count::HttpFailure);
+                let step = self.connection.receive(now, &input[..len], worker, reply);
+                if worker.counters().get(Count::HttpFailure) > failures {
+                    sighted(now, self.connection.peer(), Count::HttpFailure);
+                }
+                step
             }
             Err(error) => {
                 worker.counters().fail(Operation::Receive, error_number(&error));

@@ -14,6 +14,7 @@ mod memory;
 #[cfg(any(test, not(target_os = "linux")))]
 mod one_by_one;
 mod seats;
+mod sightings;
 mod sockets;
 mod stream;
 mod sys;
@@ -28,6 +29,7 @@ pub use etracker_core::interval::LoadAverage;
 pub use job::{Job, ServeError, WorkerJob};
 pub use load::load_average;
 pub use memory::{resident_bytes, resident_max_bytes};
+pub use sightings::ADDRESSES;
 pub use sockets::{
     IN_USE_MILLIS_MAX, Listen, OpenError, Opened, RECEIVE_BUFFER, Transport, WorkerSockets, open,
 };

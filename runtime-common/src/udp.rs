@@ -11,6 +11,7 @@ use etracker_core::{Instant, Worker};
 #[cfg(not(target_os = "linux"))]
 use crate::one_by_one::Frames;
 use crate::prefetch;
+use crate::sightings::sighted;
 #[cfg(target_os = "linux")]
 use crate::sys::Frames;
 
@@ -112,7 +113,10 @@ impl<M: Mechanism> Batch<M> {
         replies
             .filter_map(|(slot, datagram)| match datagram.verdict {
                 Verdict::Reply(len) => Some((slot, len)),
-                Verdict::Silent(_) => None,
+                Verdict::Silent(silence) => {
+                    sighted(now, datagram.sender, silence);
+                    None
+                }
             })
             .collect()
     }

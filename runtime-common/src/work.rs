@@ -14,6 +14,7 @@ use crate::accept::Trouble;
 use crate::conversation::Conversation;
 use crate::desk::{Desk, Ending};
 use crate::job::WorkerJob;
+use crate::sightings::sighted;
 use crate::udp::error_number;
 use crate::{Clock, ServeError, Stream, load_average, resident_bytes};
 
@@ -155,7 +156,9 @@ async fn accept_clients<M: Mechanism>(
         desk.room().await;
         match M::accept(listener).await {
             Ok((_, peer)) if !desk.borrow().worker.permits_address(peer.ip()) => {
-                desk.borrow().worker.count(Count::AcceptDenied);
+                let shared = desk.borrow();
+                shared.worker.count(Count::AcceptDenied);
+                sighted(shared.clock.now(), peer, Count::AcceptDenied);
                 accepted += 1;
             }
             Ok((stream, peer)) => {
