@@ -14,6 +14,7 @@ mod scrape;
 mod transport;
 mod udp_announce;
 mod udp_connect;
+mod udp_hostile;
 mod udp_options;
 mod udp_scrape;
 mod udp_swarm;
@@ -48,7 +49,11 @@ pub const GROUPS: &[Group] = &[
     group("E", "failure and retry", &[failure::FAILURE]),
     group("F", "external ip", &[failure::EXTERNAL_IP]),
     group("P", "partial seeds", &[partial::CHECKS]),
-    group("U", "UDP connect and framing", &[udp_connect::CHECKS]),
+    group(
+        "U",
+        "UDP connect and framing",
+        &[udp_connect::CHECKS, udp_hostile::CHECKS],
+    ),
     group("N", "UDP announce", &[udp_announce::CHECKS, udp_swarm::CHECKS]),
     group("O", "UDP options", &[udp_options::CHECKS]),
     group("R", "UDP scrape", &[udp_scrape::CHECKS]),
