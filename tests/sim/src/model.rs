@@ -1,0 +1,588 @@
+//! The reference model: what a tracker should hold and answer, written from its rules and sharing no code with it.
+//!
+//! The model is told each request as its sender meant it, and what the tracker answered. Where the rules leave a choice
+//! (a peer past its time is removed somewhen within [`Rules::lateness`]), the model holds every possibility and rules
+//! out what the answers rule out.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use etracker_core::announce::{Announce, Counts, Endpoint, Event, Family, Refusal};
+use etracker_core::config::Config;
+use etracker_core::{InfoHash, PeerId};
+
+use crate::queue::{MINUTE, Millis};
+use crate::violation::{Violation, ensure};
+
+/// What the tracker should hold.
+#[derive(Debug)]
+pub(crate) struct Model {
+    rules: Rules,
+    torrents: BTreeMap<InfoHash, Torrent>,
+}
+
+/// The settings that matter here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    peer_ids: bool,
+    private_peers: bool,
+    peers_per_address_max: Option<usize>,
+    peers_per_torrent_max: usize,
+    torrents_max: usize,
+    age_max_minutes: u64,
+    /// How long after its time a peer may still be counted.
+    lateness: Millis,
+}
+
+impl Rules {
+    pub(crate) fn of(config: &Config, lateness: Millis) -> Self {
+        let swarms = config.swarms();
+        // A peer may miss the longest interval by a minute and a second; the clock of swarms counts whole minutes.
+        let age_max_secs = u64::from(config.intervals().max) + 61;
+        Self {
+            peer_ids: swarms.peer_ids,
+            private_peers: swarms.private_peers,
+            peers_per_address_max: swarms.peers_per_address_max.map(|max| max as usize),
+            peers_per_torrent_max: swarms.peers_per_torrent_max as usize,
+            torrents_max: swarms.torrents_max as usize,
+            age_max_minutes: age_max_secs.div_ceil(60),
+            lateness,
+        }
+    }
+
+    /// From when on a peer that announced at `announced` is not handed out.
+    const fn deadline(&self, announced: Millis) -> Millis {
+        (announced / MINUTE + self.age_max_minutes + 1) * MINUTE
+    }
+
+    const fn is_over(&self, announced: Millis, now: Millis) -> bool {
+        self.deadline(announced) <= now
+    }
+}
+
+/// What the tracker answered to an announce.
+#[derive(Debug)]
+pub(crate) enum Answer<'a> {
+    Refused(&'a [u8]),
+    Given {
+        complete: u32,
+        incomplete: u32,
+        /// In any order; sorted here. Ids where the answer has them.
+        peers: &'a mut [(Endpoint, Option<PeerId>)],
+        /// How many peers such an answer may hold.
+        peers_max: usize,
+    },
+}
+
+/// What an answer meant to its client, for those who keep statistics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Note {
+    /// Peers that could have been handed out, and the seeders among them.
+    pub(crate) eligible: usize,
+    pub(crate) seeders: usize,
+    /// Peers that were handed out, and whether a seeder was among them.
+    pub(crate) handed: usize,
+    pub(crate) seeder_handed: bool,
+    /// Milliseconds since their announces, summed over the peers handed out.
+    pub(crate) ages: u64,
+    /// Whether the announcer was stored before, in time.
+    pub(crate) known: bool,
+}
+
+#[derive(Debug, Default)]
+struct Torrent {
+    peers: BTreeMap<Endpoint, Entry>,
+    /// Every value that `downloaded` may have. Invariant: ascending, not empty except before the first announce.
+    downloaded: Vec<u32>,
+    /// The earliest and the latest time at which the last peer that left can have been removed.
+    emptied: (Millis, Millis),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    seeder: bool,
+    announced: Millis,
+    id: PeerId,
+}
+
+impl Model {
+    pub(crate) const fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            torrents: BTreeMap::new(),
+        }
+    }
+
+    /// An announce was answered: checks the answer and takes the announce into account.
+    pub(crate) fn announced(
+        &mut self,
+        now: Millis,
+        ask: &Announce,
+        answer: Answer<'_>,
+    ) -> Result<Note, Violation> {
+        self.settle(now, ask.info_hash);
+        match answer {
+            Answer::Refused(reason) => self.refused(now, ask, reason).map(|()| Note::default()),
+            Answer::Given {
+                complete,
+                incomplete,
+                peers,
+                peers_max,
+            } => {
+                self.check_admission(now, ask)?;
+                let known = self.store(now, ask);
+                let note = if ask.event == Event::Stopped {
+                    ensure(peers.is_empty(), "X-04", || {
+                        format!("a stopped peer was handed {} peers", peers.len())
+                    })?;
+                    Note::default()
+                } else {
+                    self.check_peers(now, ask, peers, peers_max)?
+                };
+                self.check_counts(now, ask.info_hash, complete, incomplete)?;
+                Ok(Note { known, ..note })
+            }
+        }
+    }
+
+    /// The counts of a torrent were read, by a scrape or directly.
+    pub(crate) fn scraped(
+        &mut self,
+        now: Millis,
+        info_hash: InfoHash,
+        counts: Counts,
+    ) -> Result<(), Violation> {
+        self.settle(now, info_hash);
+        self.check_counts(now, info_hash, counts.complete, counts.incomplete)?;
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return ensure(counts.downloaded == 0, "X-02", || {
+                format!("{info_hash} is not known and was downloaded {} times", counts.downloaded)
+            });
+        };
+        ensure(torrent.downloaded.contains(&counts.downloaded), "X-02", || {
+            format!(
+                "{info_hash} says downloaded = {}, expected is one of {:?}",
+                counts.downloaded, torrent.downloaded
+            )
+        })?;
+        torrent.downloaded = vec![counts.downloaded];
+        Ok(())
+    }
+
+    /// Everything that the tracker holds was read at `now`: checks it, and forgets what turned out to be gone.
+    pub(crate) fn compare(&mut self, now: Millis, held: &Held) -> Result<(), Violation> {
+        self.settle_all(now);
+        ensure(!held.shown_twice, "X-01", || "a walk shows something twice".to_owned())?;
+        for (key, entry) in &held.peers {
+            let (info_hash, endpoint) = key;
+            let expected = self.torrents.get(info_hash).and_then(|torrent| torrent.peers.get(endpoint));
+            let Some(expected) = expected else {
+                return Err(Violation::new(
+                    "X-01",
+                    format!("{endpoint:?} of {info_hash} is stored and should not be: {entry:?}"),
+                ));
+            };
+            let id = if self.rules.peer_ids { expected.id } else { PeerId::default() };
+            ensure(
+                entry.seeder == expected.seeder
+                    && entry.minute == expected.announced / MINUTE
+                    && entry.id == id,
+                "X-01",
+                || format!("{endpoint:?} of {info_hash} is stored as {entry:?}, expected {expected:?}"),
+            )?;
+        }
+        let rules = self.rules;
+        for (info_hash, torrent) in &mut self.torrents {
+            for (endpoint, entry) in &torrent.peers {
+                ensure(
+                    rules.is_over(entry.announced, now) || held.peers.contains_key(&(*info_hash, *endpoint)),
+                    "X-01",
+                    || format!("{endpoint:?} of {info_hash} should be stored: {entry:?}"),
+                )?;
+            }
+            torrent.drop_swept(&rules, now, |endpoint| held.peers.contains_key(&(*info_hash, *endpoint)));
+            let counts = held.torrents.get(info_hash);
+            ensure(torrent.may_hold(counts), "X-02", || {
+                format!("{info_hash} holds {counts:?}, expected {torrent:?}")
+            })?;
+            torrent.downloaded = vec![counts.map_or(0, |counts| counts.downloaded)];
+        }
+        for (info_hash, counts) in &held.torrents {
+            ensure(self.torrents.contains_key(info_hash), "X-11", || {
+                format!("{info_hash} is stored and should be forgotten: {counts:?}")
+            })?;
+            self.check_counts(now, *info_hash, counts.complete, counts.incomplete)?;
+        }
+        self.torrents.retain(|info_hash, _| held.torrents.contains_key(info_hash));
+        Ok(())
+    }
+
+    /// A tracker that was started anew holds nothing.
+    pub(crate) fn clear(&mut self) {
+        self.torrents.clear();
+    }
+
+    /// Whether `endpoint` is stored as a peer of the torrent, in time.
+    pub(crate) fn knows(&self, now: Millis, info_hash: InfoHash, endpoint: Endpoint) -> bool {
+        let torrent = self.torrents.get(&info_hash);
+        let entry = torrent.and_then(|torrent| torrent.peers.get(&endpoint));
+        entry.is_some_and(|entry| !self.rules.is_over(entry.announced, now))
+    }
+
+    /// The peer is no longer stored: `Some` of whether it was, in time.
+    fn store(&mut self, now: Millis, ask: &Announce) -> bool {
+        let rules = self.rules;
+        if ask.event == Event::Stopped {
+            let Some(torrent) = self.torrents.get_mut(&ask.info_hash) else {
+                return false;
+            };
+            let Some(entry) = torrent.peers.remove(&ask.peer) else {
+                return false;
+            };
+            // One that was past its time may have been removed since then.
+            let earliest = now.min(rules.deadline(entry.announced));
+            torrent.left(earliest, now);
+            return !rules.is_over(entry.announced, now);
+        }
+        let torrent = self.torrents.entry(ask.info_hash).or_default();
+        if torrent.downloaded.is_empty() {
+            torrent.downloaded.push(0);
+        }
+        let entry = Entry {
+            seeder: ask.left == 0,
+            announced: now,
+            id: ask.peer_id,
+        };
+        let before = torrent.peers.insert(ask.peer, entry);
+        let known = before.is_some_and(|before| !rules.is_over(before.announced, now));
+        if ask.event == Event::Completed && ask.left == 0 {
+            match before {
+                Some(before) if known && before.seeder => {}
+                Some(before) if before.seeder => torrent.maybe_downloaded(),
+                Some(_) | None => torrent.downloaded.iter_mut().for_each(|count| *count += 1),
+            }
+        }
+        known
+    }
+
+    fn refused(&self, now: Millis, ask: &Announce, reason: &[u8]) -> Result<(), Violation> {
+        let all = [
+            Refusal::PortZero,
+            Refusal::PrivateAddress,
+            Refusal::TorrentsFull,
+            Refusal::SwarmFull,
+            Refusal::AddressFull,
+        ];
+        let named = all.into_iter().find(|refusal| refusal.reason().as_bytes() == reason);
+        // Protocols may refuse port 0 in words of their own.
+        let port_zero = ask.peer.port == 0 && ask.event != Event::Stopped;
+        let possible = port_zero || named.is_some_and(|refusal| self.may_refuse(now, ask, refusal));
+        ensure(possible, "X-04", || {
+            format!("{ask:?} was refused: {}", reason.escape_ascii())
+        })
+    }
+
+    fn check_admission(&self, now: Millis, ask: &Announce) -> Result<(), Violation> {
+        let refused = self.must_refuse(now, ask);
+        ensure(refused.is_none(), "X-04", || {
+            format!("{ask:?} was carried out in spite of {refused:?}")
+        })
+    }
+
+    /// Whether the rules allow this refusal, seen from what may be stored.
+    fn may_refuse(&self, now: Millis, ask: &Announce, refusal: Refusal) -> bool {
+        let torrent = self.torrents.get(&ask.info_hash);
+        let room = |max: usize, of: &dyn Fn(&Endpoint) -> bool| {
+            torrent.is_some_and(|torrent| torrent.peers.keys().filter(|peer| of(peer)).count() >= max)
+        };
+        if ask.event == Event::Stopped {
+            return false;
+        }
+        let stranger = !self.knows(now, ask.info_hash, ask.peer);
+        match refusal {
+            Refusal::PortZero => ask.peer.port == 0,
+            Refusal::PrivateAddress => !self.rules.private_peers && is_private(ask.peer.ip),
+            Refusal::TorrentsFull => {
+                let surely_there = torrent.is_some_and(|torrent| torrent.live(&self.rules, now) > 0);
+                stranger && !surely_there && self.torrents.len() >= self.rules.torrents_max
+            }
+            Refusal::SwarmFull => stranger && room(self.rules.peers_per_torrent_max, &|_| true),
+            Refusal::AddressFull => {
+                let near = |peer: &Endpoint| is_neighbour(peer.ip, ask.peer.ip);
+                stranger && self.address_max(ask).is_some_and(|max| room(max, &near))
+            }
+        }
+    }
+
+    /// A refusal that the rules demand, seen from what is surely stored.
+    fn must_refuse(&self, now: Millis, ask: &Announce) -> Option<Refusal> {
+        let rules = &self.rules;
+        if ask.event == Event::Stopped {
+            return None;
+        }
+        if ask.peer.port == 0 {
+            return Some(Refusal::PortZero);
+        }
+        if !rules.private_peers && is_private(ask.peer.ip) {
+            return Some(Refusal::PrivateAddress);
+        }
+        let Some(torrent) = self.torrents.get(&ask.info_hash) else {
+            let full = self.torrents.len() >= rules.torrents_max && self.torrents_surely(now) >= rules.torrents_max;
+            return full.then_some(Refusal::TorrentsFull);
+        };
+        if torrent.peers.contains_key(&ask.peer) {
+            return None;
+        }
+        let live = |of: &dyn Fn(&Endpoint) -> bool| {
+            let peers = torrent.peers.iter();
+            peers.filter(|(peer, entry)| of(peer) && !rules.is_over(entry.announced, now)).count()
+        };
+        if torrent.peers.len() >= rules.peers_per_torrent_max && live(&|_| true) >= rules.peers_per_torrent_max {
+            return Some(Refusal::SwarmFull);
+        }
+        let max = self.address_max(ask)?;
+        let near = live(&|peer| is_neighbour(peer.ip, ask.peer.ip));
+        (near >= max).then_some(Refusal::AddressFull)
+    }
+
+    fn address_max(&self, ask: &Announce) -> Option<usize> {
+        self.rules.peers_per_address_max.filter(|_| !ask.peer.ip.is_loopback())
+    }
+
+    /// Torrents that have a peer that is in time.
+    fn torrents_surely(&self, now: Millis) -> usize {
+        let torrents = self.torrents.values();
+        torrents.filter(|torrent| torrent.live(&self.rules, now) > 0).count()
+    }
+
+    /// The peers handed out must be of those that the rules allow, and as many as there are or fit.
+    fn check_peers(
+        &self,
+        now: Millis,
+        ask: &Announce,
+        peers: &mut [(Endpoint, Option<PeerId>)],
+        peers_max: usize,
+    ) -> Result<Note, Violation> {
+        peers.sort_unstable_by_key(|(peer, _)| *peer);
+        let twice = peers.windows(2).find(|pair| pair[0].0 == pair[1].0);
+        ensure(twice.is_none(), "X-03", || format!("handed out twice: {twice:?}"))?;
+        let mut note = Note {
+            handed: peers.len(),
+            ..Note::default()
+        };
+        let mut given = peers.iter().peekable();
+        let stored = self.torrents.get(&ask.info_hash).into_iter().flat_map(|torrent| &torrent.peers);
+        for (peer, entry) in stored {
+            if peer.family() != ask.peer.family()
+                || *peer == ask.peer
+                || (ask.left == 0 && entry.seeder)
+                || self.rules.is_over(entry.announced, now)
+            {
+                continue;
+            }
+            note.eligible += 1;
+            note.seeders += usize::from(entry.seeder);
+            let Some((_, id)) = given.next_if(|(given, _)| given == peer) else {
+                continue;
+            };
+            note.seeder_handed |= entry.seeder;
+            note.ages += now.saturating_sub(entry.announced);
+            ensure(id.is_none_or(|id| id == entry.id), "A-31", || {
+                format!("{peer:?} was handed out as {id:?}, not as {:?}", entry.id)
+            })?;
+        }
+        if let Some((stray, _)) = given.next() {
+            return Err(self.stray(now, ask, *stray));
+        }
+        ensure(note.handed == peers_max.min(note.eligible), "X-03", || {
+            format!("{} peers handed out, of {} with room for {peers_max}", note.handed, note.eligible)
+        })?;
+        Ok(note)
+    }
+
+    /// Says what is wrong with a peer that should not have been handed out.
+    fn stray(&self, now: Millis, ask: &Announce, peer: Endpoint) -> Violation {
+        let entry = self.torrents.get(&ask.info_hash).and_then(|torrent| torrent.peers.get(&peer));
+        let (invariant, what) = match entry {
+            None => ("X-04", "which is stopped, expired long ago, or never was a peer"),
+            Some(_) if peer == ask.peer => ("A-04", "which is the asker itself"),
+            Some(_) if peer.family() != ask.peer.family() => ("V-02", "which is of the other family"),
+            Some(entry) if self.rules.is_over(entry.announced, now) => ("X-04", "which is past its time"),
+            Some(_) => ("A-45", "a seeder to a seeder"),
+        };
+        Violation::new(
+            invariant,
+            format!("{:?} of {} was handed {peer:?}, {what}", ask.peer, ask.info_hash),
+        )
+    }
+
+    fn check_counts(
+        &self,
+        now: Millis,
+        info_hash: InfoHash,
+        complete: u32,
+        incomplete: u32,
+    ) -> Result<(), Violation> {
+        // For seeders and leechers: those in time, and those that may be there beside them.
+        let mut surely = [0u32; 2];
+        let mut maybe = [0u32; 2];
+        if let Some(torrent) = self.torrents.get(&info_hash) {
+            for entry in torrent.peers.values() {
+                let side = usize::from(!entry.seeder);
+                if self.rules.is_over(entry.announced, now) {
+                    maybe[side] += 1;
+                } else {
+                    surely[side] += 1;
+                }
+            }
+        }
+        let fits = |count: u32, side: usize| (surely[side]..=surely[side] + maybe[side]).contains(&count);
+        ensure(fits(complete, 0) && fits(incomplete, 1), "X-01", || {
+            format!(
+                "{info_hash} counts {complete} seeders and {incomplete} leechers, expected are {surely:?} and up to \
+                 {maybe:?} past their time"
+            )
+        })
+    }
+
+    /// Forgets what must be gone by `now`.
+    fn settle(&mut self, now: Millis, info_hash: InfoHash) {
+        let rules = self.rules;
+        if let Some(torrent) = self.torrents.get_mut(&info_hash)
+            && torrent.settle(&rules, now)
+        {
+            self.torrents.remove(&info_hash);
+        }
+    }
+
+    fn settle_all(&mut self, now: Millis) {
+        let rules = self.rules;
+        self.torrents.retain(|_, torrent| !torrent.settle(&rules, now));
+    }
+}
+
+impl Torrent {
+    fn live(&self, rules: &Rules, now: Millis) -> usize {
+        let peers = self.peers.values();
+        peers.filter(|entry| !rules.is_over(entry.announced, now)).count()
+    }
+
+    fn maybe_downloaded(&mut self) {
+        let more: Vec<u32> = self.downloaded.iter().map(|count| count + 1).collect();
+        self.downloaded.extend(more);
+        self.downloaded.sort_unstable();
+        self.downloaded.dedup();
+    }
+
+    /// A peer went, between `earliest` and `latest`.
+    fn left(&mut self, earliest: Millis, latest: Millis) {
+        self.emptied = (self.emptied.0.max(earliest), self.emptied.1.max(latest));
+    }
+
+    /// Takes what may and what must have happened by `now` into account; true if the torrent must be forgotten.
+    fn settle(&mut self, rules: &Rules, now: Millis) -> bool {
+        let mut gone = Vec::new();
+        let mut over_last = 0;
+        let mut live = 0;
+        for (peer, entry) in &self.peers {
+            let deadline = rules.deadline(entry.announced);
+            if deadline + rules.lateness < now {
+                gone.push((*peer, deadline));
+            } else if deadline <= now {
+                over_last = over_last.max(deadline);
+            } else {
+                live += 1;
+            }
+        }
+        for (peer, deadline) in gone {
+            self.peers.remove(&peer);
+            self.left(deadline, deadline + rules.lateness);
+        }
+        if live > 0 {
+            return false;
+        }
+        let emptied_first = self.emptied.0.max(over_last);
+        if !self.downloaded.contains(&0) && rules.is_over(emptied_first, now) {
+            self.downloaded.insert(0, 0);
+        }
+        let forgotten_last = if self.downloaded == [0] {
+            self.emptied.1
+        } else {
+            rules.deadline(self.emptied.1) + rules.lateness
+        };
+        self.peers.is_empty() && forgotten_last < now
+    }
+
+    /// Drops the peers that are no longer `stored`.
+    fn drop_swept(&mut self, rules: &Rules, now: Millis, stored: impl Fn(&Endpoint) -> bool) {
+        let mut emptied = self.emptied;
+        self.peers.retain(|endpoint, entry| {
+            let stays = stored(endpoint);
+            if !stays {
+                emptied = (emptied.0.max(rules.deadline(entry.announced)), emptied.1.max(now));
+            }
+            stays
+        });
+        self.emptied = emptied;
+    }
+
+    /// Whether a tracker may hold this torrent with `counts`, or, without them, not at all.
+    fn may_hold(&self, counts: Option<&Counts>) -> bool {
+        match counts {
+            Some(counts) => {
+                let must_be_forgotten = self.peers.is_empty() && self.downloaded == [0];
+                !must_be_forgotten && self.downloaded.contains(&counts.downloaded)
+            }
+            None => self.peers.is_empty() && self.downloaded.contains(&0),
+        }
+    }
+}
+
+/// All that a tracker holds.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) torrents: BTreeMap<InfoHash, Counts>,
+    pub(crate) peers: BTreeMap<(InfoHash, Endpoint), HeldPeer>,
+    /// Whether a walk has shown something more than once.
+    pub(crate) shown_twice: bool,
+}
+
+/// A peer that a tracker holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeldPeer {
+    pub(crate) seeder: bool,
+    pub(crate) minute: u64,
+    pub(crate) id: PeerId,
+}
+
+/// Whether two addresses count as one where peers of one address are limited.
+fn is_neighbour(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one == other,
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.octets()[..8] == other.octets()[..8],
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
+}
+
+/// Loopback, link-local, private and unspecified addresses.
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => match ip.octets() {
+            [10 | 127, ..] | [192, 168, ..] | [169, 254, ..] | [0, 0, 0, 0] => true,
+            [172, second, ..] => (16..32).contains(&second),
+            _ => false,
+        },
+        IpAddr::V6(ip) => {
+            let first = ip.segments()[0];
+            ip.to_bits() <= 1 || first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80
+        }
+    }
+}
+
+/// How many peers an answer over UDP may hold.
+pub(crate) const fn udp_peers_max(family: Family) -> usize {
+    match family {
+        Family::V4 => 242,
+        Family::V6 => 67,
+    }
+}
