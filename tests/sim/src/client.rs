@@ -219,8 +219,8 @@ impl Client {
             leaving: false,
             announcers: Vec::new(),
         };
-        for _ in 0..=chance.index(3) {
-            let info_hash = torrent(popular(chance, scenario.torrents));
+        let torrents: BTreeSet<_> = (0..=chance.index(3)).map(|_| popular(chance, scenario.torrents)).collect();
+        for info_hash in torrents.into_iter().map(torrent) {
             let left = left_at_start(chance, habits.seeder_at_start);
             let completes = now + chance.about(habits.download);
             if left > 0 {

@@ -1,9 +1,10 @@
 //! A third runtime for etracker's core, made of a virtual clock and a seeded network.
 //!
 //! A run draws a scenario from its seed: the tracker's configuration, clients, attackers, a network. Then the tracker
-//! lives for simulated days in seconds. Every answer is checked against a [reference model](model), everything stored
+//! lives for simulated days in seconds. Every answer is checked against a reference model, everything stored
 //! is compared with it each simulated hour, and the same seed always gives the same transcript.
 
+mod campaign;
 mod chance;
 mod client;
 mod history;
@@ -12,6 +13,7 @@ mod http;
 mod load;
 mod model;
 mod network;
+mod plan;
 mod proofs;
 mod queue;
 mod run;
@@ -23,6 +25,8 @@ mod violation;
 mod wire;
 mod world;
 
+pub use campaign::{Campaign, Summary};
+pub use plan::{Answer, Question, Table, plot};
 pub use run::{Failed, Passed, play, shrink};
 pub use scenario::Bounds;
 pub use tally::{LEARNED_PEERS, Tally};

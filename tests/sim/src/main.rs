@@ -1,12 +1,153 @@
-fn main(){
-    let b = etracker_sim::Bounds{clients: std::env::args().nth(3).map_or(50,|a|a.parse().unwrap()), hours: std::env::args().nth(4).map_or(24,|a|a.parse().unwrap()), loss:0.05};
-    let from: u64 = std::env::args().nth(1).unwrap().parse().unwrap();
-    let to: u64 = std::env::args().nth(2).unwrap().parse().unwrap();
-    for seed in from..to {
-        let t = std::time::Instant::now();
-        match etracker_sim::play(seed,&b) {
-            Ok(p) => println!("{seed} ok {:x} steps {} req {} {}h peers {} mem {} left {} {:?}", p.transcript,p.steps,p.requests,p.span_secs/3600,p.tally.peers_max,p.tally.memory_max,p.tally.memory_left,t.elapsed()),
-            Err(f) => println!("{f} {:?}", t.elapsed()),
+//! Simulation campaigns, and answers to operators' questions.
+#![expect(clippy::print_stdout, reason = "this is what the command is for")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bpaf::{Bpaf, Parser as _};
+use etracker_sim::{Answer, Bounds, Campaign, Question, Summary, Table, plot, shrink};
+use indicatif::{ProgressBar, ProgressStyle};
+
+fn main() -> ExitCode {
+    let options = options().run();
+    // A panic of the core is a finding like any other, and is told with its seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    match options.question() {
+        Some(questions) => answer(&questions, options.svg.as_deref()),
+        None => campaign(&options),
+    }
+}
+
+/// Runs etracker's core, its clients and a hostile network for simulated days, each run from one number
+#[derive(Clone, Debug, Bpaf)]
+#[bpaf(options)]
+struct Options {
+    /// Runs to play
+    #[bpaf(argument("N"), fallback(100), display_fallback)]
+    seeds: u64,
+    /// Seed of the first run
+    #[bpaf(argument("SEED"), fallback(1), display_fallback)]
+    first_seed: u64,
+    /// Clients of a run at most
+    #[bpaf(argument("N"), fallback(100), display_fallback)]
+    clients: u32,
+    /// Simulated days of a run at most; half of the runs take one day
+    #[bpaf(argument("N"), fallback(2), display_fallback)]
+    days: u32,
+    /// Share of the datagrams lost, at most
+    #[bpaf(argument("SHARE"), fallback(0.05), display_fallback)]
+    loss: f64,
+    /// Runs at the same time
+    #[bpaf(argument("N"), optional)]
+    threads: Option<usize>,
+    /// Instead of a campaign: the load, the time to learn of peers and their staleness at these intervals (seconds,
+    /// separated by commas), at the loss and without
+    #[bpaf(argument::<String>("SECONDS"), map(intervals), optional)]
+    intervals: Option<Vec<u32>>,
+    /// File for the plot of these answers
+    #[bpaf(argument("PATH"), optional)]
+    svg: Option<PathBuf>,
+}
+
+impl Options {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            clients: self.clients,
+            hours: self.days * 24,
+            loss: self.loss,
         }
     }
+
+    fn question(&self) -> Option<Vec<Question>> {
+        let intervals = self.intervals.as_ref()?;
+        let each = intervals.iter().flat_map(|&interval_secs| {
+            [0.0, self.loss].map(|loss| Question {
+                clients: self.clients,
+                hours: self.days * 24,
+                interval_secs,
+                loss,
+            })
+        });
+        Some(each.collect())
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as the parser of options hands it on")]
+fn intervals(text: String) -> Vec<u32> {
+    text.split(',').filter_map(|number| number.trim().parse().ok()).collect()
+}
+
+fn campaign(options: &Options) -> ExitCode {
+    let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+    let campaign = Campaign {
+        first_seed: options.first_seed,
+        seeds: options.seeds,
+        bounds: options.bounds(),
+        threads,
+        twice_every: 20,
+    };
+    let bar = ProgressBar::new(options.seeds).with_style(style());
+    let began = Instant::now();
+    let summary = campaign.play(|summary| {
+        bar.set_position(summary.passed);
+        bar.set_message(format!("{} million steps", summary.steps / 1_000_000));
+    });
+    bar.finish_and_clear();
+    report(&summary, began.elapsed().as_secs_f64());
+    let Some(failed) = summary.failed else {
+        return ExitCode::SUCCESS;
+    };
+    println!("\n{failed}\nthe same with as few actors as possible:");
+    println!("{}", shrink(*failed, &options.bounds()));
+    ExitCode::FAILURE
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+fn report(summary: &Summary, secs: f64) {
+    let Summary { passed, twice, steps, requests, span_secs, tally, failed } = summary;
+    let outcome = if failed.is_some() { "one failed" } else { "none failed" };
+    println!("{passed} runs passed and {outcome}; {twice} were played twice, with the same transcript");
+    println!(
+        "{:.1} million steps in {secs:.0} s: {:.0} steps and {:.1} simulated hours a second",
+        *steps as f64 / 1e6,
+        *steps as f64 / secs,
+        *span_secs as f64 / 3600.0 / secs
+    );
+    println!(
+        "{requests} requests, {} announces carried out, {} over HTTP; at most {} peers and {} KiB at a time, {} B left",
+        tally.announces,
+        tally.http_requests,
+        tally.peers_max,
+        tally.memory_max / 1024,
+        tally.memory_left
+    );
+}
+
+fn answer(questions: &[Question], svg: Option<&std::path::Path>) -> ExitCode {
+    let bar = ProgressBar::new(questions.len() as u64).with_style(style());
+    let mut answers: Vec<Answer> = Vec::new();
+    for question in questions {
+        match question.answer(1) {
+            Ok(answer) => answers.push(answer),
+            Err(failed) => {
+                println!("{failed}");
+                return ExitCode::FAILURE;
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    println!("{}", Table(&answers));
+    if let Some(path) = svg
+        && let Err(fault) = plot(&answers, path)
+    {
+        println!("{} cannot be written: {fault}", path.display());
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {eta}").unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -4,7 +4,7 @@
 //! (a peer past its time is removed somewhen within [`Rules::lateness`]), the model holds every possibility and rules
 //! out what the answers rule out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use etracker_core::announce::{Announce, Counts, Endpoint, Event, Family, Refusal};
@@ -55,9 +55,6 @@ impl Rules {
         (announced / MINUTE + self.age_max_minutes + 1) * MINUTE
     }
 
-    const fn is_over(&self, announced: Millis, now: Millis) -> bool {
-        self.deadline(announced) <= now
-    }
 }
 
 /// What the tracker answered to an announce.
@@ -85,13 +82,18 @@ pub(crate) struct Note {
     pub(crate) seeder_handed: bool,
     /// Milliseconds since their announces, summed over the peers handed out.
     pub(crate) ages: u64,
-    /// Whether the announcer was stored before, in time.
-    pub(crate) known: bool,
+    /// Whether the announcer was stored before, in time, and is stored as it was but for the time.
+    pub(crate) refreshed: bool,
 }
 
 #[derive(Debug, Default)]
 struct Torrent {
     peers: BTreeMap<Endpoint, Entry>,
+    /// The deadlines of those that were in time when last looked, and of those that were past it.
+    /// Invariant: each peer is in one of the two.
+    due: [BTreeSet<(Millis, Endpoint)>; 2],
+    /// Seeders and leechers of each of the two.
+    counts: [[u32; 2]; 2],
     /// Every value that `downloaded` may have. Invariant: ascending, not empty except before the first announce.
     downloaded: Vec<u32>,
     /// The earliest and the latest time at which the last peer that left can have been removed.
@@ -102,6 +104,9 @@ struct Torrent {
 struct Entry {
     seeder: bool,
     announced: Millis,
+    deadline: Millis,
+    /// Whether it was past its deadline when last looked: it may or may not be stored.
+    over: bool,
     id: PeerId,
 }
 
@@ -121,6 +126,10 @@ impl Model {
         answer: Answer<'_>,
     ) -> Result<Note, Violation> {
         self.settle(now, ask.info_hash);
+        if self.torrents.len() >= self.rules.torrents_max {
+            // Whether there is room for one more depends on all others.
+            self.settle_all(now);
+        }
         match answer {
             Answer::Refused(reason) => self.refused(now, ask, reason).map(|()| Note::default()),
             Answer::Given {
@@ -129,8 +138,8 @@ impl Model {
                 peers,
                 peers_max,
             } => {
-                self.check_admission(now, ask)?;
-                let known = self.store(now, ask);
+                self.check_admission(ask)?;
+                let refreshed = self.store(now, ask);
                 let note = if ask.event == Event::Stopped {
                     ensure(peers.is_empty(), "X-04", || {
                         format!("a stopped peer was handed {} peers", peers.len())
@@ -139,8 +148,8 @@ impl Model {
                 } else {
                     self.check_peers(now, ask, peers, peers_max)?
                 };
-                self.check_counts(now, ask.info_hash, complete, incomplete)?;
-                Ok(Note { known, ..note })
+                self.check_counts(ask.info_hash, complete, incomplete)?;
+                Ok(Note { refreshed, ..note })
             }
         }
     }
@@ -153,7 +162,7 @@ impl Model {
         counts: Counts,
     ) -> Result<(), Violation> {
         self.settle(now, info_hash);
-        self.check_counts(now, info_hash, counts.complete, counts.incomplete)?;
+        self.check_counts(info_hash, counts.complete, counts.incomplete)?;
         let Some(torrent) = self.torrents.get_mut(&info_hash) else {
             return ensure(counts.downloaded == 0, "X-02", || {
                 format!("{info_hash} is not known and was downloaded {} times", counts.downloaded)
@@ -195,12 +204,12 @@ impl Model {
         for (info_hash, torrent) in &mut self.torrents {
             for (endpoint, entry) in &torrent.peers {
                 ensure(
-                    rules.is_over(entry.announced, now) || held.peers.contains_key(&(*info_hash, *endpoint)),
+                    entry.over || held.peers.contains_key(&(*info_hash, *endpoint)),
                     "X-01",
                     || format!("{endpoint:?} of {info_hash} should be stored: {entry:?}"),
                 )?;
             }
-            torrent.drop_swept(&rules, now, |endpoint| held.peers.contains_key(&(*info_hash, *endpoint)));
+            torrent.drop_swept(now, |endpoint| held.peers.contains_key(&(*info_hash, *endpoint)));
             let counts = held.torrents.get(info_hash);
             ensure(torrent.may_hold(counts), "X-02", || {
                 format!("{info_hash} holds {counts:?}, expected {torrent:?}")
@@ -211,7 +220,7 @@ impl Model {
             ensure(self.torrents.contains_key(info_hash), "X-11", || {
                 format!("{info_hash} is stored and should be forgotten: {counts:?}")
             })?;
-            self.check_counts(now, *info_hash, counts.complete, counts.incomplete)?;
+            self.check_counts(*info_hash, counts.complete, counts.incomplete)?;
         }
         self.torrents.retain(|info_hash, _| held.torrents.contains_key(info_hash));
         Ok(())
@@ -223,26 +232,27 @@ impl Model {
     }
 
     /// Whether `endpoint` is stored as a peer of the torrent, in time.
-    pub(crate) fn knows(&self, now: Millis, info_hash: InfoHash, endpoint: Endpoint) -> bool {
+    fn knows(&self, now: Millis, info_hash: InfoHash, endpoint: Endpoint) -> bool {
         let torrent = self.torrents.get(&info_hash);
         let entry = torrent.and_then(|torrent| torrent.peers.get(&endpoint));
-        entry.is_some_and(|entry| !self.rules.is_over(entry.announced, now))
+        entry.is_some_and(|entry| now < entry.deadline)
     }
 
-    /// The peer is no longer stored: `Some` of whether it was, in time.
+    /// Stores or removes the announcer. True if nothing but its time has changed.
     fn store(&mut self, now: Millis, ask: &Announce) -> bool {
         let rules = self.rules;
         if ask.event == Event::Stopped {
-            let Some(torrent) = self.torrents.get_mut(&ask.info_hash) else {
-                return false;
-            };
-            let Some(entry) = torrent.peers.remove(&ask.peer) else {
-                return false;
+            let torrent = self.torrents.get_mut(&ask.info_hash);
+            let Some((torrent, entry)) = torrent.and_then(|torrent| {
+                let entry = torrent.take(ask.peer)?;
+                Some((torrent, entry))
+            }) else {
+                return true;
             };
             // One that was past its time may have been removed since then.
-            let earliest = now.min(rules.deadline(entry.announced));
+            let earliest = now.min(entry.deadline);
             torrent.left(earliest, now);
-            return !rules.is_over(entry.announced, now);
+            return false;
         }
         let torrent = self.torrents.entry(ask.info_hash).or_default();
         if torrent.downloaded.is_empty() {
@@ -251,18 +261,21 @@ impl Model {
         let entry = Entry {
             seeder: ask.left == 0,
             announced: now,
+            deadline: rules.deadline(now),
+            over: false,
             id: ask.peer_id,
         };
-        let before = torrent.peers.insert(ask.peer, entry);
-        let known = before.is_some_and(|before| !rules.is_over(before.announced, now));
+        let before = torrent.take(ask.peer);
+        torrent.put(ask.peer, entry);
+        let known = before.filter(|before| now < before.deadline);
         if ask.event == Event::Completed && ask.left == 0 {
             match before {
-                Some(before) if known && before.seeder => {}
+                Some(before) if before.seeder && known.is_some() => {}
                 Some(before) if before.seeder => torrent.maybe_downloaded(),
                 Some(_) | None => torrent.downloaded.iter_mut().for_each(|count| *count += 1),
             }
         }
-        known
+        known.is_some_and(|before| before.seeder == entry.seeder && before.id == entry.id)
     }
 
     fn refused(&self, now: Millis, ask: &Announce, reason: &[u8]) -> Result<(), Violation> {
@@ -282,8 +295,8 @@ impl Model {
         })
     }
 
-    fn check_admission(&self, now: Millis, ask: &Announce) -> Result<(), Violation> {
-        let refused = self.must_refuse(now, ask);
+    fn check_admission(&self, ask: &Announce) -> Result<(), Violation> {
+        let refused = self.must_refuse(ask);
         ensure(refused.is_none(), "X-04", || {
             format!("{ask:?} was carried out in spite of {refused:?}")
         })
@@ -303,7 +316,7 @@ impl Model {
             Refusal::PortZero => ask.peer.port == 0,
             Refusal::PrivateAddress => !self.rules.private_peers && is_private(ask.peer.ip),
             Refusal::TorrentsFull => {
-                let surely_there = torrent.is_some_and(|torrent| torrent.live(&self.rules, now) > 0);
+                let surely_there = torrent.is_some_and(|torrent| torrent.live() > 0);
                 stranger && !surely_there && self.torrents.len() >= self.rules.torrents_max
             }
             Refusal::SwarmFull => stranger && room(self.rules.peers_per_torrent_max, &|_| true),
@@ -315,7 +328,7 @@ impl Model {
     }
 
     /// A refusal that the rules demand, seen from what is surely stored.
-    fn must_refuse(&self, now: Millis, ask: &Announce) -> Option<Refusal> {
+    fn must_refuse(&self, ask: &Announce) -> Option<Refusal> {
         let rules = &self.rules;
         if ask.event == Event::Stopped {
             return None;
@@ -327,22 +340,19 @@ impl Model {
             return Some(Refusal::PrivateAddress);
         }
         let Some(torrent) = self.torrents.get(&ask.info_hash) else {
-            let full = self.torrents.len() >= rules.torrents_max && self.torrents_surely(now) >= rules.torrents_max;
+            let full = self.torrents.len() >= rules.torrents_max && self.torrents_surely() >= rules.torrents_max;
             return full.then_some(Refusal::TorrentsFull);
         };
         if torrent.peers.contains_key(&ask.peer) {
             return None;
         }
-        let live = |of: &dyn Fn(&Endpoint) -> bool| {
-            let peers = torrent.peers.iter();
-            peers.filter(|(peer, entry)| of(peer) && !rules.is_over(entry.announced, now)).count()
-        };
-        if torrent.peers.len() >= rules.peers_per_torrent_max && live(&|_| true) >= rules.peers_per_torrent_max {
+        if torrent.live() >= rules.peers_per_torrent_max {
             return Some(Refusal::SwarmFull);
         }
         let max = self.address_max(ask)?;
-        let near = live(&|peer| is_neighbour(peer.ip, ask.peer.ip));
-        (near >= max).then_some(Refusal::AddressFull)
+        let peers = torrent.peers.iter();
+        let near = peers.filter(|(peer, entry)| !entry.over && is_neighbour(peer.ip, ask.peer.ip));
+        (near.count() >= max).then_some(Refusal::AddressFull)
     }
 
     fn address_max(&self, ask: &Announce) -> Option<usize> {
@@ -350,9 +360,8 @@ impl Model {
     }
 
     /// Torrents that have a peer that is in time.
-    fn torrents_surely(&self, now: Millis) -> usize {
-        let torrents = self.torrents.values();
-        torrents.filter(|torrent| torrent.live(&self.rules, now) > 0).count()
+    fn torrents_surely(&self) -> usize {
+        self.torrents.values().filter(|torrent| torrent.live() > 0).count()
     }
 
     /// The peers handed out must be of those that the rules allow, and as many as there are or fit.
@@ -376,7 +385,7 @@ impl Model {
             if peer.family() != ask.peer.family()
                 || *peer == ask.peer
                 || (ask.left == 0 && entry.seeder)
-                || self.rules.is_over(entry.announced, now)
+                || entry.deadline <= now
             {
                 continue;
             }
@@ -407,7 +416,7 @@ impl Model {
             None => ("X-04", "which is stopped, expired long ago, or never was a peer"),
             Some(_) if peer == ask.peer => ("A-04", "which is the asker itself"),
             Some(_) if peer.family() != ask.peer.family() => ("V-02", "which is of the other family"),
-            Some(entry) if self.rules.is_over(entry.announced, now) => ("X-04", "which is past its time"),
+            Some(entry) if entry.deadline <= now => ("X-04", "which is past its time"),
             Some(_) => ("A-45", "a seeder to a seeder"),
         };
         Violation::new(
@@ -416,26 +425,9 @@ impl Model {
         )
     }
 
-    fn check_counts(
-        &self,
-        now: Millis,
-        info_hash: InfoHash,
-        complete: u32,
-        incomplete: u32,
-    ) -> Result<(), Violation> {
-        // For seeders and leechers: those in time, and those that may be there beside them.
-        let mut surely = [0u32; 2];
-        let mut maybe = [0u32; 2];
-        if let Some(torrent) = self.torrents.get(&info_hash) {
-            for entry in torrent.peers.values() {
-                let side = usize::from(!entry.seeder);
-                if self.rules.is_over(entry.announced, now) {
-                    maybe[side] += 1;
-                } else {
-                    surely[side] += 1;
-                }
-            }
-        }
+    fn check_counts(&self, info_hash: InfoHash, complete: u32, incomplete: u32) -> Result<(), Violation> {
+        let torrent = self.torrents.get(&info_hash);
+        let [surely, maybe] = torrent.map_or([[0; 2]; 2], |torrent| torrent.counts);
         let fits = |count: u32, side: usize| (surely[side]..=surely[side] + maybe[side]).contains(&count);
         ensure(fits(complete, 0) && fits(incomplete, 1), "X-01", || {
             format!(
@@ -462,9 +454,24 @@ impl Model {
 }
 
 impl Torrent {
-    fn live(&self, rules: &Rules, now: Millis) -> usize {
-        let peers = self.peers.values();
-        peers.filter(|entry| !rules.is_over(entry.announced, now)).count()
+    /// Peers that are surely stored.
+    fn live(&self) -> usize {
+        self.due[0].len()
+    }
+
+    fn put(&mut self, peer: Endpoint, entry: Entry) {
+        let over = usize::from(entry.over);
+        self.due[over].insert((entry.deadline, peer));
+        self.counts[over][usize::from(!entry.seeder)] += 1;
+        self.peers.insert(peer, entry);
+    }
+
+    fn take(&mut self, peer: Endpoint) -> Option<Entry> {
+        let entry = self.peers.remove(&peer)?;
+        let over = usize::from(entry.over);
+        self.due[over].remove(&(entry.deadline, peer));
+        self.counts[over][usize::from(!entry.seeder)] -= 1;
+        Some(entry)
     }
 
     fn maybe_downloaded(&mut self) {
@@ -481,28 +488,21 @@ impl Torrent {
 
     /// Takes what may and what must have happened by `now` into account; true if the torrent must be forgotten.
     fn settle(&mut self, rules: &Rules, now: Millis) -> bool {
-        let mut gone = Vec::new();
-        let mut over_last = 0;
-        let mut live = 0;
-        for (peer, entry) in &self.peers {
-            let deadline = rules.deadline(entry.announced);
-            if deadline + rules.lateness < now {
-                gone.push((*peer, deadline));
-            } else if deadline <= now {
-                over_last = over_last.max(deadline);
-            } else {
-                live += 1;
+        while let Some(&(deadline, peer)) = self.due[0].first().filter(|(deadline, _)| *deadline <= now) {
+            if let Some(entry) = self.take(peer) {
+                self.put(peer, Entry { over: true, ..entry });
+                self.emptied.0 = self.emptied.0.max(deadline);
             }
         }
-        for (peer, deadline) in gone {
-            self.peers.remove(&peer);
+        let gone = |(deadline, _): &&(Millis, Endpoint)| *deadline + rules.lateness < now;
+        while let Some(&(deadline, peer)) = self.due[1].first().filter(gone) {
+            self.take(peer);
             self.left(deadline, deadline + rules.lateness);
         }
-        if live > 0 {
+        if self.live() > 0 {
             return false;
         }
-        let emptied_first = self.emptied.0.max(over_last);
-        if !self.downloaded.contains(&0) && rules.is_over(emptied_first, now) {
+        if !self.downloaded.contains(&0) && rules.deadline(self.emptied.0) <= now {
             self.downloaded.insert(0, 0);
         }
         let forgotten_last = if self.downloaded == [0] {
@@ -514,16 +514,13 @@ impl Torrent {
     }
 
     /// Drops the peers that are no longer `stored`.
-    fn drop_swept(&mut self, rules: &Rules, now: Millis, stored: impl Fn(&Endpoint) -> bool) {
-        let mut emptied = self.emptied;
-        self.peers.retain(|endpoint, entry| {
-            let stays = stored(endpoint);
-            if !stays {
-                emptied = (emptied.0.max(rules.deadline(entry.announced)), emptied.1.max(now));
+    fn drop_swept(&mut self, now: Millis, stored: impl Fn(&Endpoint) -> bool) {
+        let swept: Vec<_> = self.peers.keys().copied().filter(|peer| !stored(peer)).collect();
+        for peer in swept {
+            if let Some(entry) = self.take(peer) {
+                self.left(entry.deadline, now);
             }
-            stays
-        });
-        self.emptied = emptied;
+        }
     }
 
     /// Whether a tracker may hold this torrent with `counts`, or, without them, not at all.

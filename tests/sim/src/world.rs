@@ -333,7 +333,7 @@ impl World {
             self.note_datagram(packet, reply.as_deref());
             let (note, executed) = self.check(now, packet, reply.as_deref())?;
             if executed && let Meaning::Announce { wish, .. } = &packet.meaning {
-                may_allocate |= !note.known;
+                may_allocate |= !note.refreshed;
                 touched.push(wish.info_hash);
             }
             if let Some(reply) = reply {
@@ -341,7 +341,7 @@ impl World {
             }
         }
         ensure(may_allocate || allocations == 0, "X-12", || {
-            format!("a batch without a new peer allocates {allocations} times")
+            format!("a batch in which no peer comes, goes or changes sides allocates {allocations} times")
         })?;
         touched.sort_unstable();
         touched.dedup();
