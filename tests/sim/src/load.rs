@@ -4,7 +4,7 @@ use etracker_core::interval::LoadAverage;
 
 use crate::queue::{EPOCH, MINUTE, Millis, SECOND};
 use crate::scenario::Scenario;
-use crate::violation::{Violation, ensure};
+use crate::violation::{INTERVAL_STEADY, LOAD_NEAR_LIMIT, Violation, ensure};
 
 /// Load averages made of the requests served, as a kernel makes them.
 #[derive(Debug)]
@@ -82,16 +82,16 @@ impl Load {
         let moves = || format!("the interval went from {first} s to {last} s at a mean load of {mean:.2}, limit {limit:.2}");
         ensure(
             mean < limit * OVER || last > first || *last == bounds.max,
-            "the load is kept near its limit",
+            LOAD_NEAR_LIMIT,
             moves,
         )?;
         ensure(
             mean > limit / OVER || last < first || *last == bounds.min,
-            "the load is kept near its limit",
+            LOAD_NEAR_LIMIT,
             moves,
         )?;
         let swings = self.swings();
-        ensure(swings <= SWINGS_MAX, "the interval does not oscillate", || {
+        ensure(swings <= SWINGS_MAX, INTERVAL_STEADY, || {
             format!("it swung {swings} times by more than {SWING_SECS} s; {}", moves())
         })
     }
@@ -117,7 +117,8 @@ impl Load {
 
 /// A mean load further than by this factor from the limit is not near it.
 const OVER: f64 = 1.5;
-/// An interval that goes forth and back by more than this swings: three steps of the controller.
-const SWING_SECS: u32 = 180;
+/// An interval that goes forth and back by more than this swings: five steps of the controller. Clients follow it one
+/// interval late, so that it passes the ideal by about two steps of a minute each way, and ever again.
+const SWING_SECS: u32 = 300;
 /// Swings that the coming and going of clients can explain.
 const SWINGS_MAX: usize = 1;

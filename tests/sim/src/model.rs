@@ -29,13 +29,15 @@ pub(crate) struct Rules {
     peers_per_address_max: Option<usize>,
     peers_per_torrent_max: usize,
     torrents_max: usize,
+    /// The torrent that is not served.
+    denied: Option<InfoHash>,
     age_max_minutes: u64,
     /// How long after its time a peer may still be counted.
     lateness: Millis,
 }
 
 impl Rules {
-    pub(crate) fn of(config: &Config, lateness: Millis) -> Self {
+    pub(crate) fn of(config: &Config, denied: Option<InfoHash>, lateness: Millis) -> Self {
         let swarms = config.swarms();
         // A peer may miss the longest interval by a minute and a second; the clock of swarms counts whole minutes.
         let age_max_secs = u64::from(config.intervals().max) + 61;
@@ -45,6 +47,7 @@ impl Rules {
             peers_per_address_max: swarms.peers_per_address_max.map(|max| max as usize),
             peers_per_torrent_max: swarms.peers_per_torrent_max as usize,
             torrents_max: swarms.torrents_max as usize,
+            denied,
             age_max_minutes: age_max_secs.div_ceil(60),
             lateness,
         }
@@ -282,6 +285,8 @@ impl Model {
         let all = [
             Refusal::PortZero,
             Refusal::PrivateAddress,
+            Refusal::TorrentDenied,
+            Refusal::AddressDenied,
             Refusal::TorrentsFull,
             Refusal::SwarmFull,
             Refusal::AddressFull,
@@ -315,6 +320,9 @@ impl Model {
         match refusal {
             Refusal::PortZero => ask.peer.port == 0,
             Refusal::PrivateAddress => !self.rules.private_peers && is_private(ask.peer.ip),
+            Refusal::TorrentDenied => self.rules.denied == Some(ask.info_hash),
+            // No address is denied here.
+            Refusal::AddressDenied => false,
             Refusal::TorrentsFull => {
                 let surely_there = torrent.is_some_and(|torrent| torrent.live() > 0);
                 stranger && !surely_there && self.torrents.len() >= self.rules.torrents_max
@@ -338,6 +346,9 @@ impl Model {
         }
         if !rules.private_peers && is_private(ask.peer.ip) {
             return Some(Refusal::PrivateAddress);
+        }
+        if rules.denied == Some(ask.info_hash) {
+            return Some(Refusal::TorrentDenied);
         }
         let Some(torrent) = self.torrents.get(&ask.info_hash) else {
             let full = self.torrents.len() >= rules.torrents_max && self.torrents_surely() >= rules.torrents_max;

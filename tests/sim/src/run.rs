@@ -69,12 +69,16 @@ pub fn shrink(failed: Failed, bounds: &Bounds) -> Failed {
     let everybody = Scenario::draw(seed, bounds).actors();
     let mut cast: Vec<ActorId> = (0..everybody).collect();
     let mut best = failed;
-    let mut size = cast.len().div_ceil(2);
+    // Few actors do not make the load that many do.
+    let mut size = if best.violation.is_of_load() { 0 } else { cast.len().div_ceil(2) };
+    let mut steps_left = best.step.saturating_mul(SHRINKING_MAX);
     while size > 0 {
         let mut at = 0;
-        while at < cast.len() {
+        while at < cast.len() && steps_left > 0 {
             let without: Vec<_> = [&cast[..at], cast.get(at + size..).unwrap_or_default()].concat();
-            match run(seed, Scenario::draw(seed, bounds), Some(&without)) {
+            let result = run(seed, Scenario::draw(seed, bounds), Some(&without));
+            steps_left = steps_left.saturating_sub(result.as_ref().map_or_else(|failed| failed.step, |passed| passed.steps));
+            match result {
                 Err(smaller) if smaller.violation.invariant == best.violation.invariant => {
                     (best, cast) = (*smaller, without);
                 }
@@ -85,6 +89,9 @@ pub fn shrink(failed: Failed, bounds: &Bounds) -> Failed {
     }
     best
 }
+
+/// Shrinking takes no more steps than so many times those of the run that failed.
+const SHRINKING_MAX: u64 = 40;
 
 /// Plays a scenario with all actors or some of them.
 pub(crate) fn run(seed: u64, scenario: Scenario, cast: Option<&[ActorId]>) -> Result<Passed, Box<Failed>> {

@@ -40,6 +40,8 @@ pub(crate) struct Scenario {
     pub(crate) end: Millis,
     pub(crate) clients: u32,
     pub(crate) torrents: u32,
+    /// The torrent that the tracker does not serve.
+    pub(crate) denied: Option<u32>,
     pub(crate) network: Network,
     pub(crate) habits: Habits,
     pub(crate) hostility: Hostility,
@@ -125,6 +127,7 @@ impl Scenario {
             end,
             clients: narrow(clients),
             torrents: narrow(chance.range(1..clients / 4 + 2)),
+            denied: chance.hit(0.2).then_some(1),
             network: Network::draw(chance, bounds.loss, EPOCH, end),
             habits: draw_habits(chance, span),
             hostility: draw_hostility(chance),
@@ -145,6 +148,7 @@ impl Scenario {
             end: EPOCH + u64::from(hours) * HOUR,
             clients,
             torrents: 1,
+            denied: None,
             network: Network::lossy(loss),
             habits: Habits::ORDINARY,
             hostility: Hostility::NONE,
@@ -171,7 +175,7 @@ impl Scenario {
     pub(crate) fn is_steady(&self) -> bool {
         let hostile = &self.hostility;
         let calm = hostile.flooders + hostile.sprayers + hostile.garblers + hostile.spoofers + hostile.replayers == 0;
-        calm && self.clients >= 100 && self.end - EPOCH >= DAY && self.machine.restart == 0.0
+        calm && self.denied.is_none() && self.clients >= 100 && self.end - EPOCH >= DAY && self.machine.restart == 0.0
     }
 }
 

@@ -5,6 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use allocation_counter::AllocationInfo;
+use etracker_core::access::{Access, TorrentList, Torrents};
 use etracker_core::announce::Counts;
 use etracker_core::http;
 use etracker_core::interval::LoadAverage;
@@ -24,6 +25,7 @@ use crate::wire::Packet;
 pub(crate) struct Server {
     config: Config,
     seed: Seed,
+    access: Access,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) workers: Vec<Worker>,
     clock: Clock,
@@ -38,14 +40,16 @@ impl Server {
     pub(crate) fn start(seed: u64, scenario: &Scenario, now: Millis) -> Result<Self, Violation> {
         let config = scenario.config.clone();
         let core_seed = crate::chance::core_seed(seed);
-        let ((tracker, workers), used) = watched(|| {
-            let tracker = Arc::new(Tracker::new(config.clone(), core_seed.clone(), Instant::from_millis(now)));
-            let workers = (0..scenario.workers).map(|_| Worker::new(Arc::clone(&tracker))).collect();
-            (tracker, workers)
-        })?;
+        let denied: Vec<_> = scenario.denied.map(crate::client::torrent).into_iter().collect();
+        let access = Access {
+            torrents: Torrents::AllBut(TorrentList::new(denied)),
+            ..Access::default()
+        };
+        let ((tracker, workers), used) = watched(|| tracker(&config, &core_seed, &access, scenario.workers, now))?;
         Ok(Self {
             config,
             seed: core_seed,
+            access,
             tracker,
             workers,
             clock: Clock {
@@ -62,12 +66,8 @@ impl Server {
 
     /// The tracker is stopped and another one with the same seed takes its place.
     pub(crate) fn restart(&mut self, now: Millis) -> Result<(), Violation> {
-        let (config, seed, workers) = (self.config.clone(), self.seed.clone(), self.workers.len());
-        let ((tracker, workers), used) = watched(|| {
-            let tracker = Arc::new(Tracker::new(config, seed, Instant::from_millis(now)));
-            let workers = (0..workers).map(|_| Worker::new(Arc::clone(&tracker))).collect();
-            (tracker, workers)
-        })?;
+        let (config, seed, access) = (&self.config, &self.seed, &self.access);
+        let ((tracker, workers), used) = watched(|| tracker(config, seed, access, self.workers.len(), now))?;
         self.tracker = tracker;
         self.workers = workers;
         self.memory = used.bytes_current;
@@ -200,6 +200,20 @@ impl Clock {
         // Others may have read the clock since, and been quicker.
         self.last - self.chance.below(machine.clock_spread + 1)
     }
+}
+
+/// A tracker and its workers.
+fn tracker(
+    config: &Config,
+    seed: &Seed,
+    access: &Access,
+    workers: usize,
+    now: Millis,
+) -> (Arc<Tracker>, Vec<Worker>) {
+    let tracker = Tracker::new(config.clone(), seed.clone(), Instant::from_millis(now));
+    let tracker = Arc::new(tracker.with_access(access.clone()));
+    let workers = (0..workers).map(|_| Worker::new(Arc::clone(&tracker))).collect();
+    (tracker, workers)
 }
 
 /// Runs `act`, which is the core's work: counts its allocations, and takes its panic for a violation.

@@ -12,6 +12,11 @@ pub struct Violation {
 }
 
 impl Violation {
+    /// Whether it is about the load of the machine.
+    pub(crate) fn is_of_load(&self) -> bool {
+        [LOAD_NEAR_LIMIT, INTERVAL_STEADY].contains(&self.invariant)
+    }
+
     pub(crate) fn new(invariant: &'static str, seen: impl Into<String>) -> Self {
         Self {
             invariant,
@@ -39,3 +44,8 @@ pub(crate) fn ensure(
     }
     Err(Violation::new(invariant, seen()))
 }
+
+/// The interval controller keeps the load near its limit, as far as its bounds allow.
+pub(crate) const LOAD_NEAR_LIMIT: &str = "the load is kept near its limit";
+/// The interval controller does not swing.
+pub(crate) const INTERVAL_STEADY: &str = "the interval does not oscillate";

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use siphasher::sip::SipHasher13;
 
 use crate::chance::Chance;
-use crate::client::{Client, Out, Timer};
+use crate::client::{Client, Out, Timer, torrent};
 use crate::history::{Happened, History};
 use crate::hostile::{Attacker, Craft, Tap, crafts};
 use crate::http::HttpAsk;
@@ -95,7 +95,7 @@ impl World {
         let mut world = Self {
             now: EPOCH,
             queue: Queue::new(),
-            model: Model::new(Rules::of(&scenario.config, scenario.lateness())),
+            model: Model::new(Rules::of(&scenario.config, scenario.denied.map(torrent), scenario.lateness())),
             streams: Streams::default(),
             history: History::default(),
             tally: Tally::default(),
