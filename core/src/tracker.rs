@@ -273,7 +273,7 @@ impl Worker {
         &self,
         stage: Stage,
         announce: &Announce,
-        prepared: &Prepared,
+        prepared: &mut Prepared,
         hint: H,
     ) {
         self.tracker.swarms.hint(stage, announce, prepared, hint);

@@ -212,7 +212,7 @@ impl Pair {
     }
 
     fn announce(&mut self, ask: &Ask) {
-        let (info_hash, hash) = self.torrent(ask.torrent);
+        let (info_hash, _) = self.torrent(ask.torrent);
         let announce = Announce {
             info_hash,
             peer_id: PeerId([ask.id; 20]),
@@ -222,9 +222,9 @@ impl Pair {
             numwant: None,
         };
         let random = self.random.fork();
-        let prepared = Prepared { hash, random };
+        let mut prepared = Prepared::new(&self.key, &announce, random);
         for stage in Stage::ALL {
-            self.packed.hint(stage, &announce, &prepared, |_| ());
+            self.packed.hint(stage, &announce, &mut prepared, |_| ());
         }
         let (found, chosen) = answer(
             &mut self.packed,
@@ -277,10 +277,7 @@ impl Pair {
                 event: Event::Stopped,
                 numwant: None,
             };
-            let prepared = Prepared {
-                hash: self.key.hash(&info_hash.0),
-                random: self.random.fork(),
-            };
+            let prepared = Prepared::new(&self.key, &leave, self.random.fork());
             let _ = answer(&mut self.plain, self.now, &leave, &prepared, Room::Some, 0);
             found.peers_removed += 1;
             found.torrents_removed += torrents - self.plain.torrents();

@@ -51,7 +51,7 @@ impl Store for Plain {
         Ok(self.scrape(&announce.info_hash, prepared.hash))
     }
 
-    fn hint<H: Fn(*const u8) + Copy>(&self, _: Stage, _: &Announce, _: &Prepared, _: H) {}
+    fn hint<H: Fn(*const u8) + Copy>(&self, _: Stage, _: &Announce, _: &mut Prepared, _: H) {}
 
     fn scrape(&self, info_hash: &InfoHash, _: u64) -> Counts {
         self.torrents

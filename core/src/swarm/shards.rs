@@ -10,6 +10,7 @@ use crate::lock::Lock;
 use crate::seed::{Key, Random, Seed};
 use crate::time::Instant;
 
+use super::store::Path;
 use super::{Handout, Packed, Prepared, Room, Stage, Store, Swept, Totals, Visit};
 
 /// The swarms that all workers share. No call holds a lock for longer than one operation on one shard.
@@ -43,10 +44,7 @@ impl<S: Store> Swarms<S> {
 
     /// Works out what [`hint`](Self::hint) and [`announce`](Self::announce) need to know of an announce.
     pub fn prepare(&self, announce: &Announce, random: &mut Random) -> Prepared {
-        Prepared {
-            hash: self.hash(&announce.info_hash),
-            random: random.fork(),
-        }
+        Prepared::new(&self.key, announce, random.fork())
     }
 
     /// Tells `hint` addresses that this announce will read. Changes nothing, and may be left out.
@@ -56,10 +54,12 @@ impl<S: Store> Swarms<S> {
         &self,
         stage: Stage,
         announce: &Announce,
-        prepared: &Prepared,
+        prepared: &mut Prepared,
         hint: H,
     ) {
-        self.with_shard(prepared.hash, |store| store.hint(stage, announce, prepared, hint));
+        if prepared.path != Path::Page {
+            self.with_shard(prepared.hash, |store| store.hint(stage, announce, prepared, hint));
+        }
     }
 
     /// Carries out one announce and hands out peers.

@@ -43,7 +43,13 @@ pub trait Store {
     ) -> Result<Counts, Refusal>;
 
     /// Tells `hint` the addresses that this announce will read; the stages are taken one after the other. Changes nothing.
-    fn hint<H: Fn(*const u8) + Copy>(&self, stage: Stage, announce: &Announce, prepared: &Prepared, hint: H);
+    fn hint<H: Fn(*const u8) + Copy>(
+        &self,
+        stage: Stage,
+        announce: &Announce,
+        prepared: &mut Prepared,
+        hint: H,
+    );
 
     /// The counts of a torrent: zeros if it is not known. Has no side effect.
     fn scrape(&self, info_hash: &InfoHash, hash: u64) -> Counts;
@@ -71,14 +77,38 @@ pub trait Store {
     fn totals(&self) -> Totals;
 }
 
-/// What is worked out of an announce before a store sees it, once for all stages: where its torrent belongs, and its
-/// share of chance.
+/// What is worked out of an announce before a store sees it, once for all stages.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// The hash of the info-hash, under the key that the store was made with.
-    pub hash: u64,
+    pub(super) hash: u64,
     /// The generator for this announce alone, so that what it will choose can be told before.
-    pub random: Random,
+    pub(super) random: Random,
+    /// What the stages so far have found. It may be out of date: it is for hints alone.
+    pub(super) path: Path,
+}
+
+impl Prepared {
+    /// Prepares an announce for a store that was made with `key`; its choices come from `random`.
+    #[must_use]
+    pub fn new(key: &Key, announce: &Announce, random: Random) -> Self {
+        Self {
+            hash: key.hash(&announce.info_hash.0),
+            random,
+            path: Path::Unknown,
+        }
+    }
+}
+
+/// Where an announce will lead, as far as hints have followed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Path {
+    /// Its torrent was not looked up yet.
+    Unknown,
+    /// Its torrent has no large swarm: there is nothing more to fetch.
+    Page,
+    /// It leads to this large swarm.
+    Swarm(u32),
 }
 
 /// How far ahead of an announce a hint is. Each stage reads what the one before told, and tells what the next will read.
@@ -91,14 +121,14 @@ pub enum Stage {
     /// The large swarm, if the torrent has one.
     Swarm,
     /// The entries of its tables of buckets.
-    Buckets,
+    Tables,
     /// The buckets.
-    Peers,
+    Buckets,
 }
 
 impl Stage {
     /// All stages in their order.
-    pub const ALL: [Self; 5] = [Self::Slot, Self::Page, Self::Swarm, Self::Buckets, Self::Peers];
+    pub const ALL: [Self; 5] = [Self::Slot, Self::Page, Self::Swarm, Self::Tables, Self::Buckets];
 }
 
 /// Whether the tracker as a whole has room for one more torrent.

@@ -45,7 +45,7 @@ impl Worker {
             *request = self.read(now, datagram.sender, datagram.payload);
         }
         for stage in Stage::ALL.into_iter().filter(|_| N > 1) {
-            for request in &requests {
+            for request in &mut requests {
                 if let Request::Announce(_, announce, prepared) = request {
                     self.hint(stage, announce, prepared, hint);
                 }

@@ -10,6 +10,7 @@ use super::page::{Record, SMALL_MAX, Small, TORRENTS_MAX};
 use super::rules::Compact;
 use super::set::{Newcomer, Place};
 use super::swarm::Swarm;
+use super::work;
 
 impl Packed {
     /// Carries out an announce of a peer that stays or comes.
@@ -134,6 +135,7 @@ impl Packed {
                 swarm.insert(&self.rules, now, hash, &peer);
             }
         }
+        work::moved(SMALL_MAX);
         let number = self.swarms.insert(swarm).ok_or(Refusal::SwarmFull)?;
         let large = self.edit(index, |page, rules| Some(page.set_large(rules, record, number)));
         large.ok_or(Refusal::SwarmFull)

@@ -72,9 +72,9 @@ pub(super) fn from_swarm(
         left: LOOK_MIN + peers.wanted() * LOOK_FACTOR,
     };
     let leechers = swarm.set(asker.family, false);
-    let starts = draw(swarm, shape, asker.seeder, random);
+    let mut draws = Draws::new(random);
     if asker.seeder {
-        let mut round = look.round(leechers, None, starts.leecher, random);
+        let mut round = look.round(leechers, None, &mut draws.leecher);
         round.hand_out(&mut look, peers.wanted(), peers);
         return;
     }
@@ -85,8 +85,8 @@ pub(super) fn from_swarm(
         peers.wanted(),
         random,
     );
-    let mut leechers = look.round(leechers, Some(asker.own), starts.leecher, random);
-    let mut seeders = look.round(seeders, None, starts.seeder, random);
+    let mut leechers = look.round(leechers, Some(asker.own), &mut draws.leecher);
+    let mut seeders = look.round(seeders, None, &mut draws.seeder);
     leechers.hand_out(&mut look, share, peers);
     let rest = peers.wanted();
     seeders.hand_out(&mut look, rest, peers);
@@ -95,22 +95,20 @@ pub(super) fn from_swarm(
     leechers.hand_out(&mut look, rest, peers);
 }
 
-/// Where to begin. Drawn before everything else, so that a hint can draw the same.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Starts {
-    pub(super) leecher: Option<Place>,
-    pub(super) seeder: Option<Place>,
+/// The chance that decides where to begin in each set. Made before everything else is drawn, so that a hint can make
+/// the same.
+#[derive(Clone, Debug)]
+pub(super) struct Draws {
+    pub(super) leecher: Random,
+    pub(super) seeder: Random,
 }
 
-/// Draws where to begin among leechers and, for one who is no seeder, among seeders.
-pub(super) fn draw(swarm: &Swarm, shape: Shape, seeder: bool, random: &mut Random) -> Starts {
-    Starts {
-        leecher: swarm.set(shape.family, false).any(shape, random),
-        seeder: if seeder {
-            None
-        } else {
-            swarm.set(shape.family, true).any(shape, random)
-        },
+impl Draws {
+    pub(super) fn new(random: &mut Random) -> Self {
+        Self {
+            leecher: random.fork(),
+            seeder: random.fork(),
+        }
     }
 }
 
@@ -140,20 +138,14 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// A round through `set` that begins at `start` or, if nobody there may be handed out, at another place.
-    fn round<'s>(
-        &self,
-        set: &'s Set,
-        own: Option<Place>,
-        start: Option<Place>,
-        random: &mut Random,
-    ) -> Round<'s> {
-        let mut start = start.unwrap_or(Place { bucket: 0, index: 0 });
+    /// A round through `set` that begins at any peer that may be handed out, each with the same probability.
+    fn round<'s>(&self, set: &'s Set, own: Option<Place>, random: &mut Random) -> Round<'s> {
+        let mut start = Place { bucket: 0, index: 0 };
         for _ in 0..REDRAWS_MAX {
+            start = set.any(self.shape, random).unwrap_or(start);
             if Some(start) != own && self.fits(set, start) {
                 break;
             }
-            start = set.any(self.shape, random).unwrap_or(start);
         }
         Round {
             set,

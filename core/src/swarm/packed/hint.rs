@@ -3,10 +3,11 @@
 use core::ptr;
 
 use crate::announce::Announce;
+use crate::swarm::store::Path;
 use crate::swarm::{Prepared, Stage};
 
 use super::Packed;
-use super::choose;
+use super::choose::Draws;
 use super::rules::Compact;
 use super::set::Set;
 use super::swarm::Swarm;
@@ -18,28 +19,33 @@ impl Packed {
         &self,
         stage: Stage,
         announce: &Announce,
-        prepared: &Prepared,
+        prepared: &mut Prepared,
         hint: H,
     ) {
-        let Some(page) = self.pages.get(self.page_of(prepared.hash)) else {
-            return;
-        };
         match stage {
-            Stage::Slot => hint(ptr::from_ref(page).cast()),
-            Stage::Page => lines(page.bytes(), hint),
-            Stage::Swarm | Stage::Buckets | Stage::Peers => {
-                let Some(record) = page.find(&self.rules, &announce.info_hash) else {
+            Stage::Slot | Stage::Page | Stage::Swarm => {
+                let Some(page) = self.pages.get(self.page_of(prepared.hash)) else {
                     return;
                 };
-                if !record.is_large() {
-                    return;
+                match stage {
+                    Stage::Slot => hint(ptr::from_ref(page).cast()),
+                    Stage::Page => lines(page.bytes(), hint),
+                    Stage::Swarm | Stage::Tables | Stage::Buckets => {
+                        let record = page.find(&self.rules, &announce.info_hash);
+                        let large = record.filter(|record| record.is_large());
+                        prepared.path = large.map_or(Path::Page, |record| Path::Swarm(page.large(&record)));
+                    }
                 }
-                let number = page.large(&record);
-                if stage == Stage::Swarm {
+                if let Path::Swarm(number) = prepared.path {
                     for line in 0..SWARM_LINES {
                         hint(self.swarms.address(number).wrapping_add(line * LINE));
                     }
-                } else if let Some(swarm) = self.swarms.get(number) {
+                }
+            }
+            Stage::Tables | Stage::Buckets => {
+                if let Path::Swarm(number) = prepared.path
+                    && let Some(swarm) = self.swarms.get(number)
+                {
                     self.hint_swarm(stage, swarm, announce, prepared, hint);
                 }
             }
@@ -56,11 +62,12 @@ impl Packed {
     ) {
         let endpoint = Compact::from(announce.peer);
         let (family, seeder) = (endpoint.family, announce.is_seeder());
+        let shape = self.rules.shape(family);
         let tell = |set: &Set, bucket: usize| {
             let Some(bucket) = set.buckets.get(bucket) else {
                 return;
             };
-            if stage == Stage::Buckets {
+            if stage == Stage::Tables {
                 hint(ptr::from_ref(bucket).cast());
             } else {
                 lines(bucket.bytes(), hint);
@@ -68,17 +75,22 @@ impl Packed {
         };
         let own = swarm.set(family, seeder);
         tell(own, own.bucket_of(self.rules.peer_hash(&endpoint)));
-        let starts = choose::draw(
-            swarm,
-            self.rules.shape(family),
-            seeder,
-            &mut prepared.random.clone(),
-        );
-        for (set, start) in [
-            (swarm.set(family, false), starts.leecher),
-            (swarm.set(family, true), starts.seeder),
+        let mut draws = Draws::new(&mut prepared.random.clone());
+        for (set, random) in [
+            (swarm.set(family, false), Some(&mut draws.leecher)),
+            (
+                swarm.set(family, true),
+                Some(&mut draws.seeder).filter(|_| !seeder),
+            ),
         ] {
-            if let Some(start) = start {
+            let Some(random) = random.filter(|_| set.len() > 0) else {
+                continue;
+            };
+            if stage == Stage::Tables {
+                for _ in 0..CANDIDATES {
+                    tell(set, set.candidate(random).bucket);
+                }
+            } else if let Some(start) = set.any(shape, random) {
                 tell(set, start.bucket);
                 tell(set, start.bucket + 1);
             }
@@ -92,6 +104,8 @@ const LINE: usize = 64;
 const SWARM_LINES: usize = size_of::<Swarm>().div_ceil(LINE);
 /// Lines that are told of one page or bucket: an ordinary one whole, of an extraordinary one the beginning.
 const LINES_MAX: usize = 16;
+/// Draws whose entries in the table are told: every other is accepted.
+const CANDIDATES: usize = 3;
 
 fn lines<H: Fn(*const u8)>(bytes: &[u8], hint: H) {
     for line in bytes.chunks(LINE).take(LINES_MAX) {

@@ -109,7 +109,13 @@ impl Store for Packed {
         page.counts(&self.rules, &page.small(&self.rules, &record))
     }
 
-    fn hint<H: Fn(*const u8) + Copy>(&self, stage: Stage, announce: &Announce, prepared: &Prepared, hint: H) {
+    fn hint<H: Fn(*const u8) + Copy>(
+        &self,
+        stage: Stage,
+        announce: &Announce,
+        prepared: &mut Prepared,
+        hint: H,
+    ) {
         self.hint_stage(stage, announce, prepared, hint);
     }
 

@@ -107,20 +107,21 @@ impl Set {
             return None;
         }
         for _ in 0..DRAWS_MAX {
-            let bucket = random.usize(..self.buckets.len());
-            let index = random.usize(..self.longest as usize);
-            if self
-                .buckets
-                .get(bucket)
-                .is_some_and(|bucket| index < bucket.count(shape))
-            {
-                return Some(Place { bucket, index });
+            let drawn = self.candidate(random);
+            let bucket = self.buckets.get(drawn.bucket);
+            if bucket.is_some_and(|bucket| drawn.index < bucket.count(shape)) {
+                return Some(drawn);
             }
         }
-        Some(Place {
+        Some(self.candidate(random))
+    }
+
+    /// A place where a peer may be, any with the same probability. There must be peers.
+    pub(super) fn candidate(&self, random: &mut Random) -> Place {
+        Place {
             bucket: random.usize(..self.buckets.len()),
-            index: 0,
-        })
+            index: random.usize(..self.longest as usize),
+        }
     }
 
     fn split(&mut self, rules: &Rules, shape: Shape) {
@@ -268,7 +269,11 @@ impl Bucket {
     }
 
     fn retain(&mut self, shape: Shape, keep: &[bool]) {
+        if self.0.is_empty() {
+            return;
+        }
         let count = self.count(shape);
+        work::touched();
         work::moved(count);
         self.edit(|bytes| {
             peers::retain(bytes, shape, HEAD, count, keep);
@@ -304,7 +309,9 @@ impl Bucket {
 
     fn joined(&self, shape: Shape, other: &Self) -> Self {
         let (ours, theirs) = (self.columns(shape), other.columns(shape));
+        work::touched();
         work::moved(theirs.len());
+        work::copied(self.0.len() + other.0.len());
         let head = self.0.first_chunk::<HEAD>().copied().unwrap_or_default();
         Self(
             [

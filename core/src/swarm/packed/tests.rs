@@ -1,1 +1,245 @@
+//! That the work of every operation is bounded, counted in pages and buckets touched, peers moved and bytes copied.
 
+use core::net::{IpAddr, Ipv4Addr};
+
+use crate::announce::{Announce, Endpoint, Event, Family};
+use crate::seed::{Key, Random, Seed};
+use crate::swarm::{Handout, Packed, PackedSweep, Prepared, Room, Store};
+use crate::time::Minute;
+use crate::{Config, InfoHash, PeerId};
+
+use super::set::BUCKET_LOAD;
+use super::work::{self, Work};
+
+const NOW: Minute = Minute::new(28_000_000);
+
+struct Packing {
+    packed: Packed,
+    key: Key,
+    random: Random,
+    now: Minute,
+    /// The greatest work of one operation.
+    most: Work,
+    handed_out: usize,
+}
+
+impl Packing {
+    fn new(config: &Config) -> Self {
+        let key = Seed::new([3; 32]).key("tables");
+        Self {
+            packed: Packed::new(config.swarms(), key),
+            key,
+            random: Random::with_seed(5),
+            now: NOW,
+            most: Work::default(),
+            handed_out: 0,
+        }
+    }
+
+    fn announce(&mut self, torrent: u32, peer: Endpoint, left: u64, event: Event) {
+        let mut info_hash = InfoHash([9; 20]);
+        info_hash.0[..4].copy_from_slice(&torrent.to_le_bytes());
+        let announce = Announce {
+            info_hash,
+            peer_id: PeerId::default(),
+            peer,
+            left,
+            event,
+            numwant: None,
+        };
+        let prepared = Prepared::new(&self.key, &announce, self.random.fork());
+        let mut compact = [0; 300];
+        let mut peers = Handout::new(Family::V4, 50, &mut compact);
+        work::take();
+        let counts = self
+            .packed
+            .announce(self.now, &announce, prepared, Room::Some, &mut peers);
+        counts.expect("there is room");
+        self.most = self.most.max(work::take());
+        self.handed_out = peers.len();
+    }
+
+    /// One step of a sweep, and its work; true at the end.
+    fn sweep(&mut self, work: usize, position: &mut PackedSweep) -> (Work, bool) {
+        work::take();
+        let swept = self.packed.sweep(self.now, work, position);
+        (work::take(), swept.done)
+    }
+}
+
+const fn peer(number: u32) -> Endpoint {
+    Endpoint {
+        ip: IpAddr::V4(Ipv4Addr::from_bits(0x0100_0000 + number)),
+        port: 6881,
+    }
+}
+
+/// Bounds on one operation: a page and its split, or some buckets and the split of one.
+const BLOCKS: usize = 24;
+const PEERS: usize = 200;
+const BYTES: usize = 24 * 1024;
+
+fn assert_bounded(most: Work) {
+    assert!(
+        most.blocks <= BLOCKS && most.peers <= PEERS && most.bytes <= BYTES,
+        "{most:?}"
+    );
+}
+
+fn torrents_come_and_go(torrents: u32) {
+    let mut packing = Packing::new(&Config::default());
+    for torrent in 0..torrents {
+        packing.announce(torrent, peer(torrent), 1, Event::Started);
+    }
+    assert_eq!(packing.packed.torrents(), torrents.into());
+    for torrent in 0..torrents {
+        packing.announce(torrent, peer(torrent), 1, Event::Stopped);
+    }
+    std::println!("{torrents} torrents come and go: {:?}", packing.most);
+    assert_bounded(packing.most);
+    assert_eq!(packing.packed.torrents(), 0);
+    assert_eq!((packing.packed.pages.len(), packing.packed.bytes), (1, 0));
+}
+
+fn peers_come_and_go(peers: u32) {
+    let mut packing = Packing::new(&Config::default());
+    for number in 0..peers {
+        packing.announce(0, peer(number), (number % 3).into(), Event::Started);
+    }
+    assert_eq!(packing.packed.totals().peers(), peers.into());
+    for number in 0..peers {
+        packing.announce(0, peer(number), 1, Event::Stopped);
+    }
+    std::println!("{peers} peers come and go: {:?}", packing.most);
+    assert_bounded(packing.most);
+    assert_eq!(packing.packed.totals(), Default::default());
+}
+
+#[test]
+fn no_operation_does_much_while_torrents_come_and_go() {
+    torrents_come_and_go(30_000);
+}
+
+#[test]
+#[ignore = "long: two million torrents"]
+fn no_operation_does_much_while_two_million_torrents_come_and_go() {
+    torrents_come_and_go(2_000_000);
+}
+
+#[test]
+fn no_operation_does_much_while_peers_come_and_go() {
+    peers_come_and_go(30_000);
+}
+
+#[test]
+#[ignore = "long: a million peers"]
+fn no_operation_does_much_while_a_million_peers_come_and_go() {
+    peers_come_and_go(1_000_000);
+}
+
+#[test]
+fn a_sweep_of_one_swarm_goes_in_bounded_steps() {
+    const STEP: usize = 1000;
+    let mut packing = Packing::new(&Config::default());
+    for number in 0..20_000 {
+        packing.announce(0, peer(number), (number % 3).into(), Event::Started);
+    }
+    for minutes in [1, 60] {
+        packing.now = Minute::new(packing.now.get() + minutes);
+        let (mut position, mut done, mut steps) = (PackedSweep::default(), false, 0);
+        while !done {
+            let (work, last) = packing.sweep(STEP, &mut position);
+            assert!(work.blocks <= STEP / 8 && work.peers <= 2 * STEP, "{work:?}");
+            assert!(work.bytes <= 100 * STEP, "{work:?}");
+            (done, steps) = (last, steps + 1);
+        }
+        assert!((15..40).contains(&steps), "{steps} steps after {minutes} minutes");
+    }
+    assert_eq!(packing.packed.totals(), Default::default());
+}
+
+#[test]
+fn buckets_cope_with_a_thousand_peers_of_each_address() {
+    let config = Config::default().with_peers_per_address_max(1024).unwrap();
+    let mut packing = Packing::new(&config);
+    for port in 1..=1000 {
+        for number in 0..20 {
+            packing.announce(0, Endpoint { port, ..peer(number) }, 1, Event::None);
+        }
+    }
+    assert_eq!(packing.packed.totals().leechers_v4, 20_000);
+    assert_eq!(packing.handed_out, 50);
+    // A bucket holds one address or a few, and no more than one is copied when it is added to.
+    assert!(packing.most.bytes < 3 * 5 * 1024 * 27, "{:?}", packing.most);
+}
+
+#[test]
+fn ports_spread_where_addresses_are_not_limited() {
+    let config = Config::default().with_peers_per_address_max(0).unwrap();
+    let mut packing = Packing::new(&config);
+    for port in 1..=20_000 {
+        packing.announce(0, Endpoint { port, ..peer(1) }, 1, Event::None);
+    }
+    assert_bounded(packing.most);
+}
+
+#[test]
+fn a_seeder_among_seeders_finds_the_few_leechers_at_once() {
+    let mut packing = Packing::new(&Config::default());
+    for number in 0..20_000 {
+        packing.announce(0, peer(number), u64::from(number % 1000 == 0), Event::None);
+    }
+    packing.most = Work::default();
+    for number in 1..200 {
+        packing.announce(0, peer(number), 0, Event::None);
+        assert_eq!(packing.handed_out, 20);
+    }
+    assert!(packing.most.blocks <= 8, "{:?}", packing.most);
+}
+
+#[test]
+fn what_is_handed_out_costs_in_proportion_whatever_the_size() {
+    for peers in [100, 1000, 20_000] {
+        let mut packing = Packing::new(&Config::default());
+        for number in 0..peers {
+            packing.announce(0, peer(number), (number % 2).into(), Event::None);
+        }
+        packing.most = Work::default();
+        for number in 0..200 {
+            packing.announce(0, peer(number % peers), (number % peers % 2).into(), Event::None);
+            assert_eq!(
+                packing.handed_out,
+                if number % 2 == 0 {
+                    50.min(peers as usize / 2)
+                } else {
+                    50
+                }
+            );
+        }
+        assert!(
+            packing.most.blocks <= 3 + 50 / (BUCKET_LOAD / 4) + 4,
+            "{:?}",
+            packing.most
+        );
+    }
+}
+
+#[test]
+fn tables_are_given_back_by_the_sweep() {
+    let mut packing = Packing::new(&Config::default());
+    for torrent in 0..5000 {
+        packing.announce(torrent, peer(torrent), 1, Event::Started);
+    }
+    let pages = packing.packed.pages.len();
+    packing.now = Minute::new(packing.now.get() + 100);
+    for most in [pages / 2, pages / 4, 1] {
+        let mut position = PackedSweep::default();
+        while !packing.sweep(50, &mut position).1 {}
+        assert!(
+            packing.packed.pages.len() <= most,
+            "{}",
+            packing.packed.pages.len()
+        );
+    }
+    assert_eq!((packing.packed.torrents(), packing.packed.bytes), (0, 0));
+}

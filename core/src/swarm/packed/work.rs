@@ -16,7 +16,7 @@ pub(super) fn touched() {
     add(|work| work.blocks += 1);
 }
 
-/// Peers that went from one place to another.
+/// Peers or torrents that went to another page or bucket, or were looked at to see whether they do.
 pub(super) fn moved(peers: usize) {
     #[cfg(test)]
     add(|work| work.peers += peers);
@@ -30,6 +30,18 @@ pub(super) struct Work {
     pub(super) blocks: usize,
     pub(super) peers: usize,
     pub(super) bytes: usize,
+}
+
+#[cfg(test)]
+impl Work {
+    /// The greater of each count.
+    pub(super) fn max(self, other: Self) -> Self {
+        Self {
+            blocks: self.blocks.max(other.blocks),
+            peers: self.peers.max(other.peers),
+            bytes: self.bytes.max(other.bytes),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,184 @@
+//! Times of the operations on swarms.
+//!
+//! `cargo bench -p etracker-core --bench swarms`, or with a part of a name to run some. Bytes are printed beside.
+
+#[expect(dead_code, reason = "each bench uses its part")]
+mod common;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use etracker_core::announce::{Announce, Family};
+use etracker_core::config::SWEEP_WORK;
+use etracker_core::swarm::{Handout, Prepared, Stage, Swarms, SweepPosition};
+
+use common::sys::{Counting, live_bytes, prefetch, processor_time};
+use common::{NOW, Population, info_hash};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Requests in a batch: what a runtime receives at once at most.
+const BATCH: usize = 64;
+/// Batches that are made before they are timed.
+const ROUND: usize = 16 * BATCH;
+const NUMWANT: usize = 50;
+
+/// One of the data sets, made when it is first needed.
+struct Set {
+    name: &'static str,
+    make: fn(&'static str) -> Population<'static>,
+    made: Option<Made>,
+}
+
+struct Made {
+    population: Population<'static>,
+    away: Vec<usize>,
+    replies: Vec<u8>,
+}
+
+const SETS: [(&str, fn(&'static str) -> Population<'static>); 3] = [
+    ("in cache 100k/350k", |name| {
+        Population::zipf(name, 100_000, 350_000, false)
+    }),
+    ("zipf 2M/7M", |name| {
+        Population::zipf(name, 2_000_000, 7_000_000, false)
+    }),
+    ("one swarm of 1M", |name| {
+        Population::even(name, 1, 1_000_000, false)
+    }),
+];
+
+impl Set {
+    fn made(&mut self) -> &mut Made {
+        self.made.get_or_insert_with(|| {
+            let mut population = (self.make)(self.name);
+            let before = live_bytes();
+            population.fill();
+            #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
+            let share = |of: usize| (live_bytes() - before) as f64 / of as f64;
+            println!(
+                "{}: {:.1} bytes a torrent, {:.2} a peer",
+                self.name,
+                share(population.torrents),
+                share(population.peers())
+            );
+            Made {
+                population,
+                away: Vec::new(),
+                replies: vec![0; BATCH * 1472],
+            }
+        })
+    }
+}
+
+impl Made {
+    /// Times `iterations` announces, made in rounds that are not timed.
+    fn time(
+        &mut self,
+        iterations: u64,
+        run: impl Fn(&mut Population<'_>, &[Announce], &mut [u8]),
+    ) -> Duration {
+        let mut left = usize::try_from(iterations).unwrap_or(usize::MAX);
+        let mut taken = Duration::ZERO;
+        while left > 0 {
+            let announces = self.population.announces(left.min(ROUND), &mut self.away);
+            left -= announces.len();
+            let start = processor_time();
+            for batch in announces.chunks(BATCH) {
+                run(&mut self.population, batch, &mut self.replies);
+            }
+            taken += processor_time() - start;
+        }
+        taken
+    }
+}
+
+#[inline(never)]
+fn one_by_one(population: &mut Population<'_>, batch: &[Announce], replies: &mut [u8]) {
+    for (announce, reply) in batch.iter().zip(replies.chunks_mut(1472)) {
+        let prepared = population.swarms.prepare(announce, &mut population.random);
+        carry_out(&population.swarms, announce, prepared, reply);
+    }
+}
+
+#[inline(never)]
+fn in_stages(population: &mut Population<'_>, batch: &[Announce], replies: &mut [u8]) {
+    let Population { swarms, random, .. } = population;
+    let mut prepared = [const { None }; BATCH];
+    for (place, announce) in prepared.iter_mut().zip(batch) {
+        *place = Some(swarms.prepare(announce, random));
+    }
+    for stage in Stage::ALL {
+        for (announce, prepared) in batch.iter().zip(prepared.iter_mut().flatten()) {
+            swarms.hint(stage, announce, prepared, prefetch);
+        }
+    }
+    let batch = batch.iter().zip(prepared.into_iter().flatten());
+    for ((announce, prepared), reply) in batch.zip(replies.chunks_mut(1472)) {
+        carry_out(swarms, announce, prepared, reply);
+    }
+}
+
+fn carry_out(swarms: &Swarms, announce: &Announce, prepared: Prepared, reply: &mut [u8]) {
+    let mut peers = Handout::new(Family::V4, NUMWANT, reply);
+    let counts = swarms.announce(NOW, announce, prepared, &mut peers);
+    black_box(&counts).as_ref().expect("there is room for all");
+}
+
+fn swarms(criterion: &mut Criterion) {
+    let mut sets = SETS.map(|(name, make)| Set {
+        name,
+        make,
+        made: None,
+    });
+    for set in &mut sets {
+        let mut group = criterion.benchmark_group("announce");
+        group.bench_function(BenchmarkId::new("one by one", set.name), |bencher| {
+            bencher.iter_custom(|iterations| set.made().time(iterations, one_by_one));
+        });
+        group.bench_function(BenchmarkId::new("batches of 64", set.name), |bencher| {
+            bencher.iter_custom(|iterations| set.made().time(iterations, in_stages));
+        });
+        group.finish();
+        criterion.bench_function(&format!("scrape/{}", set.name), |bencher| {
+            let Population {
+                swarms,
+                random,
+                torrents,
+                ..
+            } = &mut set.made().population;
+            let torrents = u32::try_from(*torrents).unwrap_or(u32::MAX);
+            bencher.iter_custom(|iterations| {
+                let asked: Vec<_> = (0..iterations)
+                    .map(|_| info_hash(random.u32(..torrents)))
+                    .collect();
+                let start = processor_time();
+                for info_hash in &asked {
+                    black_box(swarms.scrape(info_hash));
+                }
+                processor_time() - start
+            });
+        });
+        criterion.bench_function(&format!("sweep step/{}", set.name), |bencher| {
+            let swarms = &set.made().population.swarms;
+            let mut position = SweepPosition::default();
+            bencher.iter_custom(|iterations| {
+                let start = processor_time();
+                for _ in 0..iterations {
+                    black_box(swarms.sweep(NOW, SWEEP_WORK, &mut position));
+                }
+                processor_time() - start
+            });
+        });
+        set.made = None;
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(4)).without_plots();
+    targets = swarms
+}
+criterion_main!(benches);
