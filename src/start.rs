@@ -22,7 +22,7 @@ use jiff::tz::TimeZone;
 /// Why it could not start, or not go on.
 pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     let control = Arc::new(Control::new());
-    terminal::detach();
+    terminal::detach().map_err(Failure::Thread)?;
     logs::begin(options.logs);
     let (ask_reload, reloads) = lists::requests();
     signals::obey(Arc::clone(&control), ask_reload).map_err(Failure::Signals)?;

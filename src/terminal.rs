@@ -2,9 +2,11 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::sync::{Mutex, OnceLock, PoisonError};
-
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Writes one line to standard output.
 pub(crate) fn say(line: impl Display) {
@@ -18,60 +20,158 @@ pub(crate) fn complain(line: impl Display) {
 
 /// From now on nobody who writes a line waits for those who read them: threads of their own do, and what is not read
 /// is dropped when there is too much of it.
-pub(crate) fn detach() {
-    let mut guards = guards();
-    for (writer, thread, stream) in [
-        (&OUTPUT, "output", Box::new(io::stdout()) as Box<dyn Write + Send>),
-        (&ERRORS, "errors", Box::new(io::stderr())),
-    ] {
-        writer.get_or_init(|| {
-            let builder = NonBlockingBuilder::default()
-                .buffered_lines_limit(LINES_WAITING_MAX)
-                .thread_name(thread);
-            let (writer, guard) = builder.finish(stream);
-            guards.push(guard);
-            writer
-        });
-    }
+///
+/// # Errors
+/// The operating system gives no threads.
+pub(crate) fn detach() -> io::Result<()> {
+    let _ = OUTPUT.set(Lines::written_to("output", io::stdout())?);
+    let _ = ERRORS.set(Lines::written_to("errors", io::stderr())?);
+    Ok(())
 }
 
 /// Standard error as it is after [`detach`].
 pub(crate) fn errors() -> Box<dyn Write> {
     match ERRORS.get() {
-        Some(writer) => Box::new(writer.clone()),
+        Some(lines) => Box::new(lines),
         None => Box::new(io::stderr()),
     }
 }
 
 /// Lines that were dropped so far.
-pub(crate) fn dropped() -> usize {
-    [&OUTPUT, &ERRORS]
-        .into_iter()
-        .filter_map(OnceLock::get)
-        .map(|writer| writer.error_counter().dropped_lines())
-        .sum()
+pub(crate) fn dropped() -> u64 {
+    detached().map(|lines| lines.dropped.load(Relaxed)).sum()
 }
 
-/// Waits a second or so for the lines that are still to be written; those who come later are lost.
+/// Waits for the lines that are still to be written, a second at most: for the end of the process.
 pub(crate) fn flush() {
-    guards().clear();
+    let end = Instant::now() + FLUSH_MAX;
+    let written: Vec<_> = detached().filter_map(|lines| lines.flush(end)).collect();
+    for written in written {
+        // Who is not read until then will not be.
+        let _ = written.recv_timeout(end.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Lines on their way to a stream.
+#[derive(Debug)]
+struct Lines {
+    queue: SyncSender<Entry>,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Line(Vec<u8>),
+    /// Tells when all before it is written.
+    Flush(SyncSender<()>),
+}
+
+impl Lines {
+    fn written_to(name: &str, mut stream: impl Write + Send + 'static) -> io::Result<Self> {
+        let (queue, entries) = sync_channel(LINES_WAITING_MAX);
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            for entry in entries {
+                // Whoever reads, or waits, may have gone: there is nobody to tell.
+                match entry {
+                    Entry::Line(line) => drop(stream.write_all(&line)),
+                    Entry::Flush(written) => {
+                        let _ = stream.flush();
+                        let _ = written.try_send(());
+                    }
+                }
+            }
+        })?;
+        let dropped = AtomicU64::new(0);
+        Ok(Self { queue, dropped })
+    }
+
+    fn add(&self, line: &[u8]) {
+        if self.queue.try_send(Entry::Line(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Has all that waits written; what is returned tells when it is. Nothing if there is no room before `end`.
+    fn flush(&self, end: Instant) -> Option<Receiver<()>> {
+        let (written, told) = sync_channel(1);
+        while self.queue.try_send(Entry::Flush(written.clone())).is_err() {
+            if Instant::now() >= end {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Some(told)
+    }
+}
+
+impl Write for &Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.add(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Lines that wait for their reader at once: more than a start writes, less than a megabyte.
 const LINES_WAITING_MAX: usize = 4096;
+/// How long the end of the process waits for readers.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
 
-static OUTPUT: OnceLock<NonBlocking> = OnceLock::new();
-static ERRORS: OnceLock<NonBlocking> = OnceLock::new();
-static GUARDS: Mutex<Vec<WorkerGuard>> = Mutex::new(Vec::new());
+static OUTPUT: OnceLock<Lines> = OnceLock::new();
+static ERRORS: OnceLock<Lines> = OnceLock::new();
 
-fn guards() -> std::sync::MutexGuard<'static, Vec<WorkerGuard>> {
-    GUARDS.lock().unwrap_or_else(PoisonError::into_inner)
+fn detached() -> impl Iterator<Item = &'static Lines> {
+    [&OUTPUT, &ERRORS].into_iter().filter_map(OnceLock::get)
 }
 
-fn write(detached: &OnceLock<NonBlocking>, line: &str, direct: impl Write) {
-    // Whoever reads has gone, or has stopped: there is nobody to tell.
-    let _ = match detached.get() {
-        Some(writer) => writer.clone().write_all(line.as_bytes()),
-        None => { direct }.write_all(line.as_bytes()),
-    };
+fn write(detached: &OnceLock<Lines>, line: &str, mut direct: impl Write) {
+    match detached.get() {
+        Some(lines) => lines.add(line.as_bytes()),
+        // Whoever reads may have gone: there is nobody to tell.
+        None => drop(direct.write_all(line.as_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream whose reader has stopped, until it is told to go on.
+    struct Stuck(Receiver<()>, SyncSender<Vec<u8>>);
+
+    impl Write for Stuck {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            let _ = self.1.try_send(line.to_vec());
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_not_read_is_dropped_and_counted_and_the_rest_keeps_its_order() {
+        let (go_on, wait) = sync_channel(0);
+        let (write, written) = sync_channel(LINES_WAITING_MAX * 2);
+        let lines = Lines::written_to("stuck", Stuck(wait, write)).unwrap();
+        for number in 0..LINES_WAITING_MAX + 100 {
+            lines.add(format!("{number}\n").as_bytes());
+        }
+        // The thread may hold one line that does not wait any more.
+        assert!((99..=100).contains(&lines.dropped.load(Relaxed)));
+        assert!(lines.flush(Instant::now()).is_none());
+        drop(go_on);
+        let told = lines.flush(Instant::now() + Duration::from_secs(60)).unwrap();
+        told.recv().unwrap();
+        let numbers: Vec<usize> = written
+            .try_iter()
+            .map(|line| String::from_utf8(line).unwrap().trim().parse().unwrap())
+            .collect();
+        assert!(numbers.len() >= LINES_WAITING_MAX && numbers.is_sorted());
+    }
 }

@@ -49,7 +49,7 @@ struct Watch {
     evaluated: Instant,
     /// The figures of the last summary.
     before: Figures,
-    dropped: usize,
+    dropped: u64,
 }
 
 impl Watch {

@@ -63,6 +63,15 @@ pub(crate) fn http_announce(to: SocketAddr, announce: &Announce, form: Option<Pe
     response.body
 }
 
+/// Asks for `path` from the address `from`.
+pub(crate) fn http_get(from: IpAddr, to: SocketAddr, path: &str) -> HttpResponse {
+    let mut stream = connect(from, to);
+    let mut request = Vec::new();
+    encode_get(&to.to_string(), path, b"", &mut request);
+    stream.write_all(&request).unwrap();
+    read_response(&mut stream)
+}
+
 /// Reads one response.
 pub(crate) fn read_response(stream: &mut TcpStream) -> HttpResponse {
     let mut received = Vec::new();
@@ -104,6 +113,15 @@ impl UdpClient {
 
     /// Announces, and gives the answer and the compact peers.
     pub(crate) fn announce(&self, announce: &Announce) -> (AnnounceResponse, Vec<u8>) {
+        let reply = self.announce_raw(announce);
+        match Response::decode(&reply) {
+            Some(Response::Announce(response, peers)) => (response, peers.to_vec()),
+            other => panic!("no answer to an announce: {other:?}"),
+        }
+    }
+
+    /// Announces, and gives the reply as it came.
+    pub(crate) fn announce_raw(&self, announce: &Announce) -> Vec<u8> {
         assert_eq!(
             announce.peer.ip, self.from,
             "the tracker takes the address it sees"
@@ -122,11 +140,7 @@ impl UdpClient {
             numwant: announce.numwant.map_or(-1, |wanted| wanted.try_into().unwrap()),
             port: announce.peer.port,
         };
-        let reply = self.exchange(&request.encode());
-        match Response::decode(&reply) {
-            Some(Response::Announce(response, peers)) => (response, peers.to_vec()),
-            other => panic!("no answer to an announce: {other:?}"),
-        }
+        self.exchange(&request.encode())
     }
 
     /// The counts of torrents.

@@ -67,6 +67,13 @@ impl Tracker {
         }
     }
 
+    /// Waits for a line on standard output that holds `text`.
+    pub(crate) fn hears_of(&mut self, text: &str) {
+        while !self.said.last().is_some_and(|line| line.contains(text)) {
+            self.said.push(self.stdout.recv_timeout(PATIENCE).unwrap());
+        }
+    }
+
     /// Waits for a line that begins with `start`; false if there will be none.
     fn hears(&mut self, start: &str) -> bool {
         while let Ok(line) = self.stdout.recv_timeout(PATIENCE) {
@@ -116,10 +123,24 @@ impl Tracker {
             .count()
     }
 
+    /// Waits for a line on standard error that holds `text`, and gives it.
+    pub(crate) fn complains(&mut self, text: &str) -> String {
+        loop {
+            let line = self.stderr.recv_timeout(PATIENCE).unwrap();
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends `signal`.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Sends `signal`, waits for the end, and takes what was said.
     pub(crate) fn stop(self, signal: Signal) -> Ended {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).unwrap();
+        self.signal(signal);
         self.wait()
     }
 

@@ -8,5 +8,8 @@ mod failures;
 mod functional;
 mod harness;
 mod hostile;
+mod lists;
+mod logs;
+mod pages;
 mod real_clients;
 mod start_stop;

@@ -1,0 +1,135 @@
+//! What is logged: for whom, in which form, and that nobody waits for it.
+
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use etracker_core::InfoHash;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::clients::{UdpClient, http_get, newcomer};
+use crate::harness::{PATIENCE, Tracker, command, free_port};
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+
+#[test]
+fn each_evaluation_is_a_line_that_operators_know() {
+    let mut tracker = Tracker::start(&["--interval", "600"]);
+    tracker.hears_of(" TP ");
+    let ended = tracker.stop(Signal::TERM);
+    let line = ended.stdout.iter().find(|line| line.contains(" TP ")).unwrap();
+    let names = [
+        "TP", "TT", "TL", "MPT", "MPL", "MTL", "RP", "RT", "µs", "LA:", "ML:", "I:", "s", "RPS:",
+    ];
+    let words: Vec<_> = line.split_whitespace().collect();
+    let found: Vec<_> = words
+        .iter()
+        .copied()
+        .filter(|word| names.contains(word))
+        .collect();
+    assert_eq!(found, names, "{line}");
+    assert!(line.contains(" I: 600 (600->"), "{line}");
+    assert_eq!(line.split_whitespace().last().unwrap().split('/').count(), 4);
+    assert!(ended.stderr.is_empty(), "quiet by default: {:?}", ended.stderr);
+}
+
+#[test]
+fn json_is_one_object_a_line_with_the_evaluation_among_them() {
+    let mut tracker = Tracker::start(&["--log-format", "json", "--log-level", "off"]);
+    let line = tracker.complains("evaluation");
+    let evaluation: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(evaluation["target"], "etracker::evaluation");
+    assert_eq!(
+        (&evaluation["interval_secs"], &evaluation["peers"]),
+        (&1799.into(), &0.into())
+    );
+    let ended = tracker.stop(Signal::TERM);
+    assert!(
+        !ended.stdout.iter().any(|line| line.contains(" TP ")),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn addresses_are_logged_when_asked_for_and_never_otherwise() {
+    let strange = |tracker: &Tracker| {
+        for _ in 0..100 {
+            http_get(NEIGHBOUR, tracker.v4(), "/announce");
+        }
+    };
+    let quiet = Tracker::start(&["--log-level", "trace"]);
+    strange(&quiet);
+    let ended = quiet.stop(Signal::TERM);
+    assert!(
+        !ended.stderr.iter().any(|line| line.contains("127.0.0.3")),
+        "{ended:?}"
+    );
+    let talkative = Tracker::start(&["--log-addresses"]);
+    strange(&talkative);
+    let ended = talkative.stop(Signal::TERM);
+    let lines = ended.stderr.iter().filter(|line| line.contains("127.0.0.3"));
+    assert!((1..100).contains(&lines.count()), "some, but no flood: {ended:?}");
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_holds_up_neither_announces_nor_the_end() {
+    let port = free_port();
+    let child = command()
+        .args([
+            "--port",
+            &port.to_string(),
+            "--log-addresses",
+            "--log-level",
+            "trace",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut child = Unread(child);
+    let pid = Pid::from_child(&child.0);
+    let to = (LOCALHOST, port).into();
+    let began = Instant::now();
+    while std::net::TcpStream::connect(to).is_err() {
+        assert!(began.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(20));
+    }
+    let client = UdpClient::connect(LOCALHOST, to);
+    let announce = newcomer(InfoHash([3; 20]), (LOCALHOST, 1001).into());
+    // Every SIGHUP is answered by a line; a pipe holds a thousand or so.
+    for _ in 0..20_000 {
+        kill_process(pid, Signal::HUP).unwrap();
+        client.announce(&announce);
+    }
+    kill_process(pid, Signal::TERM).unwrap();
+    let began = Instant::now();
+    while child.0.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < PATIENCE, "it does not end");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let mut said = String::new();
+    child.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(
+        said.len() >= PIPE_BYTES,
+        "the pipe was not full: {} bytes",
+        said.len()
+    );
+}
+
+/// Bytes that a pipe holds, less the line that did not fit.
+const PIPE_BYTES: usize = 65_536 - 4096;
+
+/// A tracker whose lines nobody reads, gone when the test is.
+struct Unread(Child);
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
