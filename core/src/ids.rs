@@ -14,10 +14,14 @@ impl InfoHash {
         if digits.len() != 40 && digits.len() != 64 {
             return None;
         }
+        // Whether all is well is asked once: a branch for each of random digits would be guessed wrong half the time.
+        let mut seen = 0;
         for (byte, [high, low]) in bytes.iter_mut().zip(digits.as_chunks().0) {
-            *byte = digit(*high)? << 4 | digit(*low)?;
+            let (high, low) = (digit(*high), digit(*low));
+            seen |= high | low;
+            *byte = high << 4 | low;
         }
-        bytes.first_chunk().copied().map(Self)
+        bytes.first_chunk().copied().map(Self).filter(|_| seen < 16)
     }
 }
 
@@ -43,13 +47,11 @@ impl fmt::Debug for PeerId {
     }
 }
 
-const fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
+/// The value of a hexadecimal digit; 255 if it is none.
+const fn digit(byte: u8) -> u8 {
+    let (decimal, letter) = (byte.wrapping_sub(b'0'), (byte | 0x20).wrapping_sub(b'a'));
+    let value = if letter < 6 { letter + 10 } else { u8::MAX };
+    if decimal < 10 { decimal } else { value }
 }
 
 #[cfg(test)]
@@ -65,6 +67,17 @@ mod tests {
         assert_eq!(info_hash.to_string(), digits.to_ascii_lowercase());
         let v2 = [digits, &"f".repeat(24)].concat();
         assert_eq!(InfoHash::from_hex(v2.as_bytes()), Some(info_hash));
+    }
+
+    #[test]
+    fn no_byte_but_a_hexadecimal_digit_is_one() {
+        for byte in 0..=u8::MAX {
+            let value = InfoHash::from_hex(&[byte; 40]).map(|info_hash| info_hash.0[0]);
+            let expected = char::from(byte)
+                .to_digit(16)
+                .map(|digit| u8::try_from(digit).unwrap() * 0x11);
+            assert_eq!(value, expected, "{byte}");
+        }
     }
 
     #[test]

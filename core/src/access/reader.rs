@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use memchr::memchr;
+
 /// What a line of a list says.
 pub trait Entry: Sized {
     /// Reads the entry from a line without its comment and the space around it.
@@ -40,10 +42,9 @@ impl<E: Entry> Reader<E> {
     /// # Errors
     /// A line is bad; the list is of no use then.
     pub fn feed(&mut self, text: &[u8]) -> Result<(), BadLine> {
-        for piece in text.split_inclusive(|&byte| byte == b'\n') {
-            let Some((b'\n', line)) = piece.split_last() else {
-                return self.keep(piece);
-            };
+        let mut rest = text;
+        while let Some((line, after)) = memchr(b'\n', rest).and_then(|end| rest.split_at_checked(end)) {
+            rest = after.get(1..).unwrap_or_default();
             if self.partial.is_empty() {
                 self.line(line)?;
             } else {
@@ -51,7 +52,7 @@ impl<E: Entry> Reader<E> {
                 self.end_partial()?;
             }
         }
-        Ok(())
+        self.keep(rest)
     }
 
     /// Takes the end of the text and gives the entries in their order.
@@ -91,8 +92,8 @@ impl<E: Entry> Reader<E> {
             Some(rest) if self.lines == 1 => rest,
             _ => line,
         };
-        let line = line.split(|&byte| byte == b'#').next().unwrap_or_default();
-        let line = line.trim_ascii();
+        let comment = memchr(b'#', line).unwrap_or(line.len());
+        let line = line.get(..comment).unwrap_or_default().trim_ascii();
         if line.is_empty() {
             return Ok(());
         }

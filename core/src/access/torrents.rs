@@ -23,7 +23,8 @@ impl TorrentList {
     #[must_use]
     pub fn new(hashes: impl Into<Vec<InfoHash>>) -> Self {
         let mut hashes = hashes.into();
-        hashes.sort_unstable();
+        // By numbers first: they are compared faster than bytes, and seldom are two alike.
+        hashes.sort_unstable_by(|a, b| lead(a).cmp(&lead(b)).then_with(|| a.cmp(b)));
         hashes.dedup();
         if hashes.is_empty() {
             return Self::default();
@@ -86,6 +87,10 @@ const HASHES_PER_BUCKET: usize = 4;
 
 const fn bucket(InfoHash([a, b, c, d, ..]): &InfoHash, shift: u32) -> usize {
     (u32::from_be_bytes([*a, *b, *c, *d]) >> shift) as usize
+}
+
+const fn lead(InfoHash([a, b, c, d, e, f, g, h, ..]): &InfoHash) -> u64 {
+    u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h])
 }
 
 #[cfg(test)]
