@@ -101,14 +101,6 @@ macro_rules! counts {
                 )
             }
 
-            /// What is counted, in a sentence.
-            #[must_use]
-            pub const fn description(self) -> &'static str {
-                match self {
-                    $(Self::$variant => concat!($($doc,)+),)+
-                }
-            }
-
             /// The stable name of this count.
             #[must_use]
             pub const fn name(self) -> &'static str {
