@@ -151,3 +151,91 @@ impl State {
 
 const FRONT: &str = include_str!("front.html");
 const JSON: &str = "application/json";
+
+#[cfg(test)]
+mod tests {
+    use etracker_core::stats::Count;
+    use etracker_core::{Config, Seed};
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    const NOW: Instant = Instant::from_secs(1_700_000_000);
+    const LEGEND: &str = include_str!("../../docs/stats.md");
+
+    fn shelf() -> Shelf {
+        let about = About {
+            revision: "abc".to_owned(),
+            started: NOW,
+            failures: 7,
+            port: 6969,
+            tcp: true,
+            udp: true,
+            open_files: (1024, 4096),
+            charset: "utf-8".to_owned(),
+            grouping: Grouping::of("en_US", "utf-8").unwrap(),
+            zone: TimeZone::UTC,
+        };
+        Shelf::new(about, Readers::new(Vec::new()))
+    }
+
+    fn found(shelf: &Shelf, tracker: &Tracker, secs: u64, path: &str) -> String {
+        let now = NOW.saturating_add(std::time::Duration::from_secs(secs));
+        match shelf.find(now, path.as_bytes(), [192, 0, 2, 1].into(), tracker) {
+            Found::Page(page) => String::from_utf8(page.body.to_vec()).unwrap(),
+            nothing @ (Found::Nothing | Found::Busy) => panic!("{path}: {nothing:?}"),
+        }
+    }
+
+    fn tracker() -> Tracker {
+        Tracker::new(Config::default(), Seed::new([7; 32]), NOW)
+    }
+
+    #[test]
+    fn every_name_on_the_pages_is_in_the_legend() {
+        let (shelf, tracker) = (shelf(), tracker());
+        for count in Count::ALL {
+            assert!(
+                LEGEND.contains(&format!("`{}`", count.name())),
+                "{}",
+                count.name()
+            );
+        }
+        let metrics = found(&shelf, &tracker, 1, "/metrics");
+        for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap();
+            assert!(LEGEND.contains(&format!("`{name}`")), "{name}");
+        }
+        let json: serde_json::Value =
+            serde_json::from_str(&found(&shelf, &tracker, 1, "/stats.json")).unwrap();
+        for name in json.as_object().unwrap().keys() {
+            let named = [format!("`{name}`"), format!("`{name}.")];
+            assert!(named.iter().any(|name| LEGEND.contains(name)), "{name}");
+        }
+        for name in json["history"]["hour"].as_object().unwrap().keys() {
+            assert!(LEGEND.contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_written_once_a_second() {
+        let (shelf, tracker) = (shelf(), tracker());
+        let before = found(&shelf, &tracker, 1, "/stats.json");
+        tracker.handle_timeout(NOW.saturating_add(std::time::Duration::from_secs(20)), [0.5; 3]);
+        assert_eq!(found(&shelf, &tracker, 1, "/stats.json"), before);
+        let after = found(&shelf, &tracker, 2, "/stats.json");
+        assert!(
+            before.contains("\"load\":[]") && after.contains("\"load\":[null,0.5]"),
+            "{after}"
+        );
+    }
+
+    #[test]
+    fn the_start_is_shown_as_it_always_was() {
+        let (shelf, tracker) = (shelf(), tracker());
+        let page = found(&shelf, &tracker, 200_000, "/stats");
+        let line = page.lines().find(|line| line.starts_with("start_time"));
+        assert_eq!(line, Some("start_time = Tue Nov 14 22:13:20 2023 (2d) (7f)"));
+        assert!(page.contains("active_sockets = 0 (rlimit 1,024/4,096)"));
+    }
+}

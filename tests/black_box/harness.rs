@@ -124,7 +124,7 @@ impl Tracker {
     }
 
     /// Waits for a line on standard error that holds `text`, and gives it.
-    pub(crate) fn complains(&mut self, text: &str) -> String {
+    pub(crate) fn complains(&self, text: &str) -> String {
         loop {
             let line = self.stderr.recv_timeout(PATIENCE).unwrap();
             if line.contains(text) {

@@ -149,7 +149,7 @@ fn a_bad_line_is_told_by_its_number_and_the_old_list_stays() {
     );
 
     list.write(&format!("{LISTED}\n"));
-    let mut tracker = Tracker::start(&["--deny-list", list.path()]);
+    let tracker = Tracker::start(&["--deny-list", list.path()]);
     let client = UdpClient::connect(LOCALHOST, tracker.v4());
     list.write(&format!("{OTHER}\n\n\nnonsense\n"));
     tracker.signal(Signal::HUP);

@@ -39,7 +39,7 @@ fn each_evaluation_is_a_line_that_operators_know() {
 
 #[test]
 fn json_is_one_object_a_line_with_the_evaluation_among_them() {
-    let mut tracker = Tracker::start(&["--log-format", "json", "--log-level", "off"]);
+    let tracker = Tracker::start(&["--log-format", "json", "--log-level", "off"]);
     let line = tracker.complains("evaluation");
     let evaluation: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(evaluation["target"], "etracker::evaluation");
