@@ -39,6 +39,24 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    const ALL: &[Self] = &[Self::Text, Self::Json];
+
+    /// What it is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+
+    /// The format of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let named = Self::ALL.iter().find(|format| format.name() == name);
+        named.copied()
+    }
+}
+
 /// Sends what is logged to standard error.
 pub(crate) fn begin(settings: LogSettings) {
     let evaluations = match settings.format {

@@ -1,11 +1,13 @@
 //! What the tracker tells about itself at start and at the end.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use etracker_core::Tracker;
 use etracker_core::stats::Count;
 use etracker_runtime_common::{Listen, Opened};
 
+use crate::lists::TorrentFile;
 use crate::options::Options;
 use crate::revision::revision;
 use crate::terminal::say;
@@ -63,6 +65,12 @@ pub(crate) fn totals(tracker: &Tracker) {
 pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
     let Options { config, listen, .. } = options;
     let (intervals, swarms) = (config.intervals(), config.swarms());
+    let (lists, logs) = (&options.lists, &options.logs);
+    let (allow, deny) = match &lists.torrents {
+        Some(TorrentFile::Allow(path)) => (Some(path), None),
+        Some(TorrentFile::Deny(path)) => (None, Some(path)),
+        None => (None, None),
+    };
     vec![
         ("port", listen.port.to_string()),
         ("interval", intervals.initial.to_string()),
@@ -93,12 +101,23 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
             "privatePeers",
             if swarms.private_peers { "allow" } else { "deny" }.to_owned(),
         ),
+        ("allowList", file(allow)),
+        ("denyList", file(deny)),
+        ("denyAddress", file(lists.denied_addresses.as_ref())),
+        ("statsFrom", list(&options.stats_from, "all")),
+        ("logLevel", logs.level.to_string()),
+        ("logFormat", logs.format.name().to_owned()),
+        ("logAddresses", switch(logs.addresses)),
         ("runtime", options.runtime.name().to_owned()),
     ]
 }
 
 fn switch(on: bool) -> String {
     u8::from(on).to_string()
+}
+
+fn file(path: Option<&PathBuf>) -> String {
+    path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
 }
 
 fn list<T: Display>(values: &[T], empty: &str) -> String {

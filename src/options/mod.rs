@@ -276,11 +276,8 @@ fn logs(reader: Reader<'_>, given: given::Logs) -> Result<LogSettings, Refusal> 
         settings.level = level.map_err(|_| text.refuse("off, error, warn, info, debug or trace"))?;
     }
     if let Some(text) = reader.text(name::LOG_FORMAT, given.format) {
-        settings.format = match text.value.as_str() {
-            "text" => LogFormat::Text,
-            "json" => LogFormat::Json,
-            _ => return Err(text.refuse("text or json")),
-        };
+        let format = LogFormat::named(&text.value);
+        settings.format = format.ok_or_else(|| text.refuse("text or json"))?;
     }
     Ok(settings)
 }

@@ -87,6 +87,13 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("--x-forwarded-for", "", "xForwardedFor", "1"),
     ("--charset", "koi8-r", "charset", "koi8-r"),
     ("--locale", "C", "locale", "C"),
+    ("--allow-list", "/a/b", "allowList", "/a/b"),
+    ("--deny-list", "/a/b", "denyList", "/a/b"),
+    ("--deny-address", "/a/b", "denyAddress", "/a/b"),
+    ("--stats-from", "10.0.0.0/8", "statsFrom", "10.0.0.0/8"),
+    ("--log-level", "info", "logLevel", "info"),
+    ("--log-format", "json", "logFormat", "json"),
+    ("--log-addresses", "", "logAddresses", "1"),
 ];
 
 #[test]
@@ -434,6 +441,18 @@ fn no_arguments_make_it_panic() {
             .is_none_or(|refusal| !refusal.to_string().contains('\n'))
     }
     quickcheck::quickcheck(holds as fn(Vec<String>) -> bool);
+}
+
+#[test]
+fn words_and_networks_that_mean_nothing_are_refused() {
+    for (arguments, wanted) in [
+        ("--log-level loud", "off, error, warn, info, debug or trace"),
+        ("--log-format xml", "text or json"),
+        ("--stats-from home", "a network"),
+    ] {
+        let line = refusal(arguments, &[]);
+        assert!(line.contains(wanted), "{line}");
+    }
 }
 
 #[test]

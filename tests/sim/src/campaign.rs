@@ -78,7 +78,10 @@ impl Campaign {
                     seed,
                     violation: Violation::new(
                         "a seed gives one transcript",
-                        format!("{:016x} the first time, then {:016x}", passed.transcript, again.transcript),
+                        format!(
+                            "{:016x} the first time, then {:016x}",
+                            passed.transcript, again.transcript
+                        ),
                     ),
                     step: passed.steps.min(again.steps),
                     clock: "the end".to_owned(),
@@ -103,7 +106,11 @@ impl Summary {
                 self.tally.add(&passed.tally);
             }
             Err(failed) => {
-                if self.failed.as_ref().is_none_or(|before| failed.seed < before.seed) {
+                if self
+                    .failed
+                    .as_ref()
+                    .is_none_or(|before| failed.seed < before.seed)
+                {
                     self.failed = Some(failed);
                 }
             }

@@ -76,7 +76,11 @@ impl Chance {
     }
 
     pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
-        if of.is_empty() { None } else { of.get(self.index(of.len())).copied() }
+        if of.is_empty() {
+            None
+        } else {
+            of.get(self.index(of.len())).copied()
+        }
     }
 }
 

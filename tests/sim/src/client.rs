@@ -43,7 +43,11 @@ pub(crate) enum Timer {
     /// A download of this session is complete.
     Complete(u32, usize),
     /// An announcer of this session has something to do, unless it has done something since.
-    Due { session: u32, announcer: usize, turn: u32 },
+    Due {
+        session: u32,
+        announcer: usize,
+        turn: u32,
+    },
 }
 
 /// One client with all its sessions.
@@ -116,14 +120,19 @@ impl Client {
         let habits = &scenario.habits;
         let addresses = addresses(&mut chance, number, scenario);
         let skew = (chance.share() * 2.0 - 1.0) * habits.clock_skew;
-        out.timers.push((EPOCH + chance.below(habits.arrival), Timer::Begin));
+        out.timers
+            .push((EPOCH + chance.below(habits.arrival), Timer::Begin));
         Self {
             region: chance.number() % REGIONS,
             http: chance.hit(habits.http),
             keep_alive: chance.hit(habits.keep_alive),
             dictionaries: chance.hit(habits.dictionaries),
             rate: 1.0 + skew,
-            retransmissions_max: if chance.hit(0.5) { 8 } else { chance.number() % 6 + 1 },
+            retransmissions_max: if chance.hit(0.5) {
+                8
+            } else {
+                chance.number() % 6 + 1
+            },
             connections: vec![None; addresses.len()],
             sockets: addresses.iter().map(|_| chance.port()).collect(),
             addresses,
@@ -219,7 +228,9 @@ impl Client {
             leaving: false,
             announcers: Vec::new(),
         };
-        let torrents: BTreeSet<_> = (0..=chance.index(3)).map(|_| popular(chance, scenario.torrents)).collect();
+        let torrents: BTreeSet<_> = (0..=chance.index(3))
+            .map(|_| popular(chance, scenario.torrents))
+            .collect();
         for info_hash in torrents.into_iter().map(torrent) {
             let left = left_at_start(chance, habits.seeder_at_start);
             let completes = now + chance.about(habits.download);
@@ -228,12 +239,16 @@ impl Client {
             }
             for address in 0..self.addresses.len() {
                 if left > 0 {
-                    out.timers.push((completes, Timer::Complete(self.sessions, session.announcers.len())));
+                    out.timers.push((
+                        completes,
+                        Timer::Complete(self.sessions, session.announcers.len()),
+                    ));
                 }
                 session.announcers.push(Announcer::new(info_hash, address, left));
             }
         }
-        out.timers.push((now + chance.about(habits.online), Timer::Leave(self.sessions)));
+        out.timers
+            .push((now + chance.about(habits.online), Timer::Leave(self.sessions)));
         for announcer in 0..session.announcers.len() {
             let at = now + chance.below(10 * SECOND);
             out.timers.push((at, due(self.sessions, announcer, 0)));
@@ -243,13 +258,21 @@ impl Client {
 
     fn leave(&mut self, now: Millis, scenario: &Scenario, out: &mut Out) {
         let habits = &scenario.habits;
-        out.timers.push((now + MINUTE + self.chance.about(habits.offline), Timer::Begin));
+        out.timers
+            .push((now + MINUTE + self.chance.about(habits.offline), Timer::Begin));
         let Some(session) = &mut self.session else {
             return;
         };
         for announcer in &session.announcers {
             let ip = self.addresses[announcer.address];
-            out.truths.push((announcer.info_hash, Endpoint { ip, port: session.port }, false));
+            out.truths.push((
+                announcer.info_hash,
+                Endpoint {
+                    ip,
+                    port: session.port,
+                },
+                false,
+            ));
         }
         if self.chance.hit(habits.crash) {
             self.session = None;
@@ -316,7 +339,10 @@ impl Client {
         };
         let transaction = match self.announcer(at) {
             // Some clients repeat themselves to the byte, others begin a new transaction.
-            Some(Announcer { state: State::Waiting { transaction, .. }, .. }) if fresh % 2 == 0 => *transaction,
+            Some(Announcer {
+                state: State::Waiting { transaction, .. },
+                ..
+            }) if fresh % 2 == 0 => *transaction,
             Some(_) | None => fresh,
         };
         let ip = self.addresses[address];
@@ -324,17 +350,23 @@ impl Client {
             out.truths.push((wish.info_hash, wish.from(ip).peer, true));
         }
         let wait = if self.http {
-            out.requests.push(self.http_request(address, transaction, wish, scenario));
+            out.requests
+                .push(self.http_request(address, transaction, wish, scenario));
             HTTP_WAIT
         } else {
             self.send(now, address, transaction, wish, scenario, out);
-            let retransmissions = self.announcer(at).map_or(0, |announcer| announcer.retransmissions);
+            let retransmissions = self
+                .announcer(at)
+                .map_or(0, |announcer| announcer.retransmissions);
             (15 * SECOND) << retransmissions
         };
         let (wait, session) = (scaled(wait, self.rate), self.sessions);
         if let Some(announcer) = self.announcer(at) {
             announcer.turn += 1;
-            announcer.state = State::Waiting { transaction, since: now };
+            announcer.state = State::Waiting {
+                transaction,
+                since: now,
+            };
             out.timers.push((now + wait, due(session, at, announcer.turn)));
         }
     }
@@ -378,15 +410,23 @@ impl Client {
         } else {
             b""
         };
-        out.packets.push(wire::announce(source, transaction, id, wish, tail));
+        out.packets
+            .push(wire::announce(source, transaction, id, wish, tail));
         if chance.hit(habits.scrape) {
             let torrents = (0..=chance.index(80)).map(|_| torrent(popular(chance, scenario.torrents + 3)));
             let info_hashes = torrents.collect();
-            out.packets.push(wire::scrape(source, chance.number(), id, info_hashes));
+            out.packets
+                .push(wire::scrape(source, chance.number(), id, info_hashes));
         }
     }
 
-    fn http_request(&mut self, address: usize, transaction: u32, wish: Wish, scenario: &Scenario) -> HttpRequest {
+    fn http_request(
+        &mut self,
+        address: usize,
+        transaction: u32,
+        wish: Wish,
+        scenario: &Scenario,
+    ) -> HttpRequest {
         let chance = &mut self.chance;
         let ip = self.addresses[address];
         let source = SocketAddr::new(ip, chance.port());
@@ -404,10 +444,15 @@ impl Client {
         let mut bytes = http::announce(chance, &ask, self.keep_alive);
         let mut asks = vec![Ask::Announce(ask)];
         if chance.hit(scenario.habits.scrape) {
-            let info_hashes: Vec<_> =
-                (0..chance.index(60)).map(|_| torrent(popular(chance, scenario.torrents + 3))).collect();
+            let info_hashes: Vec<_> = (0..chance.index(60))
+                .map(|_| torrent(popular(chance, scenario.torrents + 3)))
+                .collect();
             bytes.extend(http::scrape(chance, &info_hashes, self.keep_alive));
-            asks.push(if info_hashes.is_empty() { Ask::FullScrape } else { Ask::Scrape(info_hashes) });
+            asks.push(if info_hashes.is_empty() {
+                Ask::FullScrape
+            } else {
+                Ask::Scrape(info_hashes)
+            });
         }
         HttpRequest {
             pieces: if chance.hit(0.1) { chance.index(30) + 1 } else { 1 },
@@ -431,14 +476,21 @@ impl Client {
         let wait = wait + self.chance.below(wait / 20 + 1);
         let session = self.sessions;
         let Some((began, announcer)) = self.session.as_mut().and_then(|session| {
-            session.announcers.get_mut(at).map(|announcer| (session.began, announcer))
+            session
+                .announcers
+                .get_mut(at)
+                .map(|announcer| (session.began, announcer))
         }) else {
             return;
         };
         announcer.luck.heard(&note, announcer.left > 0, out);
         announcer.learn(peers, now - began, out);
         announcer.turn += 1;
-        announcer.state = if announcer.event == Event::Stopped { State::Gone } else { State::Resting };
+        announcer.state = if announcer.event == Event::Stopped {
+            State::Gone
+        } else {
+            State::Resting
+        };
         if !matches!(announcer.event, Event::Paused | Event::Stopped) {
             announcer.event = Event::None;
         }
@@ -524,7 +576,10 @@ impl Luck {
         if !self.learned && self.missed < LUCK_MIN {
             out.violation = Some(Violation::new(
                 "a leecher learns of a seeder",
-                format!("a leecher was not told of one in spite of chances that leave {:.0e}", self.missed),
+                format!(
+                    "a leecher was not told of one in spite of chances that leave {:.0e}",
+                    self.missed
+                ),
             ));
         }
     }
@@ -545,7 +600,10 @@ impl Luck {
         if self.silence < LUCK_MIN {
             out.violation = Some(Violation::new(
                 "a client is answered",
-                format!("a client had no answer in spite of chances that leave {:.0e}", self.silence),
+                format!(
+                    "a client had no answer in spite of chances that leave {:.0e}",
+                    self.silence
+                ),
             ));
         }
     }
@@ -612,7 +670,11 @@ const fn due(session: u32, announcer: usize, turn: u32) -> Timer {
 
 #[expect(clippy::cast_precision_loss, reason = "swarms are far smaller than 2^52")]
 fn share(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
+    if whole == 0 {
+        1.0
+    } else {
+        part as f64 / whole as f64
+    }
 }
 
 const CONNECTED: u32 = 0;
@@ -632,4 +694,9 @@ const NUMWANT: [Option<u32>; 10] = [
     Some(u32::MAX),
 ];
 /// What stands after an announce: padding, a URL, an unknown option, one that is cut short.
-const TAILS: [&[u8]; 4] = [b"\x00\x00", b"\x02\x09/announce\x00", b"\x07\x02xx\x01\x02\x01/", b"\x02\xff/"];
+const TAILS: [&[u8]; 4] = [
+    b"\x00\x00",
+    b"\x02\x09/announce\x00",
+    b"\x07\x02xx\x01\x02\x01/",
+    b"\x02\xff/",
+];

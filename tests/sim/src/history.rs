@@ -21,14 +21,20 @@ impl History {
 
     pub(crate) fn lines(&self) -> Vec<String> {
         let lines = self.0.iter();
-        lines.map(|(step, now, happened)| format!("{step:>9} {} {happened}", clock(*now))).collect()
+        lines
+            .map(|(step, now, happened)| format!("{step:>9} {} {happened}", clock(*now)))
+            .collect()
     }
 }
 
 /// Something that happened to the tracker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Happened {
-    Datagram { source: SocketAddr, what: What, reply: Option<(u32, usize)> },
+    Datagram {
+        source: SocketAddr,
+        what: What,
+        reply: Option<(u32, usize)>,
+    },
     Announced(SocketAddr, Wish, u16),
     Answered(SocketAddr, u16),
     Closed(SocketAddr),
@@ -92,8 +98,13 @@ impl fmt::Display for What {
             Self::Announce(wish) => {
                 let [.., a, b, c, d] = wish.info_hash.0;
                 let torrent = u32::from_be_bytes([a, b, c, d]);
-                let Wish { port, left, event, .. } = wish;
-                write!(f, "announces port {port} for torrent {torrent}, {event:?}, left {left}")
+                let Wish {
+                    port, left, event, ..
+                } = wish;
+                write!(
+                    f,
+                    "announces port {port} for torrent {torrent}, {event:?}, left {left}"
+                )
             }
             Self::Scrape(torrents) => write!(f, "scrapes {torrents} torrents"),
             Self::Faulty => f.write_str("sends a faulty request"),

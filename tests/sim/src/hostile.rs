@@ -72,10 +72,16 @@ impl Attacker {
             return;
         }
         let pause = scenario.hostility.pause;
-        let pause = if self.craft == Craft::Flood { pause * 60 } else { pause };
+        let pause = if self.craft == Craft::Flood {
+            pause * 60
+        } else {
+            pause
+        };
         out.timers.push((now + self.chance.about(pause), Timer::Begin));
         // Some ids are kept for longer than they are good for.
-        let stale = self.connection.is_none_or(|(_, came)| now > came + self.chance.below(5 * MINUTE));
+        let stale = self
+            .connection
+            .is_none_or(|(_, came)| now > came + self.chance.below(5 * MINUTE));
         if stale && self.chance.hit(0.7) {
             let transaction = self.chance.number();
             out.packets.push(wire::connect(self.source, transaction));
@@ -132,14 +138,17 @@ impl Attacker {
         let wish = match &victim.meaning {
             Meaning::Announce { wish, .. } => Wish {
                 port: chance.port(),
-                event: chance.pick(&[Event::Stopped, Event::None, Event::Completed]).unwrap_or_default(),
+                event: chance
+                    .pick(&[Event::Stopped, Event::None, Event::Completed])
+                    .unwrap_or_default(),
                 ..*wish
             },
             Meaning::Connect { .. } | Meaning::Scrape { .. } | Meaning::Faulty { .. } | Meaning::Noise => {
                 own_wish(chance, torrent(0))
             }
         };
-        out.packets.push(wire::announce(victim.source, chance.number(), id, wish, b""));
+        out.packets
+            .push(wire::announce(victim.source, chance.number(), id, wish, b""));
     }
 
     fn replay(&mut self, tap: &Tap, out: &mut Out) {
@@ -210,8 +219,10 @@ impl Attacker {
         for _ in 0..chance.range(1..40) {
             let info_hash = if ports { same } else { InfoHash(chance.bytes()) };
             let wish = own_wish(chance, info_hash);
-            out.truths.push((info_hash, wish.from(self.source.ip()).peer, true));
-            out.packets.push(wire::announce(self.source, chance.number(), id, wish, b""));
+            out.truths
+                .push((info_hash, wish.from(self.source.ip()).peer, true));
+            out.packets
+                .push(wire::announce(self.source, chance.number(), id, wish, b""));
         }
     }
 
@@ -253,7 +264,8 @@ impl Attacker {
             }
             _ => {
                 let times = chance.index(40) + 1;
-                (request.bytes, request.asks) = (request.bytes.repeat(times), vec![Ask::Announce(ask); times]);
+                (request.bytes, request.asks) =
+                    (request.bytes.repeat(times), vec![Ask::Announce(ask); times]);
             }
         }
         let endpoint = wish.from(source.ip()).peer;
@@ -272,7 +284,9 @@ pub(crate) fn crafts(hostility: &Hostility) -> Vec<Craft> {
         (Craft::Spray, hostility.sprayers),
         (Craft::Slow, hostility.slow),
     ];
-    let each = counts.into_iter().flat_map(|(craft, count)| (0..count).map(move |_| craft));
+    let each = counts
+        .into_iter()
+        .flat_map(|(craft, count)| (0..count).map(move |_| craft));
     each.collect()
 }
 
@@ -282,14 +296,17 @@ fn own_wish(chance: &mut Chance, info_hash: InfoHash) -> Wish {
         peer_id: PeerId(chance.bytes()),
         port: chance.port(),
         left: chance.below(2),
-        event: chance.pick(&[Event::Started, Event::None, Event::Completed, Event::Paused]).unwrap_or_default(),
+        event: chance
+            .pick(&[Event::Started, Event::None, Event::Completed, Event::Paused])
+            .unwrap_or_default(),
         numwant: Some(chance.number() % 300),
     }
 }
 
 /// Somebody's announce or scrape with some bits turned or the end cut off, which nobody's proof fits.
 fn damaged(chance: &mut Chance, tap: &Tap) -> Vec<u8> {
-    let proven = |packet: &&Packet| matches!(packet.meaning, Meaning::Announce { .. } | Meaning::Scrape { .. });
+    let proven =
+        |packet: &&Packet| matches!(packet.meaning, Meaning::Announce { .. } | Meaning::Scrape { .. });
     let Some(victim) = tap.iter().find(proven) else {
         return Vec::new();
     };

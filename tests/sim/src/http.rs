@@ -112,7 +112,8 @@ pub(crate) fn scrape(chance: &mut Chance, info_hashes: &[InfoHash], keep_alive: 
 
 fn head(path: &str, query: &str, keep_alive: bool) -> Vec<u8> {
     let connection = if keep_alive { "keep-alive" } else { "close" };
-    format!("GET /{path}?{query} HTTP/1.1\r\nHost: tracker:6969\r\nConnection: {connection}\r\n\r\n").into_bytes()
+    format!("GET /{path}?{query} HTTP/1.1\r\nHost: tracker:6969\r\nConnection: {connection}\r\n\r\n")
+        .into_bytes()
 }
 
 /// Percent-coding as clients do it: of all but the unreserved characters, in either case.

@@ -79,7 +79,11 @@ impl Load {
         let mean = self.watched.iter().map(|(_, load)| load).sum::<f64>() / count;
         let bounds = scenario.config.intervals();
         let limit = scenario.config.load_limit();
-        let moves = || format!("the interval went from {first} s to {last} s at a mean load of {mean:.2}, limit {limit:.2}");
+        let moves = || {
+            format!(
+                "the interval went from {first} s to {last} s at a mean load of {mean:.2}, limit {limit:.2}"
+            )
+        };
         ensure(
             mean < limit * OVER || last > first || *last == bounds.max,
             LOAD_NEAR_LIMIT,

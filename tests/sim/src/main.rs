@@ -73,13 +73,20 @@ impl Options {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as the parser of options hands it on")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "as the parser of options hands it on"
+)]
 fn intervals(text: String) -> Vec<u32> {
-    text.split(',').filter_map(|number| number.trim().parse().ok()).collect()
+    text.split(',')
+        .filter_map(|number| number.trim().parse().ok())
+        .collect()
 }
 
 fn campaign(options: &Options) -> ExitCode {
-    let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+    let threads = options
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
     let campaign = Campaign {
         first_seed: options.first_seed,
         seeds: options.seeds,
@@ -105,8 +112,20 @@ fn campaign(options: &Options) -> ExitCode {
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
 fn report(summary: &Summary, secs: f64) {
-    let Summary { passed, twice, steps, requests, span_secs, tally, failed } = summary;
-    let outcome = if failed.is_some() { "one failed" } else { "none failed" };
+    let Summary {
+        passed,
+        twice,
+        steps,
+        requests,
+        span_secs,
+        tally,
+        failed,
+    } = summary;
+    let outcome = if failed.is_some() {
+        "one failed"
+    } else {
+        "none failed"
+    };
     println!("{passed} runs passed and {outcome}; {twice} were played twice, with the same transcript");
     println!(
         "{:.1} million steps in {secs:.0} s: {:.0} steps and {:.1} simulated hours a second",
@@ -149,5 +168,6 @@ fn answer(questions: &[Question], svg: Option<&std::path::Path>) -> ExitCode {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {eta}").unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }

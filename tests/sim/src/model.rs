@@ -57,7 +57,6 @@ impl Rules {
     const fn deadline(&self, announced: Millis) -> Millis {
         (announced / MINUTE + self.age_max_minutes + 1) * MINUTE
     }
-
 }
 
 /// What the tracker answered to an announce.
@@ -168,7 +167,10 @@ impl Model {
         self.check_counts(info_hash, counts.complete, counts.incomplete)?;
         let Some(torrent) = self.torrents.get_mut(&info_hash) else {
             return ensure(counts.downloaded == 0, "X-02", || {
-                format!("{info_hash} is not known and was downloaded {} times", counts.downloaded)
+                format!(
+                    "{info_hash} is not known and was downloaded {} times",
+                    counts.downloaded
+                )
             });
         };
         ensure(torrent.downloaded.contains(&counts.downloaded), "X-02", || {
@@ -184,17 +186,26 @@ impl Model {
     /// Everything that the tracker holds was read at `now`: checks it, and forgets what turned out to be gone.
     pub(crate) fn compare(&mut self, now: Millis, held: &Held) -> Result<(), Violation> {
         self.settle_all(now);
-        ensure(!held.shown_twice, "X-01", || "a walk shows something twice".to_owned())?;
+        ensure(!held.shown_twice, "X-01", || {
+            "a walk shows something twice".to_owned()
+        })?;
         for (key, entry) in &held.peers {
             let (info_hash, endpoint) = key;
-            let expected = self.torrents.get(info_hash).and_then(|torrent| torrent.peers.get(endpoint));
+            let expected = self
+                .torrents
+                .get(info_hash)
+                .and_then(|torrent| torrent.peers.get(endpoint));
             let Some(expected) = expected else {
                 return Err(Violation::new(
                     "X-01",
                     format!("{endpoint:?} of {info_hash} is stored and should not be: {entry:?}"),
                 ));
             };
-            let id = if self.rules.peer_ids { expected.id } else { PeerId::default() };
+            let id = if self.rules.peer_ids {
+                expected.id
+            } else {
+                PeerId::default()
+            };
             ensure(
                 entry.seeder == expected.seeder
                     && entry.minute == expected.announced / MINUTE
@@ -225,7 +236,8 @@ impl Model {
             })?;
             self.check_counts(*info_hash, counts.complete, counts.incomplete)?;
         }
-        self.torrents.retain(|info_hash, _| held.torrents.contains_key(info_hash));
+        self.torrents
+            .retain(|info_hash, _| held.torrents.contains_key(info_hash));
         Ok(())
     }
 
@@ -291,7 +303,9 @@ impl Model {
             Refusal::SwarmFull,
             Refusal::AddressFull,
         ];
-        let named = all.into_iter().find(|refusal| refusal.reason().as_bytes() == reason);
+        let named = all
+            .into_iter()
+            .find(|refusal| refusal.reason().as_bytes() == reason);
         // Protocols may refuse port 0 in words of their own.
         let port_zero = ask.peer.port == 0 && ask.event != Event::Stopped;
         let possible = port_zero || named.is_some_and(|refusal| self.may_refuse(now, ask, refusal));
@@ -351,7 +365,8 @@ impl Model {
             return Some(Refusal::TorrentDenied);
         }
         let Some(torrent) = self.torrents.get(&ask.info_hash) else {
-            let full = self.torrents.len() >= rules.torrents_max && self.torrents_surely() >= rules.torrents_max;
+            let full =
+                self.torrents.len() >= rules.torrents_max && self.torrents_surely() >= rules.torrents_max;
             return full.then_some(Refusal::TorrentsFull);
         };
         if torrent.peers.contains_key(&ask.peer) {
@@ -367,12 +382,17 @@ impl Model {
     }
 
     fn address_max(&self, ask: &Announce) -> Option<usize> {
-        self.rules.peers_per_address_max.filter(|_| !ask.peer.ip.is_loopback())
+        self.rules
+            .peers_per_address_max
+            .filter(|_| !ask.peer.ip.is_loopback())
     }
 
     /// Torrents that have a peer that is in time.
     fn torrents_surely(&self) -> usize {
-        self.torrents.values().filter(|torrent| torrent.live() > 0).count()
+        self.torrents
+            .values()
+            .filter(|torrent| torrent.live() > 0)
+            .count()
     }
 
     /// The peers handed out must be of those that the rules allow, and as many as there are or fit.
@@ -391,7 +411,11 @@ impl Model {
             ..Note::default()
         };
         let mut given = peers.iter().peekable();
-        let stored = self.torrents.get(&ask.info_hash).into_iter().flat_map(|torrent| &torrent.peers);
+        let stored = self
+            .torrents
+            .get(&ask.info_hash)
+            .into_iter()
+            .flat_map(|torrent| &torrent.peers);
         for (peer, entry) in stored {
             if peer.family() != ask.peer.family()
                 || *peer == ask.peer
@@ -415,14 +439,20 @@ impl Model {
             return Err(self.stray(now, ask, *stray));
         }
         ensure(note.handed == peers_max.min(note.eligible), "X-03", || {
-            format!("{} peers handed out, of {} with room for {peers_max}", note.handed, note.eligible)
+            format!(
+                "{} peers handed out, of {} with room for {peers_max}",
+                note.handed, note.eligible
+            )
         })?;
         Ok(note)
     }
 
     /// Says what is wrong with a peer that should not have been handed out.
     fn stray(&self, now: Millis, ask: &Announce, peer: Endpoint) -> Violation {
-        let entry = self.torrents.get(&ask.info_hash).and_then(|torrent| torrent.peers.get(&peer));
+        let entry = self
+            .torrents
+            .get(&ask.info_hash)
+            .and_then(|torrent| torrent.peers.get(&peer));
         let (invariant, what) = match entry {
             None => ("X-04", "which is stopped, expired long ago, or never was a peer"),
             Some(_) if peer == ask.peer => ("A-04", "which is the asker itself"),

@@ -67,7 +67,11 @@ impl Network {
 
     /// How long one datagram or segment takes.
     pub(crate) fn delay(&self, chance: &mut Chance, region: u32) -> Millis {
-        let late = if chance.hit(self.reordering) { chance.below(REORDERING_MAX) } else { 0 };
+        let late = if chance.hit(self.reordering) {
+            chance.below(REORDERING_MAX)
+        } else {
+            0
+        };
         self.latency.get(region as usize).copied().unwrap_or(1) + chance.below(self.jitter) + late
     }
 

@@ -62,17 +62,27 @@ pub struct Table<'a>(pub &'a [Answer]);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>8} {:>6} {:>11} {:>7} {:>7}", "interval", "loss", "requests/s", "gone", "age")?;
+        write!(
+            f,
+            "{:>8} {:>6} {:>11} {:>7} {:>7}",
+            "interval", "loss", "requests/s", "gone", "age"
+        )?;
         for peers in LEARNED_PEERS {
             write!(f, " {:>14}", format!("{peers} peers"))?;
         }
         writeln!(f)?;
         for answer in self.0 {
-            let Question { interval_secs, loss, .. } = answer.question;
+            let Question {
+                interval_secs, loss, ..
+            } = answer.question;
             let (interval, loss) = (format!("{interval_secs} s"), format!("{:.0} %", loss * 100.0));
             let gone = format!("{:.1} %", answer.gone * 100.0);
             let age = format!("{:.0} s", answer.age_secs);
-            write!(f, "{interval:>8} {loss:>6} {:>11.3} {gone:>7} {age:>7}", answer.requests_per_second)?;
+            write!(
+                f,
+                "{interval:>8} {loss:>6} {:>11.3} {gone:>7} {age:>7}",
+                answer.requests_per_second
+            )?;
             for at in 0..LEARNED_PEERS.len() {
                 let [half, most] = [0.5, 0.9].map(|share| seconds(answer.tally.learned_within(at, share)));
                 write!(f, " {:>14}", format!("{half} / {most}"))?;
@@ -98,9 +108,16 @@ fn seconds(time: Option<u32>) -> String {
 pub fn plot(answers: &[Answer], path: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let root = SVGBackend::new(path, (900, 560)).into_drawing_area();
     root.fill(&WHITE)?;
-    let most = answers.iter().map(|answer| answer.question.interval_secs).max().unwrap_or(1);
+    let most = answers
+        .iter()
+        .map(|answer| answer.question.interval_secs)
+        .max()
+        .unwrap_or(1);
     let mut chart = ChartBuilder::on(&root)
-        .caption(format!("New leechers that know {} peers", LEARNED_PEERS[PLOTTED]), ("sans-serif", 22))
+        .caption(
+            format!("New leechers that know {} peers", LEARNED_PEERS[PLOTTED]),
+            ("sans-serif", 22),
+        )
         .margin(12)
         .x_label_area_size(42)
         .y_label_area_size(52)
@@ -111,7 +128,9 @@ pub fn plot(answers: &[Answer], path: &Path) -> Result<(), Box<dyn std::error::E
         .y_desc("share of leechers, %")
         .draw()?;
     for (number, answer) in answers.iter().enumerate() {
-        let Question { interval_secs, loss, .. } = answer.question;
+        let Question {
+            interval_secs, loss, ..
+        } = answer.question;
         let color = Palette99::pick(number).to_rgba();
         let points = (0..=100).filter_map(|percent| {
             let share = f64::from(percent) / 100.0;
@@ -133,9 +152,16 @@ pub fn plot(answers: &[Answer], path: &Path) -> Result<(), Box<dyn std::error::E
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of a simulation are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of a simulation are far below 2^52"
+)]
 fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
 }
 
 /// Which of [`LEARNED_PEERS`] is plotted.

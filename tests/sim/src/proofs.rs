@@ -39,7 +39,8 @@ impl Proofs {
 
     /// Drops those that are too old to be accepted.
     pub(crate) fn forget(&mut self, now: Millis) {
-        self.0.retain(|_, issued| now.saturating_sub(*issued) <= ACCEPTED_MAX);
+        self.0
+            .retain(|_, issued| now.saturating_sub(*issued) <= ACCEPTED_MAX);
     }
 }
 

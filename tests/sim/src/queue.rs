@@ -62,7 +62,9 @@ mod tests {
         }
         let first = queue.next();
         queue.plan(4, 'x');
-        let rest: String = std::iter::from_fn(|| queue.next()).map(|(_, event)| event).collect();
+        let rest: String = std::iter::from_fn(|| queue.next())
+            .map(|(_, event)| event)
+            .collect();
         assert_eq!((first, rest.as_str()), (Some((3, 'a')), "bxcd"));
     }
 }

@@ -44,7 +44,11 @@ pub struct Failed {
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {} fails at step {}, {}", self.seed, self.step, self.clock)?;
+        writeln!(
+            f,
+            "seed {} fails at step {}, {}",
+            self.seed, self.step, self.clock
+        )?;
         writeln!(f, "{}", self.violation)?;
         if let Some(actors) = &self.actors {
             writeln!(f, "with no other actors than {actors:?}")?;
@@ -70,14 +74,22 @@ pub fn shrink(failed: Failed, bounds: &Bounds) -> Failed {
     let mut cast: Vec<ActorId> = (0..everybody).collect();
     let mut best = failed;
     // Few actors do not make the load that many do.
-    let mut size = if best.violation.is_of_load() { 0 } else { cast.len().div_ceil(2) };
+    let mut size = if best.violation.is_of_load() {
+        0
+    } else {
+        cast.len().div_ceil(2)
+    };
     let mut steps_left = best.step.saturating_mul(SHRINKING_MAX);
     while size > 0 {
         let mut at = 0;
         while at < cast.len() && steps_left > 0 {
             let without: Vec<_> = [&cast[..at], cast.get(at + size..).unwrap_or_default()].concat();
             let result = run(seed, Scenario::draw(seed, bounds), Some(&without));
-            steps_left = steps_left.saturating_sub(result.as_ref().map_or_else(|failed| failed.step, |passed| passed.steps));
+            steps_left = steps_left.saturating_sub(
+                result
+                    .as_ref()
+                    .map_or_else(|failed| failed.step, |passed| passed.steps),
+            );
             match result {
                 Err(smaller) if smaller.violation.invariant == best.violation.invariant => {
                     (best, cast) = (*smaller, without);

@@ -174,43 +174,48 @@ impl Scenario {
     /// Whether nothing but the interval changes the load, so that the controller can be held to its word.
     pub(crate) fn is_steady(&self) -> bool {
         let hostile = &self.hostility;
-        let calm = hostile.flooders + hostile.sprayers + hostile.garblers + hostile.spoofers + hostile.replayers == 0;
-        calm && self.denied.is_none() && self.clients >= 100 && self.end - EPOCH >= DAY && self.machine.restart == 0.0
+        let calm =
+            hostile.flooders + hostile.sprayers + hostile.garblers + hostile.spoofers + hostile.replayers
+                == 0;
+        calm && self.denied.is_none()
+            && self.clients >= 100
+            && self.end - EPOCH >= DAY
+            && self.machine.restart == 0.0
     }
 }
 
 impl Habits {
     const ORDINARY: Self = Self {
-            http: 0.0,
-            keep_alive: 0.0,
-            dictionaries: 0.0,
-            v6_only: 0.0,
-            dual_stack: 0.0,
-            behind_nat: 0.2,
-            private_address: 0.0,
-            rebinding: 0.0,
-            crash: 0.2,
-            seeder_at_start: 0.2,
-            paused: 0.0,
-            scrape: 0.1,
-            tail: 0.0,
-            clock_skew: 0.001,
-            online: 8 * HOUR,
-            offline: 2 * HOUR,
-            download: 2 * HOUR,
-            arrival: 2 * HOUR,
+        http: 0.0,
+        keep_alive: 0.0,
+        dictionaries: 0.0,
+        v6_only: 0.0,
+        dual_stack: 0.0,
+        behind_nat: 0.2,
+        private_address: 0.0,
+        rebinding: 0.0,
+        crash: 0.2,
+        seeder_at_start: 0.2,
+        paused: 0.0,
+        scrape: 0.1,
+        tail: 0.0,
+        clock_skew: 0.001,
+        online: 8 * HOUR,
+        offline: 2 * HOUR,
+        download: 2 * HOUR,
+        arrival: 2 * HOUR,
     };
 }
 
 impl Hostility {
     const NONE: Self = Self {
-            spoofers: 0,
-            replayers: 0,
-            garblers: 0,
-            flooders: 0,
-            sprayers: 0,
-            slow: 0,
-            pause: HOUR,
+        spoofers: 0,
+        replayers: 0,
+        garblers: 0,
+        flooders: 0,
+        sprayers: 0,
+        slow: 0,
+        pause: HOUR,
     };
 }
 
@@ -235,10 +240,16 @@ fn draw_config(chance: &mut Chance, busiest: u32) -> (Config, u32) {
     let (min, max) = if chance.hit(0.3) {
         (busiest.max(239), 1799.max(busiest + 200))
     } else {
-        let min = chance.range(busiest.into()..u64::from(busiest) * 2 + 60).min(7000);
+        let min = chance
+            .range(busiest.into()..u64::from(busiest) * 2 + 60)
+            .min(7000);
         (narrow(min), narrow(chance.range(min..7201)))
     };
-    let initial = if chance.hit(0.5) { max } else { narrow(chance.range(min.into()..u64::from(max) + 1)) };
+    let initial = if chance.hit(0.5) {
+        max
+    } else {
+        narrow(chance.range(min.into()..u64::from(max) + 1))
+    };
     let ideal = narrow(chance.range(min.into()..u64::from(max) + 1));
     let mut config = Config::default()
         .with_intervals(Intervals { initial, min, max })
@@ -257,10 +268,14 @@ fn draw_config(chance: &mut Chance, busiest: u32) -> (Config, u32) {
         config = config.with_peers_per_address_max(peers).unwrap_or_default();
     }
     if chance.hit(0.2) {
-        config = config.with_torrents_max(narrow(chance.range(1..200))).unwrap_or_default();
+        config = config
+            .with_torrents_max(narrow(chance.range(1..200)))
+            .unwrap_or_default();
     }
     if chance.hit(0.2) {
-        config = config.with_peers_per_torrent_max(narrow(chance.range(1..100))).unwrap_or_default();
+        config = config
+            .with_peers_per_torrent_max(narrow(chance.range(1..100)))
+            .unwrap_or_default();
     }
     (config, ideal)
 }
@@ -302,7 +317,11 @@ fn draw_habits(chance: &mut Chance, span: Millis) -> Habits {
         online: chance.range(20 * MINUTE..span.min(12 * HOUR).max(HOUR)),
         offline: chance.range(MINUTE..3 * HOUR),
         download: chance.range(10 * MINUTE..6 * HOUR),
-        arrival: if chance.hit(0.2) { 2 * MINUTE } else { chance.range(10 * MINUTE..4 * HOUR) },
+        arrival: if chance.hit(0.2) {
+            2 * MINUTE
+        } else {
+            chance.range(10 * MINUTE..4 * HOUR)
+        },
     }
 }
 

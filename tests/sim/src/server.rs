@@ -45,7 +45,8 @@ impl Server {
             torrents: Torrents::AllBut(TorrentList::new(denied)),
             ..Access::default()
         };
-        let ((tracker, workers), used) = watched(|| tracker(&config, &core_seed, &access, scenario.workers, now))?;
+        let ((tracker, workers), used) =
+            watched(|| tracker(&config, &core_seed, &access, scenario.workers, now))?;
         Ok(Self {
             config,
             seed: core_seed,
@@ -102,7 +103,10 @@ impl Server {
             worker.handle_datagrams(Instant::from_millis(now), &mut batch, |_| {});
         })?;
         self.memory += used.bytes_current;
-        Ok((batch.iter().map(|datagram| datagram.verdict).collect(), used.count_total))
+        Ok((
+            batch.iter().map(|datagram| datagram.verdict).collect(),
+            used.count_total,
+        ))
     }
 
     /// The first bytes of the reply to the datagram at this place of the batch.

@@ -106,7 +106,12 @@ impl World {
     }
 
     /// Lets the connection do what there is to do. False if it is closed.
-    fn converse(&mut self, number: usize, stream: &mut Stream, happening: Happening) -> Result<bool, Violation> {
+    fn converse(
+        &mut self,
+        number: usize,
+        stream: &mut Stream,
+        happening: Happening,
+    ) -> Result<bool, Violation> {
         let now = self.server.time(self.now, &self.scenario.machine);
         let at = Instant::from_millis(now);
         if matches!(happening, Happening::Open) {
@@ -199,9 +204,9 @@ impl World {
                     self.note_bytes(&bytes);
                 }
                 Step::Read if stream.ended => {
-                    step = self
-                        .server
-                        .converse(stream.worker, |worker, reply| connection.end_of_input(at, worker, reply))?;
+                    step = self.server.converse(stream.worker, |worker, reply| {
+                        connection.end_of_input(at, worker, reply)
+                    })?;
                     ensure(step != Step::Read, "T-08", || {
                         "a connection wants to read what will not come".to_owned()
                     })?;
@@ -257,7 +262,11 @@ impl World {
     ) -> Result<(), Violation> {
         let failure = Failure::decode(&response.body);
         ensure(failure.is_ok(), "E-01", || {
-            format!("{ask:?} was answered {} with {}", response.status, response.body.escape_ascii())
+            format!(
+                "{ask:?} was answered {} with {}",
+                response.status,
+                response.body.escape_ascii()
+            )
         })?;
         let in_order = match ask {
             // A head that came too slowly, or a connection that a client closed too soon.
@@ -265,7 +274,9 @@ impl World {
             Ask::FullScrape => matches!(response.status, 408 | 400 | 403),
             Ask::Nonsense => response.status == 200 || (400..500).contains(&response.status),
         };
-        ensure(in_order, "T-01", || format!("{ask:?} was answered {}", response.status))?;
+        ensure(in_order, "T-01", || {
+            format!("{ask:?} was answered {}", response.status)
+        })?;
         if let Ask::Announce(ask) = ask {
             self.answer_client(stream, ask, None, Note::default());
         }
@@ -280,15 +291,21 @@ impl World {
     ) -> Result<(Option<(u32, Vec<Endpoint>)>, Note), Violation> {
         let announce = ask.wish.from(ask.ip);
         if let Ok(failure) = Failure::decode(body) {
-            let note = self.model.announced(now, &announce, Answer::Refused(failure.reason))?;
+            let note = self
+                .model
+                .announced(now, &announce, Answer::Refused(failure.reason))?;
             return Ok((None, note));
         }
         let response = AnnounceResponse::decode(body)
             .map_err(|fault| Violation::new("B-01", format!("{fault}: {}", body.escape_ascii())))?;
         self.check_interval(response.interval_secs)?;
         let min = self.scenario.config.intervals().min;
-        ensure(response.interval_min_secs == Some(min), "A-53", || format!("{response:?}"))?;
-        ensure(response.external_ip == Some(ask.ip), "F-01", || format!("{:?} got {response:?}", ask.ip))?;
+        ensure(response.interval_min_secs == Some(min), "A-53", || {
+            format!("{response:?}")
+        })?;
+        ensure(response.external_ip == Some(ask.ip), "F-01", || {
+            format!("{:?} got {response:?}", ask.ip)
+        })?;
         let mut peers: Vec<(Endpoint, Option<PeerId>)> = response
             .peers()
             .map(|(peer, id)| {
@@ -332,7 +349,9 @@ impl World {
         info_hashes.sort_unstable();
         info_hashes.dedup();
         let right = response.iter().map(|(info_hash, _)| info_hash).eq(info_hashes);
-        ensure(right, "B-06", || format!("a scrape has other keys than asked: {}", body.escape_ascii()))?;
+        ensure(right, "B-06", || {
+            format!("a scrape has other keys than asked: {}", body.escape_ascii())
+        })?;
         for (info_hash, counts) in response.iter() {
             self.model.scraped(now, info_hash, counts)?;
         }
@@ -381,7 +400,9 @@ impl World {
 /// A full scrape is collected while others announce, so that only its form can be checked.
 fn check_full_scrape(body: &[u8]) -> Result<(), Violation> {
     let right = ScrapeResponse::decode(body).is_ok() || Failure::decode(body).is_ok();
-    ensure(right, "S-08", || format!("a full scrape was answered with {}", body.escape_ascii()))
+    ensure(right, "S-08", || {
+        format!("a full scrape was answered with {}", body.escape_ascii())
+    })
 }
 
 /// Time that a client takes to take an answer.

@@ -21,11 +21,24 @@ pub(crate) struct Packet {
 /// What a tracker should understand, if it believes the sender.
 #[derive(Clone, Debug)]
 pub(crate) enum Meaning {
-    Connect { transaction: u32 },
-    Announce { transaction: u32, connection_id: u64, wish: Wish },
-    Scrape { transaction: u32, connection_id: u64, info_hashes: Vec<InfoHash> },
+    Connect {
+        transaction: u32,
+    },
+    Announce {
+        transaction: u32,
+        connection_id: u64,
+        wish: Wish,
+    },
+    Scrape {
+        transaction: u32,
+        connection_id: u64,
+        info_hashes: Vec<InfoHash>,
+    },
     /// A request that cannot be carried out: an error for those who have proved their address.
-    Faulty { transaction: u32, connection_id: u64 },
+    Faulty {
+        transaction: u32,
+        connection_id: u64,
+    },
     /// Nothing that is ever answered.
     Noise,
 }
@@ -84,7 +97,9 @@ pub(crate) fn announce(
         Event::Stopped => 3,
         Event::Paused => 4,
     };
-    let numwant = wish.numwant.map_or(-1, |wanted| i32::try_from(wanted).unwrap_or(i32::MAX));
+    let numwant = wish
+        .numwant
+        .map_or(-1, |wanted| i32::try_from(wanted).unwrap_or(i32::MAX));
     let mut bytes = request(connection_id, 1, transaction);
     bytes.extend_from_slice(&wish.info_hash.0);
     bytes.extend_from_slice(&wish.peer_id.0);
@@ -116,7 +131,9 @@ pub(crate) fn scrape(
     info_hashes: Vec<InfoHash>,
 ) -> Packet {
     let mut bytes = request(connection_id, 2, transaction);
-    info_hashes.iter().for_each(|info_hash| bytes.extend_from_slice(&info_hash.0));
+    info_hashes
+        .iter()
+        .for_each(|info_hash| bytes.extend_from_slice(&info_hash.0));
     let meaning = Meaning::Scrape {
         transaction,
         connection_id,
@@ -152,9 +169,13 @@ pub(crate) fn number(bytes: &[u8], at: usize) -> u32 {
 pub(crate) fn compact_peers(bytes: &[u8], asker: IpAddr, peers: &mut Vec<(Endpoint, Option<PeerId>)>) {
     peers.clear();
     if asker.is_ipv4() {
-        peers.extend(bytes.as_chunks::<6>().0.iter().map(|[a, b, c, d, port @ ..]| {
-            (endpoint([*a, *b, *c, *d].into(), *port), None)
-        }));
+        peers.extend(
+            bytes
+                .as_chunks::<6>()
+                .0
+                .iter()
+                .map(|[a, b, c, d, port @ ..]| (endpoint([*a, *b, *c, *d].into(), *port), None)),
+        );
     } else {
         peers.extend(bytes.as_chunks::<18>().0.iter().map(|peer| {
             let ip: [u8; 16] = std::array::from_fn(|at| peer[at]);

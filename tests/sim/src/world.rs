@@ -90,12 +90,20 @@ enum Kind {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, scenario: Scenario, cast: &dyn Fn(ActorId) -> bool) -> Result<Self, Violation> {
+    pub(crate) fn new(
+        seed: u64,
+        scenario: Scenario,
+        cast: &dyn Fn(ActorId) -> bool,
+    ) -> Result<Self, Violation> {
         let server = Server::start(seed, &scenario, EPOCH)?;
         let mut world = Self {
             now: EPOCH,
             queue: Queue::new(),
-            model: Model::new(Rules::of(&scenario.config, scenario.denied.map(torrent), scenario.lateness())),
+            model: Model::new(Rules::of(
+                &scenario.config,
+                scenario.denied.map(torrent),
+                scenario.lateness(),
+            )),
             streams: Streams::default(),
             history: History::default(),
             tally: Tally::default(),
@@ -128,7 +136,8 @@ impl World {
         self.steps += 1;
         match event {
             // All fall silent, so that what they left behind can be seen to expire.
-            Event::Timer(..) | Event::Deliver(..) | Event::DeliverHttp(..) if at > self.scenario.end + LEAVING => {}
+            Event::Timer(..) | Event::Deliver(..) | Event::DeliverHttp(..)
+                if at > self.scenario.end + LEAVING => {}
             Event::Timer(actor, timer) => self.wake_actor(actor, timer)?,
             Event::Arrive(packet) => self.arrive(packet),
             Event::Wake(worker) => self.drain(worker)?,
@@ -137,7 +146,8 @@ impl World {
             Event::DeliverHttp(actor, ask, answer, note) => self.deliver_http(actor, &ask, answer, note)?,
             Event::Upkeep => self.upkeep()?,
             Event::Load => {
-                self.load.sample(self.now, self.server.tracker.interval().served_secs());
+                self.load
+                    .sample(self.now, self.server.tracker.interval().served_secs());
                 self.queue.plan(self.now + Load::PERIOD, Event::Load);
             }
             Event::Compare => self.compare()?,
@@ -152,7 +162,10 @@ impl World {
             format!("all have gone long ago, and the tracker holds {totals:?}")
         })?;
         ensure(self.server.memory() <= MEMORY_LEFT_MAX, "X-11", || {
-            format!("all have gone long ago, and {} bytes are held", self.server.memory())
+            format!(
+                "all have gone long ago, and {} bytes are held",
+                self.server.memory()
+            )
         })?;
         self.tally.memory_left = self.server.memory();
         self.load.judge(&self.scenario)
@@ -303,7 +316,8 @@ impl World {
             let machine = &self.scenario.machine;
             let stalls = self.chance.hit(machine.stall);
             let longest = if stalls { machine.stall_max } else { machine.wake };
-            self.queue.plan(self.now + self.chance.below(longest + 1), Event::Wake(worker));
+            self.queue
+                .plan(self.now + self.chance.below(longest + 1), Event::Wake(worker));
         }
     }
 
@@ -346,7 +360,8 @@ impl World {
         touched.sort_unstable();
         touched.dedup();
         for info_hash in touched {
-            self.model.scraped(now, info_hash, self.server.scrape(&info_hash))?;
+            self.model
+                .scraped(now, info_hash, self.server.scrape(&info_hash))?;
         }
         Ok(())
     }
@@ -364,11 +379,18 @@ impl World {
     }
 
     /// Checks the verdict on one datagram against what its sender meant. True if it was carried out.
-    fn check(&mut self, now: Millis, packet: &Packet, reply: Option<&[u8]>) -> Result<(Note, bool), Violation> {
+    fn check(
+        &mut self,
+        now: Millis,
+        packet: &Packet,
+        reply: Option<&[u8]>,
+    ) -> Result<(Note, bool), Violation> {
         let ip = packet.source.ip();
         let (transaction, connection_id) = match &packet.meaning {
             Meaning::Noise => {
-                ensure(reply.is_none(), "U-07", || format!("noise was answered: {packet:?}"))?;
+                ensure(reply.is_none(), "U-07", || {
+                    format!("noise was answered: {packet:?}")
+                })?;
                 return Ok((Note::default(), false));
             }
             Meaning::Connect { transaction } => {
@@ -425,21 +447,22 @@ impl World {
     ) -> Result<(), Violation> {
         let reply = reply.unwrap_or_default();
         ensure(reply.len() <= packet.bytes.len(), "U-23", || {
-            format!("an unproven sender gets {} bytes for {}", reply.len(), packet.bytes.len())
+            format!(
+                "an unproven sender gets {} bytes for {}",
+                reply.len(),
+                packet.bytes.len()
+            )
         })?;
         let right = reply.len() == 16 && wire::number(reply, 0) == 0 && wire::number(reply, 4) == transaction;
-        ensure(right, "U-01", || format!("{packet:?} was answered with {reply:?}"))?;
+        ensure(right, "U-01", || {
+            format!("{packet:?} was answered with {reply:?}")
+        })?;
         let id = u64::from(wire::number(reply, 8)) << 32 | u64::from(wire::number(reply, 12));
         self.proofs.issued(now, packet.source.ip(), id);
         Ok(())
     }
 
-    fn check_announce(
-        &mut self,
-        now: Millis,
-        ask: &Announce,
-        reply: &[u8],
-    ) -> Result<Note, Violation> {
+    fn check_announce(&mut self, now: Millis, ask: &Announce, reply: &[u8]) -> Result<Note, Violation> {
         let mut peers = Vec::new();
         let answer = if wire::number(reply, 0) == ERROR {
             Answer::Refused(&reply[8..])
@@ -480,18 +503,28 @@ impl World {
     ) -> Result<(), Violation> {
         for peer in peers {
             let serving = self.truths.get(&(info_hash, peer)).ok_or_else(|| {
-                Violation::new("X-05", format!("{peer:?} was handed out, and nobody there announced {info_hash}"))
+                Violation::new(
+                    "X-05",
+                    format!("{peer:?} was handed out, and nobody there announced {info_hash}"),
+                )
             })?;
             self.tally.handed(*serving);
         }
         Ok(())
     }
 
-    fn check_scrape(&mut self, now: Millis, info_hashes: &[InfoHash], reply: &[u8]) -> Result<Note, Violation> {
+    fn check_scrape(
+        &mut self,
+        now: Millis,
+        info_hashes: &[InfoHash],
+        reply: &[u8],
+    ) -> Result<Note, Violation> {
         let (entries, rest) = reply[8..].as_chunks::<12>();
         let asked = info_hashes.len().min(74);
         let right = wire::number(reply, 0) == 2 && entries.len() == asked && rest.is_empty();
-        ensure(right, "R-01", || format!("a scrape of {asked} torrents was answered with {reply:?}"))?;
+        ensure(right, "R-01", || {
+            format!("a scrape of {asked} torrents was answered with {reply:?}")
+        })?;
         for (info_hash, entry) in info_hashes.iter().zip(entries) {
             let counts = Counts {
                 complete: wire::number(entry, 0),
@@ -525,7 +558,12 @@ impl World {
                 && totals.peers() == held.peers.len() as u64
                 && totals.seeders_v4 + totals.seeders_v6 == seeders,
             "X-02",
-            || format!("{totals:?} are said to be held, found are {} peers", held.peers.len()),
+            || {
+                format!(
+                    "{totals:?} are said to be held, found are {} peers",
+                    held.peers.len()
+                )
+            },
         )?;
         self.proofs.forget(now);
         self.tally.peers_max = self.tally.peers_max.max(totals.peers());
@@ -583,4 +621,3 @@ const MEMORY_LEFT_MAX: i64 = 128 * 1024;
 /// Datagrams that an eavesdropper remembers.
 const TAP_MAX: usize = 64;
 const ERROR: u32 = 3;
-

@@ -20,7 +20,11 @@ fn small_runs_keep_all_properties() {
         twice_every: 10,
     };
     let summary = campaign.play(|_| {});
-    assert!(summary.failed.is_none(), "{}", shrink(*summary.failed.unwrap(), &SMALL));
+    assert!(
+        summary.failed.is_none(),
+        "{}",
+        shrink(*summary.failed.unwrap(), &SMALL)
+    );
     assert_eq!((summary.passed, summary.twice), (32, 3));
 }
 
@@ -29,7 +33,9 @@ fn small_runs_keep_all_properties() {
 fn a_fresh_run_or_the_one_asked_for_keeps_all_properties() {
     let seed = match std::env::var("ETRACKER_SEED") {
         Ok(seed) => seed.parse().expect("ETRACKER_SEED is a number"),
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
+        Err(_) => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| now.as_secs()),
     };
     println!("ETRACKER_SEED={seed}");
     if let Err(failed) = play(seed, &SMALL) {
