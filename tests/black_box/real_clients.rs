@@ -51,14 +51,14 @@ fn aria2_fetches_over_udp_and_ipv4() {
 
 #[test]
 #[ignore = "needs aria2 and transmission-daemon"]
-fn transmission_fetches_from_aria2_over_http_and_ipv4() {
-    exchange("http", V4, aria2, transmission);
+fn aria2_fetches_from_transmission_over_http_and_ipv4() {
+    exchange("http", V4, transmission, aria2);
 }
 
 #[test]
 #[ignore = "needs aria2 and transmission-daemon"]
-fn transmission_fetches_from_aria2_over_udp_and_ipv4() {
-    exchange("udp", V4, aria2, transmission);
+fn aria2_fetches_from_transmission_over_udp_and_ipv4() {
+    exchange("udp", V4, transmission, aria2);
 }
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -148,11 +148,12 @@ fn aria2(part: &Part<'_>) -> Command {
     command
 }
 
+/// It seeds alone: it would not connect to a loopback address.
 fn transmission(part: &Part<'_>) -> Command {
     let configuration = part.folder.join("configuration");
     fs::create_dir(&configuration).unwrap();
     let settings = r#"{ "rpc-enabled": false, "lpd-enabled": false, "pex-enabled": false, "dht-enabled": false,
-        "port-forwarding-enabled": false, "watch-dir-enabled": true, "trash-original-torrent-files": false,
+        "port-forwarding-enabled": false, "utp-enabled": false, "watch-dir-enabled": true, "trash-original-torrent-files": false,
         "start-added-torrents": true }"#;
     fs::write(configuration.join("settings.json"), settings).unwrap();
     let watched = part.folder.join("watched");
