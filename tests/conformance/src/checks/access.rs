@@ -246,6 +246,8 @@ fn reload(p: &mut Probe<'_>) -> Finding {
         "the hash is not refused a second after the reload"
     );
     p.expect_counts(&hash, 0, 0)?;
+    // It may take a second to drop the swarm, so the list stands as long before it is taken back.
+    thread::sleep(SOON);
     load(&path, &command, "")?;
     thread::sleep(SOON);
     let others = p.look(&hash)?;
