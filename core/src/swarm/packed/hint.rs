@@ -32,7 +32,7 @@ impl Packed {
                     Stage::Page => lines(page.bytes(), hint),
                     Stage::Swarm | Stage::Tables | Stage::Buckets => {
                         let record = page.find(&self.rules, &announce.info_hash);
-                        let large = record.filter(|record| record.is_large());
+                        let large = record.filter(super::page::Record::is_large);
                         prepared.path = large.map_or(Path::Page, |record| Path::Swarm(page.large(&record)));
                     }
                 }

@@ -393,7 +393,7 @@ impl Page {
         let range = small.range(shape.family);
         let count = shape.count(range.len());
         self.edit(shape.stride(), |bytes| {
-            peers::push(bytes, shape, range.start, count, entry)
+            peers::push(bytes, shape, range.start, count, entry);
         });
         match shape.family {
             Family::V4 => self.set_control(&record, record.control + 1),
@@ -417,7 +417,7 @@ impl Page {
         let count = shape.count(range.len());
         let mut left = 0;
         self.edit(0, |bytes| {
-            left = peers::retain(bytes, shape, range.start, count, keep)
+            left = peers::retain(bytes, shape, range.start, count, keep);
         });
         let left = u8::try_from(left).unwrap_or(u8::MAX);
         match shape.family {
