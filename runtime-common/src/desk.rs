@@ -13,6 +13,7 @@ use etracker_core::http::{HEAD_MAX, REPLY_MAX};
 use etracker_core::{Instant, Tracker, Worker};
 
 use crate::lingering::Lingering;
+use crate::memory::give_memory_back;
 use crate::seats::{SeatId, Seats};
 use crate::{Clock, Stream, UdpBatch};
 
@@ -38,6 +39,8 @@ pub(crate) struct Shared<S> {
     pub(crate) lingering: Lingering<S>,
     /// Bytes of answers that clients have yet to take.
     pub(crate) unsent: usize,
+    /// The most connections there were since memory was last given back.
+    crowd: usize,
     batch: UdpBatch,
     connections_max: usize,
     ending: Option<Ending>,
@@ -68,6 +71,7 @@ impl<S: Stream> Desk<S> {
             seats: Seats::default(),
             lingering: Lingering::default(),
             unsent: 0,
+            crowd: 0,
             batch: UdpBatch::new(),
             connections_max,
             ending: None,
@@ -177,6 +181,21 @@ impl<S: Stream> Shared<S> {
         self.seats.wake_overdue(now);
         self.lingering.look_at_all(now, &mut self.input);
         wake(&mut self.waiting_for_room);
+        self.disperse();
+    }
+
+    /// Gives the memory of a crowd back when it has gone: the allocator would keep it for the next one.
+    fn disperse(&mut self) {
+        let connections = self.connections();
+        self.crowd = self.crowd.max(connections);
+        if self.crowd < CROWD_MIN || connections > self.crowd / 8 {
+            return;
+        }
+        self.crowd = connections;
+        if connections == 0 {
+            self.seats = Seats::default();
+        }
+        give_memory_back();
     }
 
     /// Closes a connection that lingers, or asks one that idles to leave.
@@ -197,6 +216,9 @@ impl<S: Stream> Shared<S> {
         Poll::Pending
     }
 }
+
+/// Connections that are a crowd: about a megabyte of memory.
+const CROWD_MIN: usize = 1000;
 
 fn enlist(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
     if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {

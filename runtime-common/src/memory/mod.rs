@@ -5,6 +5,7 @@ mod sys;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
 
 /// Bytes of memory that the process keeps in use now; where the system does not tell, the most it ever kept in use.
 ///
@@ -26,6 +27,14 @@ pub fn resident_bytes() -> u64 {
 #[must_use]
 pub fn resident_max_bytes() -> u64 {
     sys::resident_max_bytes().unwrap_or_default()
+}
+
+/// Has the allocator give memory that is not in use back to the system, where it can be asked to.
+///
+/// A thread of its own does it, because it takes time in proportion to what is in use.
+pub(crate) fn give_memory_back() {
+    // Where there is no room for a thread, the memory is kept: that is no fault.
+    drop(thread::Builder::new().name("memory".to_owned()).spawn(sys::trim));
 }
 
 /// The second number of the file: see proc_pid_statm(5).

@@ -39,6 +39,17 @@ pub(super) fn page_bytes() -> u64 {
     4096
 }
 
+/// Gives free memory back to the system.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(super) fn trim() {
+    // SAFETY: the call changes nothing but memory that the allocator holds free.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Gives free memory back to the system: this allocator cannot be asked to.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(super) fn trim() {}
+
 /// Apple's kernel counts in bytes, all others in units of 1024.
 #[cfg(unix)]
 const MAXRSS_UNIT: u64 = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
