@@ -55,6 +55,8 @@ pub mod access;
 pub mod announce;
 pub mod bencode;
 pub mod config;
+#[cfg(any(fuzzing, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod http;
 pub mod ids;
 pub mod interval;

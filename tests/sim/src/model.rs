@@ -328,7 +328,7 @@ impl Model {
             torrent.is_some_and(|torrent| torrent.peers.keys().filter(|peer| of(peer)).count() >= max)
         };
         if ask.event == Event::Stopped {
-            return false;
+            return refusal == Refusal::TorrentDenied && self.rules.denied == Some(ask.info_hash);
         }
         let stranger = !self.knows(now, ask.info_hash, ask.peer);
         match refusal {
@@ -352,6 +352,9 @@ impl Model {
     /// A refusal that the rules demand, seen from what is surely stored.
     fn must_refuse(&self, ask: &Announce) -> Option<Refusal> {
         let rules = &self.rules;
+        if rules.denied == Some(ask.info_hash) {
+            return Some(Refusal::TorrentDenied);
+        }
         if ask.event == Event::Stopped {
             return None;
         }
@@ -360,9 +363,6 @@ impl Model {
         }
         if !rules.private_peers && is_private(ask.peer.ip) {
             return Some(Refusal::PrivateAddress);
-        }
-        if rules.denied == Some(ask.info_hash) {
-            return Some(Refusal::TorrentDenied);
         }
         let Some(torrent) = self.torrents.get(&ask.info_hash) else {
             let full =

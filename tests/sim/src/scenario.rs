@@ -105,7 +105,7 @@ pub(crate) struct Machine {
     pub(crate) stall_max: Millis,
     /// Probability, at each reading of the clock, that a spell begins in which it stands still or has gone back.
     pub(crate) clock_freeze: f64,
-    /// Workers read the clock up to this much before they act.
+    /// Workers read the clock up to this much before they act: less than it takes a client to hear and to answer.
     pub(crate) clock_spread: Millis,
     /// Probability that the tracker is restarted during an hour, with the same seed.
     pub(crate) restart: f64,
@@ -293,7 +293,7 @@ fn draw_machine(chance: &mut Chance, clients: u64, ideal: u32, limit: f64) -> Ma
         stall: if stalls { 0.0005 } else { 0.0 },
         stall_max: if stalls { 4 * SECOND } else { 0 },
         clock_freeze: chance.weight(0.0002),
-        clock_spread: if chance.hit(0.5) { chance.below(30) } else { 0 },
+        clock_spread: if chance.hit(0.5) { chance.below(4) } else { 0 },
         restart: if chance.hit(0.2) { 0.03 } else { 0.0 },
     }
 }
@@ -348,6 +348,6 @@ pub(crate) fn narrow(number: u64) -> u32 {
 }
 
 /// About how many announces a run may hold: intervals are drawn to match, so that long runs of many clients end.
-const ANNOUNCES_MAX: u64 = 250_000;
+const ANNOUNCES_MAX: u64 = 120_000;
 /// The longest spell for which the tracker's clock stands still.
 pub(crate) const FREEZE_MAX: Millis = 30 * SECOND;

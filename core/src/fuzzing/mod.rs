@@ -1,0 +1,42 @@
+//! The bodies of the fuzz targets that need nothing but this crate. Each takes any bytes and panics if a property fails.
+
+mod datagram;
+mod parsers;
+mod stream;
+mod swarm;
+
+pub use datagram::udp_datagram;
+pub use parsers::{access_list, bep41_options, forwarded_header, query_string};
+pub use stream::http_stream;
+pub use swarm::swarm_ops;
+
+use alloc::sync::Arc;
+use core::net::IpAddr;
+
+use crate::{Config, Instant, Seed, Tracker, Worker};
+
+/// The time at which everything happens.
+const NOW: Instant = Instant::from_secs(1_790_000_000);
+
+/// The only worker of a new tracker.
+fn worker(config: Config) -> Worker {
+    Worker::new(Arc::new(Tracker::new(config, Seed::new([1; 32]), NOW)))
+}
+
+/// An address of either family, by number; never a private one.
+fn address(number: u8, v6: bool) -> IpAddr {
+    if v6 {
+        IpAddr::from([0x2001, 0xdb8, number.into(), 0, 0, 0, 0, 1])
+    } else {
+        IpAddr::from([192, 0, 2, number])
+    }
+}
+
+/// Takes one number off the front; 0 where there is none.
+fn take(data: &mut &[u8]) -> u8 {
+    let Some((&first, rest)) = data.split_first() else {
+        return 0;
+    };
+    *data = rest;
+    first
+}

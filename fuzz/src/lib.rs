@@ -1,0 +1,26 @@
+//! The bodies of all fuzz targets: those of the core, and those that compare it with others.
+
+mod differential;
+mod roundtrip;
+
+pub use differential::differential;
+pub use etracker_core::fuzzing::{
+    access_list, bep41_options, forwarded_header, http_stream, query_string, swarm_ops, udp_datagram,
+};
+pub use roundtrip::roundtrip;
+
+/// A target by its name: the name of its folder in `corpus/`.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 9] = [
+    ("access_list", access_list),
+    ("bep41_options", bep41_options),
+    ("differential", differential),
+    ("forwarded_header", forwarded_header),
+    ("http_stream", http_stream),
+    ("query_string", query_string),
+    ("roundtrip", roundtrip),
+    ("swarm_ops", swarm_ops),
+    ("udp_datagram", udp_datagram),
+];
