@@ -1,7 +1,7 @@
 //! Many runs, on several threads.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::run::{Failed, Passed, play};
@@ -58,14 +58,14 @@ impl Campaign {
                         }
                         let result = self.play_one(seed);
                         over.fetch_or(result.is_err(), Relaxed);
-                        let mut summary = summary.lock().unwrap_or_else(|broken| broken.into_inner());
+                        let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
                         summary.add(result);
                         done(&summary);
                     }
                 });
             }
         });
-        summary.into_inner().unwrap_or_else(|broken| broken.into_inner())
+        summary.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn play_one(&self, seed: u64) -> Result<(Passed, bool), Box<Failed>> {

@@ -12,6 +12,7 @@ use crate::model::Note;
 use crate::network::REGIONS;
 use crate::queue::{EPOCH, MINUTE, Millis, SECOND};
 use crate::scenario::Scenario;
+use crate::tcp::Peers;
 use crate::violation::Violation;
 use crate::wire::{self, ActorId, Packet, Wish};
 
@@ -197,7 +198,7 @@ impl Client {
         &mut self,
         now: Millis,
         ask: &HttpAsk,
-        answer: Option<(u32, Vec<Endpoint>)>,
+        answer: Option<Peers>,
         note: Note,
         scenario: &Scenario,
         out: &mut Out,
@@ -342,7 +343,7 @@ impl Client {
             Some(Announcer {
                 state: State::Waiting { transaction, .. },
                 ..
-            }) if fresh % 2 == 0 => *transaction,
+            }) if fresh.is_multiple_of(2) => *transaction,
             Some(_) | None => fresh,
         };
         let ip = self.addresses[address];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bpaf::{Bpaf, Parser as _};
+use bpaf::Bpaf;
 use etracker_sim::{Answer, Bounds, Campaign, Question, Summary, Table, plot, shrink};
 use indicatif::{ProgressBar, ProgressStyle};
 

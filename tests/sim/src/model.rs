@@ -214,7 +214,6 @@ impl Model {
                 || format!("{endpoint:?} of {info_hash} is stored as {entry:?}, expected {expected:?}"),
             )?;
         }
-        let rules = self.rules;
         for (info_hash, torrent) in &mut self.torrents {
             for (endpoint, entry) in &torrent.peers {
                 ensure(

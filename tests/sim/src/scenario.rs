@@ -96,8 +96,6 @@ pub(crate) struct Machine {
     pub(crate) load_per_rate: f64,
     /// The load of everything else.
     pub(crate) load_base: f64,
-    /// The interval at which the load meets its limit, in seconds.
-    pub(crate) interval_ideal: u32,
     /// A worker takes up to this long to notice a datagram.
     pub(crate) wake: Millis,
     /// Probability of a stall at a wake-up, and how long it takes at most.
@@ -152,7 +150,7 @@ impl Scenario {
             network: Network::lossy(loss),
             habits: Habits::ORDINARY,
             hostility: Hostility::NONE,
-            machine: Machine::quick(interval_secs),
+            machine: Machine::quick(),
         }
     }
 
@@ -220,11 +218,10 @@ impl Hostility {
 }
 
 impl Machine {
-    const fn quick(interval_ideal: u32) -> Self {
+    const fn quick() -> Self {
         Self {
             load_per_rate: 0.0,
             load_base: 0.0,
-            interval_ideal,
             wake: 1,
             stall: 0.0,
             stall_max: 0,
@@ -288,7 +285,6 @@ fn draw_machine(chance: &mut Chance, clients: u64, ideal: u32, limit: f64) -> Ma
     Machine {
         load_per_rate: (limit - load_base) / announces_per_second,
         load_base,
-        interval_ideal: ideal,
         wake: chance.range(1..20),
         stall: if stalls { 0.0005 } else { 0.0 },
         stall_max: if stalls { 4 * SECOND } else { 0 },
@@ -314,7 +310,7 @@ fn draw_habits(chance: &mut Chance, span: Millis) -> Habits {
         scrape: chance.weight(0.5),
         tail: chance.weight(0.5),
         clock_skew: chance.weight(0.01),
-        online: chance.range(20 * MINUTE..span.min(12 * HOUR).max(HOUR)),
+        online: chance.range(20 * MINUTE..span.clamp(HOUR, 12 * HOUR)),
         offline: chance.range(MINUTE..3 * HOUR),
         download: chance.range(10 * MINUTE..6 * HOUR),
         arrival: if chance.hit(0.2) {

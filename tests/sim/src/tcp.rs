@@ -20,6 +20,9 @@ use crate::world::{Event, World};
 #[derive(Debug, Default)]
 pub(crate) struct Streams(Vec<Option<Stream>>);
 
+/// What a client learns: the interval in seconds, and peers.
+pub(crate) type Peers = (u32, Vec<Endpoint>);
+
 /// What happens to a connection.
 #[derive(Debug)]
 pub(crate) enum Happening {
@@ -288,7 +291,7 @@ impl World {
         now: Millis,
         ask: &HttpAsk,
         body: &[u8],
-    ) -> Result<(Option<(u32, Vec<Endpoint>)>, Note), Violation> {
+    ) -> Result<(Option<Peers>, Note), Violation> {
         let announce = ask.wish.from(ask.ip);
         if let Ok(failure) = Failure::decode(body) {
             let note = self
@@ -358,13 +361,7 @@ impl World {
         Ok(())
     }
 
-    fn answer_client(
-        &mut self,
-        stream: &Stream,
-        ask: &HttpAsk,
-        answer: Option<(u32, Vec<Endpoint>)>,
-        note: Note,
-    ) {
+    fn answer_client(&mut self, stream: &Stream, ask: &HttpAsk, answer: Option<Peers>, note: Note) {
         if let Some(delay) = self.stream_delay(stream.owner).filter(|_| stream.reads) {
             let event = Event::DeliverHttp(stream.owner, *ask, answer, note);
             self.queue.plan(self.now + delay, event);

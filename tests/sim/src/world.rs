@@ -22,7 +22,7 @@ use crate::queue::{EPOCH, HOUR, MINUTE, Millis, Queue};
 use crate::scenario::Scenario;
 use crate::server::Server;
 use crate::tally::Tally;
-use crate::tcp::Streams;
+use crate::tcp::{Peers, Streams};
 use crate::violation::{Violation, ensure};
 use crate::wire::{self, ActorId, Meaning, Packet};
 
@@ -66,7 +66,7 @@ pub(crate) enum Event {
     /// Something happens to a connection.
     Stream(usize, crate::tcp::Happening),
     /// An answer over HTTP, the interval and the peers or nothing, reaches its client.
-    DeliverHttp(ActorId, HttpAsk, Option<(u32, Vec<Endpoint>)>, Note),
+    DeliverHttp(ActorId, HttpAsk, Option<Peers>, Note),
     /// The tracker's own duties are due.
     Upkeep,
     /// The load averages move.
@@ -250,7 +250,7 @@ impl World {
         &mut self,
         number: ActorId,
         ask: &HttpAsk,
-        answer: Option<(u32, Vec<Endpoint>)>,
+        answer: Option<Peers>,
         note: Note,
     ) -> Result<(), Violation> {
         let mut out = Out::default();
