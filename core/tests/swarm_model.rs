@@ -20,6 +20,11 @@ enum Op {
     Scrape {
         torrent: u16,
     },
+    Restore {
+        torrent: u16,
+        downloaded: u32,
+        room: Room,
+    },
     Remove {
         torrent: u16,
     },
@@ -96,7 +101,12 @@ impl Deal {
             4..30 => Op::SweepStep { work },
             30..32 => Op::Walk { work },
             32..34 => Op::Remove { torrent },
-            34..100 => Op::Scrape { torrent },
+            34..40 => Op::Restore {
+                torrent,
+                downloaded: *pick(random, &[0, 1, 70_000, u32::MAX]),
+                room: room(random),
+            },
+            40..100 => Op::Scrape { torrent },
             _ => Op::Announce(Ask {
                 torrent,
                 peer: random.u16(..self.peers),
@@ -111,13 +121,17 @@ impl Deal {
                     )
                 },
                 wanted: *pick(random, &[0, 1, 5, 50, 200, 1000]),
-                room: if random.u8(..20) == 0 {
-                    Room::None
-                } else {
-                    Room::Some
-                },
+                room: room(random),
             }),
         }
+    }
+}
+
+fn room(random: &mut Random) -> Room {
+    if random.u8(..20) == 0 {
+        Room::None
+    } else {
+        Room::Some
     }
 }
 
@@ -192,6 +206,11 @@ impl Pair {
         match *op {
             Op::Announce(ask) => self.announce(&ask),
             Op::Scrape { torrent } => self.compare_counts(torrent),
+            Op::Restore {
+                torrent,
+                downloaded,
+                room,
+            } => self.restore(torrent, downloaded, room),
             Op::Remove { torrent } => {
                 let (info_hash, hash) = self.torrent(torrent);
                 let known = self.plain.remove(&info_hash, hash);
@@ -245,6 +264,15 @@ impl Pair {
         }
         self.compare_counts(ask.torrent);
         self.note_vacated(ask.torrent);
+    }
+
+    fn restore(&mut self, torrent: u16, downloaded: u32, room: Room) {
+        let (info_hash, hash) = self.torrent(torrent);
+        let known = self.plain.restore(self.now, &info_hash, hash, downloaded, room);
+        let found = self.packed.restore(self.now, &info_hash, hash, downloaded, room);
+        assert_eq!(found, known);
+        self.compare_counts(torrent);
+        self.note_vacated(torrent);
     }
 
     fn sweep(&mut self, work: usize) {

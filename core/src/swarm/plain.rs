@@ -51,6 +51,26 @@ impl Store for Plain {
         Ok(self.scrape(&announce.info_hash, prepared.hash))
     }
 
+    fn restore(
+        &mut self,
+        vacated: Minute,
+        info_hash: &InfoHash,
+        _: u64,
+        downloaded: u32,
+        room: Room,
+    ) -> bool {
+        if downloaded == 0 || room == Room::None || self.torrents.contains_key(info_hash) {
+            return false;
+        }
+        let torrent = Torrent {
+            downloaded,
+            emptied: Some(vacated),
+            ..Torrent::default()
+        };
+        self.torrents.insert(*info_hash, torrent);
+        true
+    }
+
     fn hint<H: Fn(*const u8) + Copy>(&self, _: Stage, _: &Announce, _: &mut Prepared, _: H) {}
 
     fn scrape(&self, info_hash: &InfoHash, _: u64) -> Counts {

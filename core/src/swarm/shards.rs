@@ -73,14 +73,21 @@ impl<S: Store> Swarms<S> {
         prepared: Prepared,
         peers: &mut Handout<'_>,
     ) -> Result<Counts, Refusal> {
-        let room = if self.torrents.load(Relaxed) < self.torrents_max {
-            Room::Some
-        } else {
-            Room::None
-        };
+        let room = self.room();
         self.with_shard(prepared.hash, |store| {
             self.recounted(store, |store| {
                 store.announce(now.minute(), announce, prepared, room, peers)
+            })
+        })
+    }
+
+    /// Adds a torrent that is not known and has had no peers since `vacated`. True if that was done; see
+    /// [`Store::restore`].
+    pub fn restore(&self, vacated: Instant, info_hash: &InfoHash, downloaded: u32) -> bool {
+        let (room, hash) = (self.room(), self.hash(info_hash));
+        self.with_shard(hash, |store| {
+            self.recounted(store, |store| {
+                store.restore(vacated.minute(), info_hash, hash, downloaded, room)
             })
         })
     }
@@ -159,6 +166,14 @@ impl<S: Store> Swarms<S> {
                 large: fullest.large + large,
             }
         })
+    }
+
+    fn room(&self) -> Room {
+        if self.torrents.load(Relaxed) < self.torrents_max {
+            Room::Some
+        } else {
+            Room::None
+        }
     }
 
     fn hash(&self, info_hash: &InfoHash) -> u64 {

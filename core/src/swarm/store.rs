@@ -42,6 +42,17 @@ pub trait Store {
         peers: &mut Handout<'_>,
     ) -> Result<Counts, Refusal>;
 
+    /// Adds a torrent that has had no peers since `vacated`, with what it had been downloaded before. True if that was
+    /// done: not if it is known, there is no `room`, or `downloaded` is 0.
+    fn restore(
+        &mut self,
+        vacated: Minute,
+        info_hash: &InfoHash,
+        hash: u64,
+        downloaded: u32,
+        room: Room,
+    ) -> bool;
+
     /// Tells `hint` the addresses that this announce will read; the stages are taken one after the other. Changes nothing.
     fn hint<H: Fn(*const u8) + Copy>(
         &self,

@@ -109,6 +109,33 @@ impl Store for Packed {
         page.counts(&self.rules, &page.small(&self.rules, &record))
     }
 
+    fn restore(
+        &mut self,
+        vacated: Minute,
+        info_hash: &InfoHash,
+        hash: u64,
+        downloaded: u32,
+        room: Room,
+    ) -> bool {
+        let index = self.page_of(hash);
+        let Some(page) = self.pages.get(index) else {
+            return false;
+        };
+        let known = page.find(&self.rules, info_hash).is_some();
+        if downloaded == 0 || known || room == Room::None || page.torrents() >= TORRENTS_MAX {
+            return false;
+        }
+        self.edit(index, |page, rules| {
+            let window = page.reach(rules, vacated);
+            let record = page.add(window, info_hash);
+            let record = page.set_downloaded(rules, &record, downloaded);
+            page.vacate(rules, &record, window.stamp(vacated, false));
+        });
+        self.totals.torrents += 1;
+        self.split();
+        true
+    }
+
     fn hint<H: Fn(*const u8) + Copy>(
         &self,
         stage: Stage,
