@@ -62,6 +62,7 @@ pub mod ids;
 pub mod interval;
 mod lock;
 pub mod seed;
+pub mod snapshot;
 pub mod stats;
 pub mod swarm;
 pub mod time;

@@ -17,6 +17,12 @@ impl Seed {
         Self(bytes)
     }
 
+    /// The bytes, for who keeps them as secret.
+    #[must_use]
+    pub const fn secret(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// The key for one purpose. Keys of different labels tell nothing about each other.
     #[must_use]
     pub fn key(&self, label: &str) -> Key {

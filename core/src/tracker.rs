@@ -73,6 +73,14 @@ impl Tracker {
         self
     }
 
+    /// Makes connection ids from `seed`, and all else still from its own: so those that another tracker made with it stay
+    /// valid. The tables of swarms need a seed of their own, as a snapshot is in the order of the tables it was taken of.
+    #[must_use]
+    pub fn with_connection_ids(mut self, seed: &Seed) -> Self {
+        self.connection_ids = ConnectionIds::new(seed);
+        self
+    }
+
     /// The settings.
     #[must_use]
     pub const fn config(&self) -> &Config {
@@ -422,7 +430,7 @@ fn execute(
 }
 
 /// What policy says about an announce, before swarms are asked. Leaving a torrent that is served is always allowed.
-fn admit(tracker: &Tracker, access: Option<&Access>, announce: &Announce) -> Result<(), Refusal> {
+pub(crate) fn admit(tracker: &Tracker, access: Option<&Access>, announce: &Announce) -> Result<(), Refusal> {
     if access.is_some_and(|access| !access.permits_torrent(&announce.info_hash)) {
         return Err(Refusal::TorrentDenied);
     }

@@ -1,0 +1,124 @@
+//! From a snapshot into a tracker.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::access::Access;
+use crate::announce::{Announce, Event};
+use crate::seed::Random;
+use crate::swarm::{Handout, Peer, Prepared, Stage};
+use crate::time::Minute;
+use crate::tracker::{Tracker, admit};
+use crate::{InfoHash, Instant};
+
+use super::{Entry, Header};
+
+/// Puts what a [`Decoder`](super::Decoder) shows into a tracker that has no torrents yet. The limits of its
+/// configuration hold: who would be refused is left out, and who is too old as well.
+#[derive(Debug)]
+pub struct Restorer<'a> {
+    tracker: &'a Tracker,
+    access: Option<Arc<Access>>,
+    now: Instant,
+    random: Random,
+    /// Peers that are put in together, with the time of their last announce.
+    batch: Vec<(Instant, Announce, Prepared)>,
+    restored: Restored,
+}
+
+/// What came of a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Peers that are there again.
+    pub peers: u64,
+    /// Peers that have been silent for too long.
+    pub peers_too_old: u64,
+    /// Peers that a limit or a rule keeps out now.
+    pub peers_refused: u64,
+}
+
+impl<'a> Restorer<'a> {
+    /// Nothing is restored yet.
+    #[must_use]
+    pub fn new(now: Instant, tracker: &'a Tracker) -> Self {
+        Self {
+            tracker,
+            access: tracker.access(),
+            now,
+            random: tracker.seed().key("restore").random(0),
+            batch: Vec::with_capacity(BATCH),
+            restored: Restored::default(),
+        }
+    }
+
+    /// Puts in one entry, or keeps it to do so with others. `hint` is told addresses that will be read soon.
+    pub fn restore(&mut self, header: &Header, entry: Entry, hint: impl Fn(*const u8) + Copy) {
+        match entry {
+            Entry::Torrent {
+                info_hash,
+                downloaded,
+            } => {
+                let vacated = header.written.min(self.now);
+                self.tracker.swarms().restore(vacated, &info_hash, downloaded);
+            }
+            Entry::Peer { info_hash, peer } => self.restore_peer(info_hash, &peer, hint),
+        }
+    }
+
+    /// Puts in what is left.
+    #[must_use]
+    pub fn finish(mut self, hint: impl Fn(*const u8) + Copy) -> Restored {
+        self.flush(hint);
+        self.restored
+    }
+
+    fn restore_peer(&mut self, info_hash: InfoHash, peer: &Peer, hint: impl Fn(*const u8) + Copy) {
+        // The clock may have been set back.
+        let announced = peer.announced.min(self.now.minute());
+        let age = self.now.minute().saturating_since(announced);
+        if age > self.tracker.config().swarms().peer_age_max_minutes {
+            self.restored.peers_too_old += 1;
+            return;
+        }
+        let announce = Announce {
+            info_hash,
+            peer_id: peer.id,
+            peer: peer.endpoint,
+            left: u64::from(!peer.seeder),
+            event: Event::None,
+            numwant: Some(0),
+        };
+        if admit(self.tracker, &announce).is_err() {
+            self.restored.peers_refused += 1;
+            return;
+        }
+        let prepared = self.tracker.swarms().prepare(&announce, &mut self.random);
+        self.batch.push((start_of(announced), announce, prepared));
+        if self.batch.len() == BATCH {
+            self.flush(hint);
+        }
+    }
+
+    fn flush(&mut self, hint: impl Fn(*const u8) + Copy) {
+        let swarms = self.tracker.swarms();
+        for stage in Stage::ALL {
+            for (_, announce, prepared) in &self.batch {
+                swarms.hint(stage, announce, prepared, hint);
+            }
+        }
+        for (announced, announce, prepared) in self.batch.drain(..) {
+            let mut nobody = Handout::new(announce.peer.family(), 0, &mut []);
+            match swarms.announce(announced, &announce, prepared, &mut nobody) {
+                Ok(_) => self.restored.peers += 1,
+                Err(_) => self.restored.peers_refused += 1,
+            }
+        }
+    }
+}
+
+/// Peers put in together: enough to fetch what they touch while others are put in.
+const BATCH: usize = 64;
+
+fn start_of(minute: Minute) -> Instant {
+    Instant::from_secs(u64::from(minute.get()) * 60)
+}

@@ -1,0 +1,286 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::vec::Vec;
+
+use quickcheck::quickcheck;
+
+use crate::announce::{Announce, Counts, Endpoint, Event};
+use crate::config::Config;
+use crate::swarm::{Peer, Visit, WalkPosition};
+use crate::time::Minute;
+use crate::{InfoHash, PeerId, Seed, Tracker, Worker};
+
+use super::*;
+
+/// What a tracker holds.
+#[derive(Debug, Default, PartialEq)]
+struct Held {
+    torrents: BTreeMap<InfoHash, (u32, u32, u32)>,
+    peers: BTreeMap<(InfoHash, Endpoint), (PeerId, bool, Minute)>,
+}
+
+impl Held {
+    fn by(tracker: &Tracker) -> Self {
+        let (mut held, mut position) = (Self::default(), WalkPosition::default());
+        while !tracker.swarms().walk(1000, &mut position, &mut held) {}
+        held
+    }
+}
+
+impl Visit for Held {
+    fn torrent(&mut self, info_hash: &InfoHash, counts: Counts) {
+        let counts = (counts.complete, counts.incomplete, counts.downloaded);
+        self.torrents.insert(*info_hash, counts);
+    }
+
+    fn peer(&mut self, info_hash: &InfoHash, peer: &Peer) {
+        let entry = (peer.id, peer.seeder, peer.announced);
+        self.peers.insert((*info_hash, peer.endpoint), entry);
+    }
+}
+
+fn tracker(config: Config, seed: u8) -> Tracker {
+    Tracker::new(config, Seed::new([seed; 32]), START)
+}
+
+/// A tracker with swarms of 1 to 300 peers of several ages, one of them without peers that was downloaded.
+fn populated(torrents: u32) -> Tracker {
+    let worker = Worker::new(Arc::new(tracker(Config::default(), 1)));
+    let mut worker = worker;
+    for number in 0..torrents {
+        let peers = match number % 50 {
+            0 => 300,
+            1..10 => 5,
+            _ => 1,
+        };
+        for peer in 0..peers {
+            announce(&mut worker, number, peer, Event::Completed);
+        }
+        if number % 7 == 3 && peers == 1 {
+            announce(&mut worker, number, 0, Event::Stopped);
+        }
+    }
+    let tracker = Arc::clone(worker.tracker());
+    drop(worker);
+    Arc::into_inner(tracker).unwrap()
+}
+
+fn announce(worker: &mut Worker, torrent: u32, peer: u32, event: Event) {
+    let ip: IpAddr = if peer.is_multiple_of(3) {
+        Ipv6Addr::from_bits((0x2001 << 112) | u128::from(peer) << 64).into()
+    } else {
+        Ipv4Addr::from_bits(0x0a00_0000 + peer).into()
+    };
+    let announce = Announce {
+        info_hash: info_hash(torrent),
+        peer_id: PeerId([peer.to_le_bytes()[0]; 20]),
+        peer: Endpoint { ip, port: 6881 },
+        left: u64::from(peer % 2),
+        event,
+        numwant: Some(0),
+    };
+    let now = Instant::from_secs(START.as_secs() + u64::from((torrent + peer) % 20) * 60);
+    worker.announce_apart(now, &announce, false).unwrap();
+}
+
+fn info_hash(torrent: u32) -> InfoHash {
+    let mut bytes = [7; 20];
+    bytes[..4].copy_from_slice(&torrent.to_be_bytes());
+    InfoHash(bytes)
+}
+
+fn written(tracker: &Tracker) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::begin(LATER, &SECRET, &mut bytes);
+    while !encoder.step(LATER, tracker.swarms(), &mut bytes) {}
+    bytes
+}
+
+/// Reads in pieces of these lengths, over and over.
+fn read(bytes: &[u8], pieces: &[usize], show: &mut impl FnMut(&Header, Entry)) -> Result<Header, Damage> {
+    let (mut decoder, mut rest) = (Decoder::new(), bytes);
+    let mut pieces = pieces.iter().cycle();
+    while !rest.is_empty() {
+        let len = pieces
+            .next()
+            .map_or(rest.len(), |len| (*len).clamp(1, rest.len()));
+        let (piece, after) = rest.split_at(len);
+        decoder.feed(piece, show)?;
+        rest = after;
+    }
+    decoder.finish()
+}
+
+fn restored(bytes: &[u8], pieces: &[usize], config: Config, now: Instant) -> (Tracker, Restored) {
+    let tracker = tracker(config, 2);
+    let mut restorer = Restorer::new(now, &tracker);
+    let header = read(bytes, pieces, &mut |header, entry| {
+        restorer.restore(header, entry, |_| ());
+    });
+    assert_eq!(
+        header.unwrap(),
+        Header {
+            written: LATER,
+            seed: SECRET
+        }
+    );
+    let restored = restorer.finish(|_| ());
+    (tracker, restored)
+}
+
+#[test]
+fn what_is_read_is_what_was_written() {
+    let tracker = populated(500);
+    let held = Held::by(&tracker);
+    let vacant = held
+        .torrents
+        .values()
+        .filter(|(complete, incomplete, _)| complete + incomplete == 0);
+    assert!(
+        vacant.count() > 10,
+        "torrents without peers are kept for their downloads"
+    );
+    let bytes = written(&tracker);
+    for pieces in [&[][..], &[1], &[13, 7000]] {
+        let (restored, counts) = restored(&bytes, pieces, Config::default(), LATER);
+        assert_eq!(Held::by(&restored), held);
+        assert_eq!(counts.peers, held.peers.len() as u64);
+        assert_eq!((counts.peers_too_old, counts.peers_refused), (0, 0));
+    }
+}
+
+#[test]
+fn connection_ids_of_the_same_seed_stay_valid() {
+    let (ip, seed) = (Ipv4Addr::new(203, 0, 113, 5).into(), Seed::new([9; 32]));
+    let before = tracker(Config::default(), 1).with_connection_ids(&seed);
+    let id = before.connection_ids().make(START, ip);
+    let after = tracker(Config::default(), 2).with_connection_ids(&seed);
+    assert!(after.connection_ids().check(START, ip, id));
+    assert!(
+        !tracker(Config::default(), 2)
+            .connection_ids()
+            .check(START, ip, id)
+    );
+}
+
+#[test]
+fn peers_grow_older_while_the_tracker_is_away() {
+    let tracker = populated(100);
+    let held = Held::by(&tracker);
+    let much_later = Instant::from_secs(START.as_secs() + 40 * 60);
+    let oldest = much_later.minute().get() - Config::default().swarms().peer_age_max_minutes;
+    let (restored, counts) = restored(&written(&tracker), &[], Config::default(), much_later);
+    let young = held
+        .peers
+        .iter()
+        .filter(|(_, (_, _, announced))| announced.get() >= oldest);
+    let young: BTreeMap<_, _> = young.map(|(key, entry)| (*key, *entry)).collect();
+    assert_eq!(Held::by(&restored).peers, young);
+    assert_eq!(counts.peers_too_old, (held.peers.len() - young.len()) as u64);
+    assert!(counts.peers_too_old > 0 && counts.peers > 0);
+}
+
+#[test]
+fn limits_of_today_hold_for_peers_of_yesterday() {
+    let bytes = written(&populated(100));
+    let (tracker, counts) = restored(&bytes, &[], Config::default().with_private_peers(false), LATER);
+    assert!(Held::by(&tracker).peers.keys().all(|(_, peer)| peer.ip.is_ipv6()));
+    assert!(counts.peers_refused > 0 && counts.peers > 0);
+    let (tracker, counts) = restored(&bytes, &[], Config::default().with_peer_ids(false), LATER);
+    assert_eq!(counts.peers_refused, 0);
+    assert!(
+        Held::by(&tracker)
+            .peers
+            .values()
+            .all(|(id, ..)| *id == PeerId::default())
+    );
+}
+
+#[test]
+fn a_snapshot_among_changes_is_whole() {
+    let tracker = Arc::new(populated(2000));
+    let mut worker = Worker::new(Arc::clone(&tracker));
+    let (mut bytes, mut steps) = (Vec::new(), 0);
+    let mut encoder = Encoder::begin(LATER, &SECRET, &mut bytes);
+    while !encoder.step(LATER, tracker.swarms(), &mut bytes) {
+        steps += 1;
+        announce(&mut worker, 5000 + steps, 1, Event::Started);
+        announce(&mut worker, steps, 0, Event::Stopped);
+    }
+    assert!(steps > 4);
+    restored(&bytes, &[], Config::default(), LATER);
+}
+
+#[test]
+fn bytes_of_something_else_are_refused() {
+    let foreign = |bytes: &[u8]| read(bytes, &[], &mut |_, _| ());
+    assert_eq!(foreign(b"#!/bin/sh\n"), Err(Damage::Foreign));
+    assert_eq!(foreign(b"x"), Err(Damage::Foreign));
+    assert_eq!(foreign(b""), Err(Damage::Truncated));
+    let mut newer = written(&populated(1));
+    newer[8] = 2;
+    assert_eq!(foreign(&newer), Err(Damage::Version(2)));
+}
+
+#[test]
+fn no_beginning_of_a_snapshot_is_one_and_nothing_may_follow() {
+    let mut bytes = written(&populated(20));
+    for len in 0..bytes.len() {
+        assert_eq!(
+            read(&bytes[..len], &[], &mut |_, _| ()),
+            Err(Damage::Truncated),
+            "{len}"
+        );
+    }
+    bytes.push(0);
+    assert_eq!(read(&bytes, &[], &mut |_, _| ()), Err(Damage::Trailing));
+}
+
+#[test]
+fn chunks_that_are_missing_or_doubled_are_noticed() {
+    let bytes = written(&populated(2000));
+    let (mut starts, mut at) = (Vec::new(), MAGIC.len() + 4);
+    while at < bytes.len() {
+        starts.push(at);
+        let len = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        at += CHUNK_HEAD_LEN + len as usize;
+    }
+    assert!(starts.len() > 8);
+    let cut = |from: usize, to: usize| [&bytes[..starts[from]], &bytes[starts[to]..]].concat();
+    for missing in 0..starts.len() - 1 {
+        let damage = read(&cut(missing, missing + 1), &[], &mut |_, _| ());
+        assert_eq!(damage, Err(Damage::Chunk(missing as u64)));
+    }
+    let doubled = [&bytes[..starts[3]], &bytes[starts[2]..]].concat();
+    assert_eq!(read(&doubled, &[], &mut |_, _| ()), Err(Damage::Chunk(3)));
+}
+
+quickcheck! {
+    fn no_changed_byte_goes_unnoticed(at: usize, to: u8) -> bool {
+        let mut bytes = written(&populated(30));
+        let at = at % bytes.len();
+        let changed = bytes[at] != to;
+        bytes[at] = to;
+        read(&bytes, &[], &mut |_, _| ()).is_err() == changed
+    }
+
+    fn no_bytes_make_it_panic(bytes: Vec<u8>, pieces: Vec<usize>) -> bool {
+        read(&bytes, &pieces, &mut |_, _| ()).is_err()
+    }
+
+    /// Bodies of any bytes under checksums that are right.
+    fn no_bodies_make_it_panic(bodies: Vec<Vec<u8>>, pieces: Vec<usize>) -> bool {
+        let mut bytes = [MAGIC.as_slice(), &VERSION.to_le_bytes()].concat();
+        for (number, body) in bodies.iter().enumerate() {
+            bytes.extend(u32::try_from(body.len()).unwrap().to_le_bytes());
+            bytes.extend(checksum(number as u64, body).to_le_bytes());
+            bytes.extend(body);
+        }
+        read(&bytes, &pieces, &mut |_, _| ()).is_err()
+    }
+}
+
+const START: Instant = Instant::from_secs(1_700_000_000);
+const LATER: Instant = Instant::from_secs(1_700_000_000 + 20 * 60);
+const SECRET: Seed = Seed::new([42; 32]);
