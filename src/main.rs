@@ -9,6 +9,7 @@ mod report;
 mod revision;
 mod signals;
 mod start;
+mod state;
 mod terminal;
 mod watch;
 

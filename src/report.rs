@@ -63,7 +63,12 @@ pub(crate) fn totals(tracker: &Tracker) {
 
 /// The settings in the order of the options, under the names that the original gave them.
 pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
-    let Options { config, listen, .. } = options;
+    let Options {
+        config,
+        listen,
+        lasting,
+        ..
+    } = options;
     let (intervals, swarms) = (config.intervals(), config.swarms());
     let (lists, logs) = (&options.lists, &options.logs);
     let (allow, deny) = match &lists.torrents {
@@ -109,6 +114,8 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("logFormat", logs.format.name().to_owned()),
         ("logAddresses", switch(logs.addresses)),
         ("runtime", options.runtime.name().to_owned()),
+        ("state", file(lasting.state.as_ref())),
+        ("statePeriod", lasting.state_period.as_secs().to_string()),
     ]
 }
 

@@ -3,7 +3,10 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use etracker_core::{Instant, Seed, Tracker};
 use etracker_runtime_common::{Clock, Control, Job, OpenError, Opened, ServeError, open};
@@ -12,6 +15,7 @@ use crate::lists::ListError;
 use crate::options::{Options, Runtime};
 use crate::pages::{About, Grouping, Readers, Shelf};
 use crate::revision::revision;
+use crate::state::{Pace, StateError, StateFile};
 use crate::terminal::{complain, say};
 use crate::{limits, lists, logs, report, signals, terminal, watch};
 use jiff::tz::TimeZone;
@@ -42,25 +46,42 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     let clock = Clock::start();
     let zone = TimeZone::system();
     let about = about(&options, clock.now(), &zone);
-    let mut tracker = Tracker::new(options.config, seed()?, clock.now());
+    let shelf = Shelf::new(about, Readers::new(options.stats_from));
+    let mut tracker = Tracker::new(options.config, seed()?, clock.now()).with_pages(Arc::new(shelf));
     if let Some(access) = access {
         tracker = tracker.with_access(access);
     }
-    let shelf = Shelf::new(about, Readers::new(options.stats_from));
-    let tracker = Arc::new(tracker.with_pages(Arc::new(shelf)));
+    let (state, tracker) = with_state(options.lasting.state.clone(), tracker, seed()?, clock)?;
+    let keeper = keeper(
+        state.as_ref(),
+        options.lasting.state_period,
+        &tracker,
+        clock,
+        &control,
+    )?;
     lists::reload_on(reloads, options.lists, Arc::clone(&tracker)).map_err(Failure::Thread)?;
     watch::begin(Arc::clone(&tracker), options.logs.format, zone).map_err(Failure::Thread)?;
     let job = Job {
         tracker: Arc::clone(&tracker),
         sockets: opened.workers,
         clock,
-        control,
+        control: Arc::clone(&control),
         connections_max,
     };
     let served = match options.runtime {
         Runtime::Smol => etracker_smol::serve(job),
     };
+    if let Some(keeper) = keeper {
+        control.stop();
+        // It has ended the process if it panicked.
+        let _ = keeper.join();
+    }
     report::totals(&tracker);
+    if let Some(state) = state {
+        state
+            .write(&tracker, clock, Pace::Full, || false)
+            .map_err(Failure::State)?;
+    }
     served.map_err(Failure::Serve)
 }
 
@@ -79,6 +100,8 @@ pub(crate) enum Failure {
     Files { workers: usize },
     /// An address cannot be listened on.
     Open(OpenError),
+    /// The state cannot be kept.
+    State(StateError),
     /// A worker gave up.
     Serve(ServeError),
 }
@@ -95,6 +118,7 @@ impl fmt::Display for Failure {
                 "the limit on open files leaves no room for connections beside {workers} workers: raise it (ulimit -n), or start fewer workers"
             ),
             Self::Open(error) => error.fmt(f),
+            Self::State(error) => error.fmt(f),
             Self::Serve(error) => error.fmt(f),
         }
     }
@@ -134,7 +158,34 @@ fn connections_max(opened: &Opened) -> Result<usize, Failure> {
     limits::connections_max(workers, sockets).ok_or(Failure::Files { workers })
 }
 
-fn seed() -> Result<Seed, Failure> {
+/// The tracker as the state says, if one is to be kept; `ids` is the seed of its connection ids if that says nothing.
+fn with_state(
+    path: Option<PathBuf>,
+    tracker: Tracker,
+    ids: Seed,
+    clock: Clock,
+) -> Result<(Option<Arc<StateFile>>, Arc<Tracker>), Failure> {
+    let Some(path) = path else {
+        return Ok((None, Arc::new(tracker.with_connection_ids(&ids))));
+    };
+    let (state, tracker) = StateFile::open(path, tracker, ids, clock).map_err(Failure::State)?;
+    Ok((Some(Arc::new(state)), Arc::new(tracker)))
+}
+
+/// The thread that writes the state, if one is to be kept.
+fn keeper(
+    state: Option<&Arc<StateFile>>,
+    period: Duration,
+    tracker: &Arc<Tracker>,
+    clock: Clock,
+    control: &Control,
+) -> Result<Option<JoinHandle<()>>, Failure> {
+    let keep = |state: &Arc<StateFile>| state.keep(tracker, clock, period, control);
+    state.map(keep).transpose().map_err(Failure::Thread)
+}
+
+/// A seed that nobody else has.
+pub(crate) fn seed() -> Result<Seed, Failure> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(Failure::Seed)?;
     Ok(Seed::new(bytes))

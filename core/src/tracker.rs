@@ -73,6 +73,13 @@ impl Tracker {
         self
     }
 
+    /// Forgets all torrents and peers.
+    #[must_use]
+    pub fn without_swarms(mut self) -> Self {
+        self.swarms = Swarms::new(self.config.swarms(), &self.seed);
+        self
+    }
+
     /// Makes connection ids from `seed`, and all else still from its own: so those that another tracker made with it stay
     /// valid. The tables of swarms need a seed of their own, as a snapshot is in the order of the tables it was taken of.
     #[must_use]

@@ -7,6 +7,7 @@ use bpaf::{OptionParser, Parser, construct};
 use etracker_core::Config;
 use etracker_core::config::{INTERVAL_SECS, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, SOCKET_TIMEOUT_SECS};
 
+use super::lasting;
 use super::name::{self, Name};
 use super::{CHARSET_DEFAULT, LOCALE_DEFAULT, PORT_DEFAULT, PORTS, Runtime, WORKERS};
 
@@ -19,6 +20,7 @@ pub(super) struct Given {
     pub(super) access: Access,
     pub(super) pages: Pages,
     pub(super) logs: Logs,
+    pub(super) lasting: lasting::Given,
     pub(super) version: bool,
 }
 
@@ -90,6 +92,7 @@ pub(super) fn grammar() -> OptionParser<Given> {
     let access = access();
     let pages = pages();
     let logs = logs();
+    let lasting = lasting::grammar();
     let version = switch(name::VERSION, "Print the version");
     construct!(Given {
         service,
@@ -98,6 +101,7 @@ pub(super) fn grammar() -> OptionParser<Given> {
         access,
         pages,
         logs,
+        lasting,
         version
     })
     .to_options()
@@ -261,7 +265,7 @@ fn logs() -> impl Parser<Logs> {
     .group_help("Log:")
 }
 
-fn value(name: Name, metavar: &'static str, help: &str) -> impl Parser<Option<String>> + use<> {
+pub(super) fn value(name: Name, metavar: &'static str, help: &str) -> impl Parser<Option<String>> + use<> {
     named(name).help(help).argument(metavar).optional()
 }
 
@@ -281,7 +285,7 @@ fn named(name: Name) -> bpaf::parsers::NamedArg {
     }
 }
 
-fn number<N: Display>(what: &str, range: RangeInclusive<N>, default: impl Display) -> String {
+pub(super) fn number<N: Display>(what: &str, range: RangeInclusive<N>, default: impl Display) -> String {
     format!("{what}, {}-{} ({default})", range.start(), range.end())
 }
 

@@ -2,6 +2,7 @@
 
 mod given;
 mod intervals;
+mod lasting;
 mod name;
 mod reader;
 mod refusal;
@@ -22,6 +23,7 @@ use ipnet::IpNet;
 use crate::lists::{ListFiles, TorrentFile};
 use crate::logs::{LogFormat, LogSettings};
 use given::Given;
+pub(crate) use lasting::Lasting;
 pub(crate) use reader::Environment;
 use reader::{Reader, Text};
 pub(crate) use refusal::Refusal;
@@ -45,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) logs: LogSettings,
     /// The locale that groups digits on the stats page.
     pub(crate) locale: String,
+    /// What makes the tracker last.
+    pub(crate) lasting: Lasting,
     /// How often the tracker failed before this start, as whoever restarts it counts.
     pub(crate) failures: u32,
 }
@@ -100,6 +104,7 @@ impl Options {
         let lists = lists(reader, given.access)?;
         let logs = logs(reader, given.logs)?;
         let failures = reader.number(name::FAILURES, None, 0..=u32::MAX)?;
+        let lasting = lasting::read(reader, given.lasting)?;
         let listen = listen(reader, given.service, processors)?;
         let config = swarms(reader, Config::default(), given.swarms, processors)?;
         let config = http(reader, config, given.http)?;
@@ -112,6 +117,7 @@ impl Options {
             stats_from,
             logs,
             locale,
+            lasting,
             failures: failures.map_or(0, |failures| failures.value),
         })
     }

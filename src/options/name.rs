@@ -51,6 +51,8 @@ pub(super) const STATS_FROM: Name = long("stats-from");
 pub(super) const LOG_LEVEL: Name = long("log-level");
 pub(super) const LOG_FORMAT: Name = long("log-format");
 pub(super) const LOG_ADDRESSES: Name = long("log-addresses");
+pub(super) const STATE: Name = long("state");
+pub(super) const STATE_PERIOD: Name = long("state-period");
 pub(super) const VERSION: Name = both('V', "version");
 /// Not an option: scripts/run hands it on in the environment only.
 pub(super) const FAILURES: Name = long("failures");

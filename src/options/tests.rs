@@ -94,6 +94,8 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("--log-level", "info", "logLevel", "info"),
     ("--log-format", "json", "logFormat", "json"),
     ("--log-addresses", "", "logAddresses", "1"),
+    ("--state", "/var/lib/x", "state", "/var/lib/x"),
+    ("--state-period", "10", "statePeriod", "10"),
 ];
 
 #[test]
@@ -127,6 +129,7 @@ fn a_number_out_of_range_is_refused_with_option_value_and_range() {
         ("max-peers-per-response", "1", "1000"),
         ("socket-timeout", "1", "300"),
         ("peers-per-address", "0", "1024"),
+        ("state-period", "1", "86400"),
     ];
     for (option, min, max) in whole {
         let above = (max.parse::<u32>().unwrap() + 1).to_string();
@@ -406,6 +409,8 @@ fn help_names_every_option_with_its_default() {
         "--trusted-proxy",
         "--charset",
         "--locale",
+        "--state",
+        "--state-period",
         "-V, --version",
         "-h, --help",
     ] {

@@ -91,7 +91,7 @@ impl Decoder {
     }
 
     /// The body of the next chunk and what comes after it, if it is complete.
-    fn chunk<'a>(&self, bytes: &'a [u8]) -> Result<Option<(&'a [u8], &'a [u8])>, Damage> {
+    fn chunk<'a>(&self, bytes: &'a [u8]) -> Result<Option<BodyAndRest<'a>>, Damage> {
         if self.ended && !bytes.is_empty() {
             return Err(Damage::Trailing);
         }
@@ -138,6 +138,9 @@ impl Decoder {
         Ok(())
     }
 }
+
+/// The body of a chunk, and the bytes after the chunk.
+type BodyAndRest<'a> = (&'a [u8], &'a [u8]);
 
 fn read_header(body: &[u8]) -> Option<Header> {
     let mut body = Bytes(body);

@@ -57,10 +57,11 @@ impl<'a> Restorer<'a> {
             Entry::Torrent {
                 info_hash,
                 downloaded,
-            } => {
+            } if self.permits(&info_hash) => {
                 let vacated = header.written.min(self.now);
                 self.tracker.swarms().restore(vacated, &info_hash, downloaded);
             }
+            Entry::Torrent { .. } => {}
             Entry::Peer { info_hash, peer } => self.restore_peer(info_hash, &peer, hint),
         }
     }
@@ -70,6 +71,11 @@ impl<'a> Restorer<'a> {
     pub fn finish(mut self, hint: impl Fn(*const u8) + Copy) -> Restored {
         self.flush(hint);
         self.restored
+    }
+
+    fn permits(&self, info_hash: &InfoHash) -> bool {
+        let access = self.access.as_deref();
+        access.is_none_or(|access| access.permits_torrent(info_hash))
     }
 
     fn restore_peer(&mut self, info_hash: InfoHash, peer: &Peer, hint: impl Fn(*const u8) + Copy) {
@@ -88,7 +94,7 @@ impl<'a> Restorer<'a> {
             event: Event::None,
             numwant: Some(0),
         };
-        if admit(self.tracker, &announce).is_err() {
+        if admit(self.tracker, self.access.as_deref(), &announce).is_err() {
             self.restored.peers_refused += 1;
             return;
         }
@@ -102,7 +108,7 @@ impl<'a> Restorer<'a> {
     fn flush(&mut self, hint: impl Fn(*const u8) + Copy) {
         let swarms = self.tracker.swarms();
         for stage in Stage::ALL {
-            for (_, announce, prepared) in &self.batch {
+            for (_, announce, prepared) in &mut self.batch {
                 swarms.hint(stage, announce, prepared, hint);
             }
         }

@@ -1,0 +1,325 @@
+//! The file that keeps swarms over restarts.
+//!
+//! It is written beside its place and then renamed, so that its place always holds a whole one, whenever the process is
+//! killed. What is found there and cannot be read is renamed too, and kept.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use etracker_core::snapshot::{Damage, Decoder, Encoder, Restored, Restorer};
+use etracker_core::{Seed, Tracker};
+use etracker_runtime_common::{Clock, Control, prefetch};
+
+use crate::terminal::{complain, say};
+
+/// Where the state is, and the seed of the connection ids that is kept with it.
+#[derive(Debug)]
+pub(crate) struct StateFile {
+    path: PathBuf,
+    seed: Seed,
+    /// Whether there is a file to fall back on.
+    exists: bool,
+}
+
+impl StateFile {
+    /// Reads the state into a tracker that has no torrents yet. Without a state, or with one that is refused and set
+    /// aside, it still has none, and its connection ids come from `seed`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or nothing can be written in its place.
+    pub(crate) fn open(
+        path: PathBuf,
+        mut tracker: Tracker,
+        seed: Seed,
+        clock: Clock,
+    ) -> Result<(Self, Tracker), StateError> {
+        let began = Instant::now();
+        let mut state = Self {
+            path,
+            seed,
+            exists: true,
+        };
+        match read(&state.path, &tracker, clock) {
+            Ok(Some((seed, restored))) => {
+                report(&state.path, &restored, began.elapsed());
+                state.seed = seed;
+            }
+            Ok(None) => {
+                say(format_args!("State {}: none yet", state.path.display()));
+                state.exists = false;
+            }
+            Err(Unread::Io(error)) => return Err(state.error("read", error)),
+            Err(Unread::Damaged(damage)) => {
+                state.set_aside(damage)?;
+                state.exists = false;
+                // What was read before the damage was found is thrown away.
+                tracker = tracker.without_swarms();
+            }
+        }
+        state.try_place()?;
+        let tracker = tracker.with_connection_ids(&state.seed);
+        Ok((state, tracker))
+    }
+
+    /// Writes what the tracker holds now, unless `stop` says to give up; false then.
+    ///
+    /// # Errors
+    /// It cannot be written. What was there before is still there.
+    pub(crate) fn write(
+        &self,
+        tracker: &Tracker,
+        clock: Clock,
+        pace: Pace,
+        stop: impl Fn() -> bool,
+    ) -> Result<bool, StateError> {
+        let began = Instant::now();
+        let fresh = beside(&self.path, NEW);
+        let written = self.write_to(&fresh, tracker, clock, pace, stop);
+        let (torrents, peers) = match written {
+            Ok(Some(written)) => written,
+            other => {
+                // The next try begins anew; a leftover does no harm.
+                let _ = fs::remove_file(&fresh);
+                return other.map(|_| false).map_err(|error| self.error("write", error));
+            }
+        };
+        if pace == Pace::Full {
+            say(format_args!(
+                "State {}: {torrents} torrents and {peers} peers written in {} ms",
+                self.path.display(),
+                began.elapsed().as_millis()
+            ));
+        }
+        Ok(true)
+    }
+
+    /// Has the state written every `period` by a thread of its own until the tracker is told to stop. The first time is
+    /// at once if there is none yet.
+    ///
+    /// # Errors
+    /// The system has no more threads.
+    pub(crate) fn keep(
+        self: &Arc<Self>,
+        tracker: &Arc<Tracker>,
+        clock: Clock,
+        period: Duration,
+        control: &Control,
+    ) -> io::Result<JoinHandle<()>> {
+        let (state, tracker) = (Arc::clone(self), Arc::clone(tracker));
+        let (sender, stopped) = channel::<()>();
+        control.on_change(move || {
+            // Nobody listens any more if this is the second time.
+            let _ = sender.send(());
+        });
+        let keep = move || state.write_every(period, &tracker, clock, &stopped);
+        thread::Builder::new().name("state".to_owned()).spawn(keep)
+    }
+
+    fn write_every(&self, period: Duration, tracker: &Tracker, clock: Clock, stopped: &Receiver<()>) {
+        let mut wait = if self.exists { period } else { Duration::ZERO };
+        while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+            let mut told = false;
+            let written = self.write(tracker, clock, Pace::Gentle, || stopped.try_recv().is_ok());
+            match written {
+                Ok(written) => told = !written,
+                Err(error) => complain(error),
+            }
+            if told {
+                break;
+            }
+            wait = period;
+        }
+    }
+
+    /// Writes to `fresh` and moves it to its place. How many torrents and peers there were; nothing if it was stopped.
+    fn write_to(
+        &self,
+        fresh: &Path,
+        tracker: &Tracker,
+        clock: Clock,
+        pace: Pace,
+        stop: impl Fn() -> bool,
+    ) -> io::Result<Option<(u64, u64)>> {
+        let mut file = create(fresh)?;
+        reached(Stage::Created);
+        let mut piece = Vec::with_capacity(2 * PIECE_LEN);
+        let mut encoder = Encoder::begin(clock.now(), &self.seed, &mut piece);
+        let mut done = false;
+        while !done {
+            let began = Instant::now();
+            while !done && piece.len() < PIECE_LEN {
+                done = encoder.step(clock.now(), tracker.swarms(), &mut piece);
+            }
+            file.write_all(&piece)?;
+            piece.clear();
+            reached(Stage::Piece);
+            if stop() {
+                return Ok(None);
+            }
+            if pace == Pace::Gentle && !done {
+                thread::sleep(began.elapsed() * REST);
+            }
+        }
+        reached(Stage::Written);
+        file.sync_all()?;
+        drop(file);
+        reached(Stage::Synced);
+        fs::rename(fresh, &self.path)?;
+        reached(Stage::Renamed);
+        File::open(folder(&self.path))?.sync_all()?;
+        Ok(Some(encoder.written()))
+    }
+
+    fn set_aside(&self, damage: Damage) -> Result<(), StateError> {
+        let aside = beside(&self.path, REFUSED);
+        fs::rename(&self.path, &aside).map_err(|error| self.error("set aside", error))?;
+        complain(format_args!(
+            "state {}: {damage}; it is set aside as {}, and the tracker starts without torrents",
+            self.path.display(),
+            aside.display()
+        ));
+        Ok(())
+    }
+
+    /// Finds out at the start, not after the first hours, that nothing can be written.
+    fn try_place(&self) -> Result<(), StateError> {
+        let fresh = beside(&self.path, NEW);
+        create(&fresh)
+            .and_then(|_| fs::remove_file(&fresh))
+            .map_err(|error| self.error("write", error))
+    }
+
+    fn error(&self, act: &'static str, error: io::Error) -> StateError {
+        StateError {
+            act,
+            path: self.path.clone(),
+            error,
+        }
+    }
+}
+
+/// How fast the state is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// With rests, beside requests.
+    Gentle,
+    /// As fast as the disk: nobody is served any more.
+    Full,
+}
+
+/// The state cannot be kept. Shown as one line.
+#[derive(Debug)]
+pub(crate) struct StateError {
+    act: &'static str,
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { act, path, error } = self;
+        write!(f, "cannot {act} the state {}: {error}", path.display())
+    }
+}
+
+impl std::error::Error for StateError {}
+
+enum Unread {
+    Io(io::Error),
+    Damaged(Damage),
+}
+
+/// Puts what the file holds into `tracker`; nothing if there is no file. After an error the tracker has to be thrown away.
+fn read(path: &Path, tracker: &Tracker, clock: Clock) -> Result<Option<(Seed, Restored)>, Unread> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(Unread::Io)?,
+    };
+    let mut piece = vec![0; PIECE_LEN];
+    let (mut decoder, mut restorer) = (Decoder::new(), Restorer::new(clock.now(), tracker));
+    loop {
+        let len = file.read(&mut piece).map_err(Unread::Io)?;
+        if len == 0 {
+            break;
+        }
+        decoder
+            .feed(&piece[..len], &mut |header, entry| {
+                restorer.restore(header, entry, prefetch);
+            })
+            .map_err(Unread::Damaged)?;
+    }
+    let header = decoder.finish().map_err(Unread::Damaged)?;
+    Ok(Some((header.seed, restorer.finish(prefetch))))
+}
+
+fn report(path: &Path, restored: &Restored, took: Duration) {
+    say(format_args!(
+        "State {}: {} peers read in {} ms, {} were too old, {} not allowed any more",
+        path.display(),
+        restored.peers,
+        took.as_millis(),
+        restored.peers_too_old,
+        restored.peers_refused
+    ));
+}
+
+/// A new file that nobody else may read: it holds secrets.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => options.open(path),
+    }
+}
+
+/// The name with something added to its end.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."))
+}
+
+/// Bytes that are written or read together.
+const PIECE_LEN: usize = 1 << 18;
+/// Beside requests, the writer rests this many times as long as it works.
+const REST: u32 = 2;
+/// The end of the name of a state that is being written.
+const NEW: &str = ".new";
+/// The end of the name of the last state that was refused.
+const REFUSED: &str = ".refused";
+
+/// How far writing has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Created,
+    Piece,
+    Written,
+    Synced,
+    Renamed,
+}
+
+/// Where a test kills the process.
+fn reached(stage: Stage) {
+    #[cfg(test)]
+    tests::die_at(stage);
+    let _ = stage;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+use std::env;
+use std::net::Ipv4Addr;
+use std::process::Command;
+
+use etracker_core::announce::{Announce, Endpoint, Event};
+use etracker_core::{Config, InfoHash, PeerId, Worker};
+
+use super::*;
+
+/// Kills this process, if the environment says so, when writing has got as far as it says.
+pub(super) fn die_at(stage: Stage) {
+    if env::var(DIE_AT).is_ok_and(|wanted| wanted == format!("{stage:?}")) {
+        std::process::abort();
+    }
+}
+
+/// A folder that is gone when the test is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("etracker-state-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.0.join("state")
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn open(path: &Path) -> (StateFile, Arc<Tracker>) {
+    let (state, tracker) = try_open(path).unwrap();
+    (state, Arc::new(tracker))
+}
+
+fn try_open(path: &Path) -> Result<(StateFile, Tracker), StateError> {
+    let clock = Clock::start();
+    let tracker = Tracker::new(Config::default(), crate::start::seed().unwrap(), clock.now());
+    StateFile::open(path.to_owned(), tracker, Seed::new([7; 32]), clock)
+}
+
+fn populate(tracker: &Arc<Tracker>, torrents: std::ops::Range<u32>) {
+    let mut worker = Worker::new(Arc::clone(tracker));
+    for number in torrents {
+        let mut info_hash = InfoHash([9; 20]);
+        info_hash.0[..4].copy_from_slice(&number.to_be_bytes());
+        let announce = Announce {
+            info_hash,
+            peer_id: PeerId([1; 20]),
+            peer: Endpoint {
+                ip: Ipv4Addr::new(198, 51, 100, 7).into(),
+                port: 6881,
+            },
+            left: 1,
+            event: Event::Started,
+            numwant: Some(0),
+        };
+        worker
+            .announce_apart(Clock::start().now(), &announce, false)
+            .unwrap();
+    }
+}
+
+fn write(state: &StateFile, tracker: &Tracker) {
+    let written = state.write(tracker, Clock::start(), Pace::Full, || false);
+    assert!(written.unwrap());
+}
+
+#[test]
+fn a_state_is_read_where_it_was_written() {
+    let folder = Folder::new("round");
+    let (state, tracker) = open(&folder.state());
+    populate(&tracker, 0..1000);
+    write(&state, &tracker);
+    let (again, tracker_again) = open(&folder.state());
+    assert_eq!(tracker_again.totals(), tracker.totals());
+    let ip = Ipv4Addr::LOCALHOST.into();
+    let now = Clock::start().now();
+    let id = tracker.connection_ids().make(now, ip);
+    assert!(tracker_again.connection_ids().check(now, ip, id));
+    assert!(again.exists);
+    assert_eq!(folder.names(), ["state"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn nobody_else_may_read_the_state() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new("mode");
+    let (state, tracker) = open(&folder.state());
+    write(&state, &tracker);
+    let mode = fs::metadata(folder.state()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn what_is_no_state_is_set_aside_and_nothing_of_it_loaded() {
+    let folder = Folder::new("damaged");
+    let (state, tracker) = open(&folder.state());
+    populate(&tracker, 0..20_000);
+    write(&state, &tracker);
+    let mut bytes = fs::read(folder.state()).unwrap();
+    let last = bytes.len() - 30;
+    bytes[last] ^= 1;
+    for wrong in [
+        bytes.as_slice(),
+        &bytes[..bytes.len() / 2],
+        b"something else",
+        b"",
+    ] {
+        fs::write(folder.state(), wrong).unwrap();
+        let (state, tracker) = open(&folder.state());
+        assert_eq!((tracker.totals().torrents, state.exists), (0, false));
+        assert_eq!(folder.names(), ["state.refused"]);
+        assert_eq!(fs::read(folder.0.join("state.refused")).unwrap(), wrong);
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_refused_at_the_start() {
+    let folder = Folder::new("place");
+    let path = folder.0.join("missing").join("state");
+    let refused = try_open(&path);
+    let line = refused.expect_err("there is no such folder").to_string();
+    assert!(
+        line.starts_with(&format!("cannot write the state {}", path.display())),
+        "{line}"
+    );
+}
+
+#[test]
+fn writing_can_be_given_up() {
+    let folder = Folder::new("stop");
+    let (state, tracker) = open(&folder.state());
+    write(&state, &tracker);
+    let before = fs::read(folder.state()).unwrap();
+    let written = state.write(&tracker, Clock::start(), Pace::Gentle, || true);
+    assert!(!written.unwrap());
+    assert_eq!(fs::read(folder.state()).unwrap(), before);
+    assert_eq!(folder.names(), ["state"]);
+}
+
+#[test]
+fn a_process_killed_at_any_stage_leaves_a_whole_state() {
+    for (stage, torrents) in [
+        (Stage::Created, OLD),
+        (Stage::Piece, OLD),
+        (Stage::Written, OLD),
+        (Stage::Synced, OLD),
+        (Stage::Renamed, NEWER),
+    ] {
+        let folder = Folder::new(&format!("{stage:?}"));
+        let (state, tracker) = open(&folder.state());
+        populate(&tracker, 0..OLD);
+        write(&state, &tracker);
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "state::tests::killed_while_it_writes", "--ignored"])
+            .env(DIE_AT, format!("{stage:?}"))
+            .env(WRITE_TO, folder.state())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), None, "it was not killed: {output:?}");
+        let (state, tracker) = open(&folder.state());
+        assert_eq!(tracker.totals().torrents, u64::from(torrents), "{stage:?}");
+        // What the killed one left is in nobody's way.
+        write(&state, &tracker);
+        assert_eq!(folder.names(), ["state"], "{stage:?}");
+    }
+}
+
+#[test]
+#[ignore = "run by the test of killed processes"]
+fn killed_while_it_writes() {
+    let Some(path) = env::var_os(WRITE_TO) else {
+        return;
+    };
+    let (state, tracker) = open(Path::new(&path));
+    populate(&tracker, OLD..NEWER);
+    write(&state, &tracker);
+}
+
+/// Torrents before and after: more than one piece.
+const OLD: u32 = 30_000;
+const NEWER: u32 = 40_000;
+
+const DIE_AT: &str = "ETRACKER_TEST_DIE_AT";
+const WRITE_TO: &str = "ETRACKER_TEST_WRITE_TO";
