@@ -195,6 +195,67 @@ fn killed_while_it_writes() {
     write(&state, &tracker);
 }
 
+/// Shows how long a large state takes. `STATE_TORRENTS=2000000 cargo test --release --bin etracker large_states --
+/// --ignored --nocapture` does so for as many torrents as are named, with 3.5 peers each.
+#[test]
+#[ignore = "long: for as many torrents as STATE_TORRENTS says"]
+fn large_states_come_back_whole() {
+    let torrents = env::var("STATE_TORRENTS").map_or(20_000, |torrents| torrents.parse().unwrap());
+    let folder = Folder::new("large");
+    let (state, tracker) = open(&folder.state());
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut worker = Worker::new(Arc::clone(&tracker));
+    for number in 0..torrents * 7 / 2 {
+        // Torrents one after the other, then again and again those with the lowest numbers.
+        let torrent = if number < torrents {
+            number
+        } else {
+            random.u32(..1 + random.u32(..torrents))
+        };
+        let mut info_hash = InfoHash([9; 20]);
+        info_hash.0[..8].copy_from_slice(
+            &u64::from(torrent)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .to_be_bytes(),
+        );
+        info_hash.0[8..16].copy_from_slice(
+            &u64::from(torrent)
+                .wrapping_mul(0xd6e8_feb8_6659_fd93)
+                .to_be_bytes(),
+        );
+        let mut peer_id = PeerId(*b"-qB4520-000000000000");
+        peer_id.0[8..].fill_with(|| random.alphanumeric() as u8);
+        let announce = Announce {
+            info_hash,
+            peer_id,
+            peer: Endpoint {
+                ip: Ipv4Addr::from_bits(random.u32(..)).into(),
+                port: random.u16(1..),
+            },
+            left: random.u64(..2),
+            event: Event::Started,
+            numwant: Some(0),
+        };
+        worker
+            .announce_apart(Clock::start().now(), &announce, false)
+            .unwrap();
+    }
+    write(&state, &tracker);
+    println!("{} bytes", fs::metadata(folder.state()).unwrap().len());
+    if let Some(copy) = env::var_os("STATE_COPY") {
+        fs::copy(folder.state(), copy).unwrap();
+    }
+    let began = Instant::now();
+    assert!(
+        state
+            .write(&tracker, Clock::start(), Pace::Gentle, || false)
+            .unwrap()
+    );
+    println!("{} ms beside requests", began.elapsed().as_millis());
+    let (_, again) = open(&folder.state());
+    assert_eq!(again.totals(), tracker.totals());
+}
+
 /// Torrents before and after: more than one piece.
 const OLD: u32 = 30_000;
 const NEWER: u32 = 40_000;

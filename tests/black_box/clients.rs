@@ -111,6 +111,11 @@ impl UdpClient {
         client
     }
 
+    /// Asks at another address from now on, with the connection id that it has.
+    pub(crate) fn turn_to(&self, to: SocketAddr) {
+        self.socket.connect(to).unwrap();
+    }
+
     /// Announces, and gives the answer and the compact peers.
     pub(crate) fn announce(&self, announce: &Announce) -> (AnnounceResponse, Vec<u8>) {
         let reply = self.announce_raw(announce);

@@ -13,3 +13,4 @@ mod logs;
 mod pages;
 mod real_clients;
 mod start_stop;
+mod warm_restart;
