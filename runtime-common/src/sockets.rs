@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
-use std::{fmt, io, thread};
+use std::{fmt, io, iter, thread};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -111,14 +111,7 @@ impl Error for OpenError {
 /// # Errors
 /// The first address that cannot be listened on.
 pub fn open(listen: &Listen) -> Result<Opened, OpenError> {
-    let mut opened = Opened {
-        workers: Vec::new(),
-        local: Vec::new(),
-        receive_buffer: 0,
-    };
-    opened
-        .workers
-        .resize_with(listen.workers.max(1), WorkerSockets::default);
+    let mut opened = Opened::empty(listen.workers);
     let deadline = Instant::now() + Duration::from_millis(IN_USE_MILLIS_MAX);
     let mut port = listen.port;
     for place in places(&listen.addresses) {
@@ -143,7 +136,18 @@ const IN_USE_PAUSE_MILLIS: u64 = 10;
 const BACKLOG: i32 = 4096;
 
 impl Opened {
-    fn add(&mut self, transport: Transport, group: Group) -> Result<(), OpenError> {
+    pub(crate) fn empty(workers: usize) -> Self {
+        Self {
+            workers: iter::repeat_with(WorkerSockets::default)
+                .take(workers.max(1))
+                .collect(),
+            local: Vec::new(),
+            receive_buffer: 0,
+        }
+    }
+
+    /// Gives the sockets of one address to the workers in turn.
+    pub(crate) fn add(&mut self, transport: Transport, group: Group) -> Result<(), OpenError> {
         self.local.push((transport, group.local));
         if transport == Transport::Udp {
             let size = group.sockets.iter().map(Socket::recv_buffer_size);
@@ -156,7 +160,9 @@ impl Opened {
                 before => before.min(smallest),
             };
         }
-        for (worker, socket) in self.workers.iter_mut().zip(group.sockets) {
+        let workers = self.workers.len();
+        for (number, socket) in group.sockets.into_iter().enumerate() {
+            let worker = &mut self.workers[number % workers];
             match transport {
                 Transport::Tcp => worker.tcp.push(socket.into()),
                 Transport::Udp => worker.udp.push(answering(socket, group.local)?),
@@ -218,9 +224,9 @@ fn transports(listen: &Listen) -> impl Iterator<Item = Transport> + use<> {
 
 /// The sockets that share one address, one for each worker.
 #[derive(Debug)]
-struct Group {
-    local: SocketAddr,
-    sockets: Vec<Socket>,
+pub(crate) struct Group {
+    pub(crate) local: SocketAddr,
+    pub(crate) sockets: Vec<Socket>,
 }
 
 impl Group {
@@ -321,7 +327,7 @@ fn patiently<T>(deadline: Instant, mut open: impl FnMut() -> Result<T, OpenError
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours")]
-fn refused(transport: Transport, at: SocketAddr, error: io::Error) -> OpenError {
+pub(crate) fn refused(transport: Transport, at: SocketAddr, error: io::Error) -> OpenError {
     match error.kind() {
         io::ErrorKind::AddrInUse => OpenError::InUse(transport, at),
         io::ErrorKind::PermissionDenied => OpenError::NotPermitted(transport, at),

@@ -1,0 +1,145 @@
+//! Sockets that were opened by whoever started this process.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+use socket2::{SockRef, Socket};
+
+use crate::sockets::{Group, RECEIVE_BUFFER, refused};
+use crate::{OpenError, Opened, Transport};
+
+/// Sockets that are bound, and listen if they are TCP's.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// For UDP.
+    pub udp: Vec<UdpSocket>,
+    /// For HTTP.
+    pub tcp: Vec<TcpListener>,
+}
+
+impl Inherited {
+    /// Gives every socket to one of so many workers. Where there are fewer sockets than workers, workers share them: each
+    /// has one at every address.
+    ///
+    /// # Errors
+    /// A socket is not fit for serving.
+    pub fn adopt(self, workers: usize) -> Result<Opened, OpenError> {
+        let mut groups: Vec<(Transport, Group)> = Vec::new();
+        let tcp = self
+            .tcp
+            .into_iter()
+            .map(|tcp| (Transport::Tcp, Socket::from(tcp)));
+        let udp = self
+            .udp
+            .into_iter()
+            .map(|udp| (Transport::Udp, Socket::from(udp)));
+        for (transport, socket) in tcp.chain(udp) {
+            let local = prepare(transport, &socket)?;
+            let known = groups
+                .iter_mut()
+                .find(|(its, group)| (*its, group.local) == (transport, local));
+            match known {
+                Some((_, group)) => group.sockets.push(socket),
+                None => groups.push((
+                    transport,
+                    Group {
+                        local,
+                        sockets: vec![socket],
+                    },
+                )),
+            }
+        }
+        let mut opened = Opened::empty(workers);
+        for (transport, mut group) in groups {
+            let error = |error| refused(transport, group.local, error);
+            for number in 0..workers.max(1).saturating_sub(group.sockets.len()) {
+                let another = group.sockets[number].try_clone().map_err(error)?;
+                group.sockets.push(another);
+            }
+            opened.add(transport, group)?;
+        }
+        Ok(opened)
+    }
+}
+
+/// Sets what sockets of our own are opened with. Returns where the socket is bound.
+fn prepare(transport: Transport, socket: &Socket) -> Result<SocketAddr, OpenError> {
+    let local = socket.local_addr().map(|local| local.as_socket());
+    let unbound = || SocketAddr::from(([0; 4], 0));
+    let set = || -> io::Result<SocketAddr> {
+        let local = local?.filter(|local| local.port() > 0);
+        let local = local.ok_or_else(|| io::Error::other("the socket that was handed in has no port"))?;
+        socket.set_nonblocking(true)?;
+        match transport {
+            Transport::Tcp if !SockRef::from(socket).is_listener()? => {
+                return Err(io::Error::other("the socket that was handed in does not listen"));
+            }
+            Transport::Tcp => socket.set_tcp_nodelay(true)?,
+            // As much as the system allows; it says how much that was.
+            Transport::Udp => drop(socket.set_recv_buffer_size(RECEIVE_BUFFER)),
+        }
+        Ok(local)
+    };
+    set().map_err(|error| refused(transport, unbound(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn udp(at: SocketAddr) -> UdpSocket {
+        let socket = Socket::new(socket2::Domain::for_address(at), socket2::Type::DGRAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&at.into()).unwrap();
+        socket.into()
+    }
+
+    fn several(count: usize) -> Inherited {
+        let first = udp(([127, 0, 0, 1], 0).into());
+        let local = first.local_addr().unwrap();
+        let rest = (1..count).map(|_| udp(local));
+        Inherited {
+            udp: std::iter::once(first).chain(rest).collect(),
+            tcp: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_socket_is_drained_and_every_worker_has_one() {
+        for (sockets, workers, each) in [
+            (1, 1, &[1][..]),
+            (4, 1, &[4]),
+            (4, 3, &[2, 1, 1]),
+            (1, 3, &[1, 1, 1]),
+            (2, 5, &[1, 1, 1, 1, 1]),
+        ] {
+            let opened = several(sockets).adopt(workers).unwrap();
+            let found: Vec<_> = opened.workers.iter().map(|worker| worker.udp.len()).collect();
+            assert_eq!(found, each, "{sockets} sockets, {workers} workers");
+            assert_eq!(opened.local.len(), 1);
+        }
+    }
+
+    #[test]
+    fn sockets_of_several_addresses_are_given_out_by_address() {
+        let inherited = Inherited {
+            udp: vec![udp(([127, 0, 0, 1], 0).into()), udp(([127, 0, 0, 2], 0).into())],
+            tcp: vec![TcpListener::bind("127.0.0.1:0").unwrap()],
+        };
+        let opened = inherited.adopt(2).unwrap();
+        assert_eq!(opened.local.len(), 3);
+        for worker in opened.workers {
+            assert_eq!((worker.udp.len(), worker.tcp.len()), (2, 1));
+        }
+    }
+
+    #[test]
+    fn a_socket_that_cannot_serve_is_refused() {
+        let unbound = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let inherited = Inherited {
+            udp: Vec::new(),
+            tcp: vec![unbound.into()],
+        };
+        assert!(inherited.adopt(1).unwrap_err().to_string().contains("handed in"));
+    }
+}
