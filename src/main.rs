@@ -8,8 +8,11 @@ mod pages;
 mod report;
 mod revision;
 mod signals;
+mod sockets;
 mod start;
 mod state;
+mod supervise;
+mod supervised;
 mod terminal;
 mod watch;
 
@@ -23,7 +26,7 @@ use std::panic;
 use std::process::{self, ExitCode};
 use std::thread;
 
-use options::Request;
+use options::{Options, Request};
 use terminal::{complain, flush, say};
 
 fn main() -> ExitCode {
@@ -36,13 +39,21 @@ fn main() -> ExitCode {
             say(text.trim_end());
             ExitCode::SUCCESS
         }
-        Ok(Request::Serve(options)) => match start::run(*options, processors) {
-            Ok(()) => ExitCode::SUCCESS,
+        Ok(Request::Serve(options)) => match serve(*options, processors) {
+            Ok(status) => ExitCode::from(status),
             Err(failure) => fail(EXIT_FAILURE, failure),
         },
     };
     flush();
     status
+}
+
+/// Serves, or has another process do so. Returns the exit status.
+fn serve(options: Options, processors: usize) -> Result<u8, start::Failure> {
+    if options.lasting.restarts > 0 && !supervised::is_supervised() {
+        return supervise::run(&options, env::args_os().skip(1).collect());
+    }
+    start::run(options, processors).map(|()| 0)
 }
 
 /// A panic on any thread ends the whole process: never one dead worker among living ones.

@@ -114,6 +114,7 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("logFormat", logs.format.name().to_owned()),
         ("logAddresses", switch(logs.addresses)),
         ("runtime", options.runtime.name().to_owned()),
+        ("failed", lasting.restarts.to_string()),
         ("state", file(lasting.state.as_ref())),
         ("statePeriod", lasting.state_period.as_secs().to_string()),
     ]

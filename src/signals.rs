@@ -13,13 +13,20 @@ use signal_hook::low_level::signal_name;
 
 use crate::terminal::{complain, flush, say};
 
+/// Keeps signals from now on until they are obeyed.
+///
+/// # Errors
+/// The operating system refuses.
+pub(crate) fn watch() -> io::Result<Signals> {
+    Signals::new([SIGINT, SIGTERM, SIGHUP])
+}
+
 /// Has signals obeyed from now on: the first SIGINT or SIGTERM stops the workers, the second ends the process at once.
 /// SIGHUP asks for a reload.
 ///
 /// # Errors
-/// The operating system refuses.
-pub(crate) fn obey(control: Arc<Control>, reload: SyncSender<()>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+/// The system has no more threads.
+pub(crate) fn obey(mut signals: Signals, control: Arc<Control>, reload: SyncSender<()>) -> io::Result<()> {
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {

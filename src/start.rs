@@ -9,15 +9,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use etracker_core::{Instant, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, OpenError, Opened, ServeError, open};
+use etracker_runtime_common::{Clock, Control, Job, Opened, ServeError};
 
 use crate::lists::ListError;
 use crate::options::{Options, Runtime};
 use crate::pages::{About, Grouping, Readers, Shelf};
 use crate::revision::revision;
+use crate::sockets::SocketError;
 use crate::state::{Pace, StateError, StateFile};
+use crate::supervised::{Lifeline, SUPERVISED};
 use crate::terminal::{complain, say};
-use crate::{limits, lists, logs, report, signals, terminal, watch};
+use crate::{limits, lists, logs, report, signals, sockets, terminal, watch};
 use jiff::tz::TimeZone;
 
 /// Serves with these options until a signal says to stop.
@@ -26,32 +28,38 @@ use jiff::tz::TimeZone;
 /// Why it could not start, or not go on.
 pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     let control = Arc::new(Control::new());
+    let signals = signals::watch().map_err(Failure::Signals)?;
+    let lifeline = Lifeline::take().map_err(Failure::Supervisor)?;
+    report::start(&options, processors);
+    if lifeline.is_none() {
+        limits::raise();
+    }
+    let opened = sockets::obtain(&options.listen).map_err(Failure::Sockets)?;
+    let zone = TimeZone::system();
+    // No other thread has been started until here.
     terminal::detach().map_err(Failure::Thread)?;
     logs::begin(options.logs);
     let (ask_reload, reloads) = lists::requests();
-    signals::obey(Arc::clone(&control), ask_reload).map_err(Failure::Signals)?;
-    report::start(&options, processors);
-    limits::raise();
-    // Before clients can ask: long lists take a while.
+    signals::obey(signals, Arc::clone(&control), ask_reload).map_err(Failure::Signals)?;
+    let ids = ids(lifeline, &control)?;
+    // Requests wait in the sockets meanwhile.
     let listed = !options.lists.is_empty();
     let access = listed
         .then(|| options.lists.load())
         .transpose()
         .map_err(Failure::Lists)?;
-    let opened = open(&options.listen).map_err(Failure::Open)?;
     let connections_max = connections_max(&opened)?;
     report::listening(&opened, &options.listen);
     say(format_args!("Connections at once: {connections_max} at most"));
 
     let clock = Clock::start();
-    let zone = TimeZone::system();
     let about = about(&options, clock.now(), &zone);
     let shelf = Shelf::new(about, Readers::new(options.stats_from));
     let mut tracker = Tracker::new(options.config, seed()?, clock.now()).with_pages(Arc::new(shelf));
     if let Some(access) = access {
         tracker = tracker.with_access(access);
     }
-    let (state, tracker) = with_state(options.lasting.state.clone(), tracker, seed()?, clock)?;
+    let (state, tracker) = with_state(options.lasting.state.clone(), tracker, ids, clock)?;
     let keeper = keeper(
         state.as_ref(),
         options.lasting.state_period,
@@ -98,8 +106,12 @@ pub(crate) enum Failure {
     Thread(io::Error),
     /// The limit on open files is too low.
     Files { workers: usize },
-    /// An address cannot be listened on.
-    Open(OpenError),
+    /// An address cannot be listened on, or a socket not be used.
+    Sockets(SocketError),
+    /// The supervisor does not say what it should.
+    Supervisor(io::Error),
+    /// The serving process cannot be started or watched.
+    Spawn(io::Error),
     /// The state cannot be kept.
     State(StateError),
     /// A worker gave up.
@@ -117,7 +129,9 @@ impl fmt::Display for Failure {
                 f,
                 "the limit on open files leaves no room for connections beside {workers} workers: raise it (ulimit -n), or start fewer workers"
             ),
-            Self::Open(error) => error.fmt(f),
+            Self::Sockets(error) => error.fmt(f),
+            Self::Supervisor(error) => write!(f, "{SUPERVISED} is set, but there is no supervisor: {error}"),
+            Self::Spawn(error) => write!(f, "the serving process cannot be started: {error}"),
             Self::State(error) => error.fmt(f),
             Self::Serve(error) => error.fmt(f),
         }
@@ -170,6 +184,16 @@ fn with_state(
     };
     let (state, tracker) = StateFile::open(path, tracker, ids, clock).map_err(Failure::State)?;
     Ok((Some(Arc::new(state)), Arc::new(tracker)))
+}
+
+/// The seed of connection ids: the supervisor's, if there is one, whose end is watched from now on.
+fn ids(lifeline: Option<Lifeline>, control: &Arc<Control>) -> Result<Seed, Failure> {
+    let Some(lifeline) = lifeline else {
+        return seed();
+    };
+    let seed = lifeline.seed().clone();
+    lifeline.follow(control).map_err(Failure::Thread)?;
+    Ok(seed)
 }
 
 /// The thread that writes the state, if one is to be kept.

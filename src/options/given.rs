@@ -33,7 +33,6 @@ pub(super) struct Service {
     pub(super) no_udp: bool,
     pub(super) workers: Option<String>,
     pub(super) runtime: Option<String>,
-    pub(super) failed: Option<String>,
 }
 
 /// Options of intervals and swarms.
@@ -134,19 +133,13 @@ fn service() -> impl Parser<Service> {
         Runtime::DEFAULT.name()
     );
     let runtime = value(name::RUNTIME, "NAME", &runtimes);
-    let failed = value(
-        name::FAILED,
-        "COUNT",
-        "Restarts after failures: not available yet",
-    );
     construct!(Service {
         port,
         bind,
         no_tcp,
         no_udp,
         workers,
-        runtime,
-        failed
+        runtime
     })
     .group_help("Service:")
 }

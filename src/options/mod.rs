@@ -24,6 +24,7 @@ use crate::lists::{ListFiles, TorrentFile};
 use crate::logs::{LogFormat, LogSettings};
 use given::Given;
 pub(crate) use lasting::Lasting;
+pub(crate) use name::FAILURES_VARIABLE;
 pub(crate) use reader::Environment;
 use reader::{Reader, Text};
 pub(crate) use refusal::Refusal;
@@ -92,9 +93,6 @@ impl Request {
 
 impl Options {
     fn from_given(given: Given, reader: Reader<'_>, processors: usize) -> Result<Self, Refusal> {
-        if let Some(text) = reader.text(name::FAILED, given.service.failed.clone()) {
-            return Err(Refusal::NoSupervision(text.source));
-        }
         let runtime = runtime(reader, given.service.runtime.clone())?;
         let pages = &given.pages;
         let charset = label(reader, name::CHARSET, pages.charset.clone(), CHARSET_DEFAULT)?;

@@ -54,8 +54,11 @@ pub(super) const LOG_ADDRESSES: Name = long("log-addresses");
 pub(super) const STATE: Name = long("state");
 pub(super) const STATE_PERIOD: Name = long("state-period");
 pub(super) const VERSION: Name = both('V', "version");
-/// Not an option: scripts/run hands it on in the environment only.
+/// Not an option: scripts/run and the supervisor hand it on in the environment only.
 pub(super) const FAILURES: Name = long("failures");
+
+/// The variable that says how often the tracker failed before.
+pub(crate) const FAILURES_VARIABLE: &str = "ETRACKER_FAILURES";
 
 const fn both(short: char, long: &'static str) -> Name {
     let short = Some(short);

@@ -23,8 +23,6 @@ pub(crate) enum Refusal {
     TwoLists(Source, Source),
     /// `--no-tcp` and `--no-udp`.
     NothingToServe,
-    /// `--failed`, which the command does not know how to do yet.
-    NoSupervision(Source),
     /// The core refuses what the rules here let pass.
     Core(OutOfRange),
 }
@@ -49,12 +47,6 @@ impl fmt::Display for Refusal {
                 write!(
                     f,
                     "{NO_TCP} and {NO_UDP} together leave nothing to serve: give one of them at most"
-                )
-            }
-            Self::NoSupervision(source) => {
-                write!(
-                    f,
-                    "{source} is not available yet: start the tracker by scripts/run, which restarts it"
                 )
             }
             Self::Core(error) => error.fmt(f),

@@ -94,6 +94,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("--log-level", "info", "logLevel", "info"),
     ("--log-format", "json", "logFormat", "json"),
     ("--log-addresses", "", "logAddresses", "1"),
+    ("-f --failed", "3", "failed", "3"),
     ("--state", "/var/lib/x", "state", "/var/lib/x"),
     ("--state-period", "10", "statePeriod", "10"),
 ];
@@ -129,6 +130,7 @@ fn a_number_out_of_range_is_refused_with_option_value_and_range() {
         ("max-peers-per-response", "1", "1000"),
         ("socket-timeout", "1", "300"),
         ("peers-per-address", "0", "1024"),
+        ("failed", "0", "1000000"),
         ("state-period", "1", "86400"),
     ];
     for (option, min, max) in whole {
@@ -355,14 +357,6 @@ fn words_are_taken_as_they_are_written() {
     assert_eq!(refusal("--charset a;b", &[]), expected);
     assert!(refusal("", &[("ETRACKER_LOCALE", "")]).starts_with("ETRACKER_LOCALE="));
     assert!(refusal(&format!("--locale {}", "x".repeat(65)), &[]).contains("1 to 64"));
-}
-
-#[test]
-fn restarts_by_the_command_are_refused_until_it_can() {
-    for arguments in ["-f 3", "--failed 0"] {
-        assert!(refusal(arguments, &[]).starts_with("--failed is not available yet"));
-    }
-    assert!(refusal("", &[("ETRACKER_FAILED", "1")]).starts_with("ETRACKER_FAILED is not available yet"));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::Duration;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -150,7 +150,8 @@ impl Tracker {
         self.wait()
     }
 
-    fn wait(mut self) -> Ended {
+    /// Waits for the end, and takes what was said.
+    pub(crate) fn wait(mut self) -> Ended {
         let stdout = std::mem::take(&mut self.said)
             .into_iter()
             .chain(self.stdout.iter());
@@ -185,11 +186,26 @@ impl Folder {
     pub(crate) fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
+
+    /// Whether a file in it holds these bytes.
+    pub(crate) fn holds(&self, name: &str, bytes: &[u8]) -> bool {
+        let content = std::fs::read(self.0.join(name)).unwrap_or_default();
+        content.windows(bytes.len()).any(|window| window == bytes)
+    }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Waits for something that happens by itself.
+pub(crate) fn wait_until(happened: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !happened() {
+        assert!(began.elapsed() < PATIENCE, "it does not happen");
+        sleep(Duration::from_millis(20));
     }
 }
 

@@ -13,4 +13,5 @@ mod logs;
 mod pages;
 mod real_clients;
 mod start_stop;
+mod supervised;
 mod warm_restart;

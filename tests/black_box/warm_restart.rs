@@ -4,8 +4,6 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use etracker_core::announce::Event;
 use etracker_core::http::query::PeerForm;
@@ -14,7 +12,7 @@ use etracker_core::{InfoHash, PeerId};
 use rustix::process::Signal;
 
 use crate::clients::{UdpClient, http_announce, newcomer};
-use crate::harness::{Folder, PATIENCE, Tracker, free_port, run};
+use crate::harness::{Folder, Tracker, free_port, run, wait_until};
 
 #[test]
 fn peers_counts_downloads_and_connection_ids_outlive_the_tracker() {
@@ -80,8 +78,7 @@ fn a_tracker_that_is_killed_loses_no_more_than_one_period() {
     let tracker = Tracker::start(&["--state", &state, "--state-period", "1"]);
     let udp = UdpClient::connect(V4, tracker.v4());
     udp.announce(&newcomer(HASH, (V4, 1001).into()));
-    let empty = fs::metadata(&state).map_or(0, |file| file.len());
-    wait_until(|| fs::metadata(&state).is_ok_and(|file| file.len() > empty.max(100)));
+    wait_until(|| folder.holds("state", &HASH.0));
     tracker.stop(Signal::KILL);
     let tracker = Tracker::start(&["--state", &state]);
     udp.turn_to(tracker.v4());
@@ -149,14 +146,6 @@ fn ids(body: &[u8]) -> Vec<PeerId> {
     match AnnounceResponse::decode(body).unwrap().peers {
         PeerList::Dictionaries(peers) => peers.iter().filter_map(|(_, id)| id).collect(),
         PeerList::Compact(_) => panic!("asked for dictionaries"),
-    }
-}
-
-fn wait_until(happened: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !happened() {
-        assert!(began.elapsed() < PATIENCE, "it does not happen");
-        sleep(Duration::from_millis(20));
     }
 }
 

@@ -57,8 +57,12 @@ impl Encoder {
             torrent: None,
         };
         let done = swarms.walk(STEP_WORK, &mut position, &mut chunk);
-        let start = chunk.start;
-        self.close(out, start);
+        let (start, is_empty) = (chunk.start, chunk.torrent.is_none());
+        if is_empty {
+            out.truncate(start);
+        } else {
+            self.close(out, start);
+        }
         self.position = position;
         if done {
             let start = open(out, END);

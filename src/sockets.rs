@@ -1,0 +1,70 @@
+//! The sockets: handed in by whoever started the process, or opened.
+
+use std::fmt;
+
+use etracker_runtime_common::{Inherited, Listen, OpenError, Opened, Transport, open};
+use listenfd::ListenFd;
+
+use crate::terminal::say;
+
+/// The sockets that were handed in as systemd does it (`LISTEN_FDS`), or, if none were, those that the options ask for.
+/// Has to be called before there are other threads.
+///
+/// # Errors
+/// A socket cannot be opened or used.
+pub(crate) fn obtain(listen: &Listen) -> Result<Opened, SocketError> {
+    let mut handed_in = ListenFd::from_env();
+    if handed_in.len() == 0 {
+        return open(listen).map_err(SocketError::Open);
+    }
+    say(format_args!("Sockets handed in: {}", handed_in.len()));
+    let mut inherited = Inherited::default();
+    for number in 0..handed_in.len() {
+        if let Ok(Some(tcp)) = handed_in.take_tcp_listener(number) {
+            inherited.tcp.push(tcp);
+        } else if let Ok(Some(udp)) = handed_in.take_udp_socket(number) {
+            inherited.udp.push(udp);
+        } else {
+            return Err(SocketError::Kind { number });
+        }
+    }
+    for (unwanted, transport) in [
+        (!listen.tcp && !inherited.tcp.is_empty(), Transport::Tcp),
+        (!listen.udp && !inherited.udp.is_empty(), Transport::Udp),
+    ] {
+        if unwanted {
+            return Err(SocketError::Unwanted(transport));
+        }
+    }
+    inherited.adopt(listen.workers).map_err(SocketError::Open)
+}
+
+/// Why there are no sockets to serve on. Shown as one line.
+#[derive(Debug)]
+pub(crate) enum SocketError {
+    /// An address cannot be listened on, or a socket not be used.
+    Open(OpenError),
+    /// What was handed in is neither TCP nor UDP.
+    Kind { number: usize },
+    /// A socket was handed in that the options leave nothing to do.
+    Unwanted(Transport),
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(error) => error.fmt(f),
+            Self::Kind { number } => write!(
+                f,
+                "socket {} of those handed in is neither for TCP nor for UDP",
+                number + 1
+            ),
+            Self::Unwanted(transport) => write!(
+                f,
+                "a {transport} socket was handed in, but the options turn {transport} off: it would swallow requests"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SocketError {}

@@ -1,0 +1,244 @@
+//! A process that only sees to it that another one serves.
+//!
+//! It opens the sockets and draws the seed of the connection ids; then it starts the command once more, with the sockets
+//! handed in as systemd does it. When that one crashes or is killed it starts the next. Meanwhile requests wait in the
+//! sockets, and no client is refused. The seed goes through the standard input of the serving process, which stays open:
+//! its end tells that the supervisor is gone.
+
+use std::collections::VecDeque;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use command_fds::{CommandFdExt as _, FdMapping};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::signal_name;
+
+use crate::options::{FAILURES_VARIABLE, Options};
+use crate::start::{Failure, seed};
+use crate::supervised::SUPERVISED;
+use crate::terminal::{complain, say};
+use crate::{limits, sockets};
+
+/// Keeps a tracker running with these options, which came from `arguments`. Returns the exit status of the command.
+///
+/// # Errors
+/// Why it could not start.
+pub(crate) fn run(options: &Options, arguments: Vec<OsString>) -> Result<u8, Failure> {
+    let signals = watch_signals().map_err(Failure::Signals)?;
+    limits::raise();
+    let opened = sockets::obtain(&options.listen).map_err(Failure::Sockets)?;
+    let mut sockets: Vec<OwnedFd> = Vec::new();
+    for worker in opened.workers {
+        sockets.extend(worker.tcp.into_iter().map(OwnedFd::from));
+        sockets.extend(worker.udp.into_iter().map(OwnedFd::from));
+    }
+    let restarts_max = options.lasting.restarts;
+    say(format_args!(
+        "Supervising: {restarts_max} restarts after failures at most"
+    ));
+    let mut supervisor = Supervisor {
+        signals,
+        arguments,
+        sockets,
+        seed: seed()?.secret(),
+        failures: options.failures,
+        restarts_left: restarts_max,
+        stopping: false,
+        early: VecDeque::new(),
+    };
+    supervisor.keep_running().map_err(Failure::Spawn)
+}
+
+struct Supervisor {
+    /// What signals came.
+    signals: Receiver<i32>,
+    arguments: Vec<OsString>,
+    sockets: Vec<OwnedFd>,
+    seed: [u8; 32],
+    failures: u32,
+    restarts_left: u32,
+    /// Whether the tracker was told to stop.
+    stopping: bool,
+    /// Signals that came when there was nobody to hand them to.
+    early: VecDeque<i32>,
+}
+
+impl Supervisor {
+    fn keep_running(&mut self) -> io::Result<u8> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let began = Instant::now();
+            let status = self.run_once()?;
+            if self.stopping || status.success() {
+                return Ok(exit_status(status));
+            }
+            self.failures = self.failures.saturating_add(1);
+            let what = describe(status);
+            if self.restarts_left == 0 {
+                complain(format_args!("the serving process {what}; no restarts are left"));
+                return Ok(crate::EXIT_FAILURE);
+            }
+            self.restarts_left -= 1;
+            if began.elapsed() >= STEADY {
+                pause = PAUSE_MIN;
+            }
+            complain(format_args!(
+                "the serving process {what}, failure {}; starting again in {} ms, {} restarts are left after that",
+                self.failures,
+                pause.as_millis(),
+                self.restarts_left
+            ));
+            if self.is_stopped_within(pause) {
+                return Ok(crate::EXIT_FAILURE);
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Starts a serving process and waits for its end, handing on signals.
+    fn run_once(&mut self) -> io::Result<ExitStatus> {
+        let mut child = self.spawn()?;
+        // Its end says that this process is gone.
+        let mut lifeline = child.stdin.take();
+        if let Some(lifeline) = &mut lifeline {
+            // One that has ended already is noticed below.
+            let _ = lifeline.write_all(&self.seed);
+        }
+        for signal in std::mem::take(&mut self.early) {
+            hand_on(signal, &child);
+        }
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            match self.signals.recv() {
+                Ok(SIGCHLD) => {}
+                Ok(signal) => {
+                    self.stopping |= signal != SIGHUP;
+                    hand_on(signal, &child);
+                }
+                // The thread that hands in signals never ends.
+                Err(_) => return child.wait(),
+            }
+        }
+    }
+
+    fn spawn(&self) -> io::Result<Child> {
+        let duplicates = self.sockets.iter().map(OwnedFd::try_clone);
+        let mappings = duplicates
+            .zip(FIRST_HANDED_IN..)
+            .map(|(parent_fd, child_fd)| {
+                Ok(FdMapping {
+                    parent_fd: parent_fd?,
+                    child_fd,
+                })
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        let mut command = Command::new(this_command()?);
+        command
+            .args(&self.arguments)
+            .env("LISTEN_FDS", self.sockets.len().to_string())
+            .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDS_FIRST_FD")
+            .env(FAILURES_VARIABLE, self.failures.to_string())
+            .env(SUPERVISED, "true")
+            .stdin(Stdio::piped())
+            // Ctrl-C reaches it once, from here, and not from the terminal too.
+            .process_group(0);
+        if let Some(name) = env::args_os().next() {
+            command.arg0(name);
+        }
+        command.fd_mappings(mappings).map_err(io::Error::other)?;
+        command.spawn()
+    }
+
+    /// Waits before the next start. True if it is not to be.
+    fn is_stopped_within(&mut self, pause: Duration) -> bool {
+        let deadline = Instant::now() + pause;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.signals.recv_timeout(left) {
+                Ok(SIGINT | SIGTERM) => return true,
+                Ok(SIGHUP) => self.early.push_back(SIGHUP),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return false,
+                Err(RecvTimeoutError::Disconnected) => return true,
+            }
+        }
+    }
+}
+
+/// Milliseconds before the first restart; each further one waits twice as long.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause: clients ask again for longer than that.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// One that served for so long is no quick failure: pauses begin anew.
+const STEADY: Duration = Duration::from_secs(60);
+/// The first descriptor of those handed in: systemd's custom.
+const FIRST_HANDED_IN: i32 = 3;
+/// Added to the number of the signal that ended the process: the shells' custom.
+const EXIT_SIGNAL: i32 = 128;
+
+fn watch_signals() -> io::Result<Receiver<i32>> {
+    let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM])?;
+    let (sender, receiver) = channel();
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if sender.send(signal).is_err() {
+                break;
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
+/// Sends the signal to the serving process, whose end has not been waited for yet.
+fn hand_on(signal: i32, child: &Child) {
+    let pid = i32::try_from(child.id()).map(Pid::from_raw);
+    if let (Ok(pid), Ok(signal)) = (pid, Signal::try_from(signal)) {
+        // It may just have ended.
+        let _ = kill(pid, signal);
+    }
+}
+
+/// The file that this process runs. Where it was replaced or there is no /proc, what is still to be had.
+fn this_command() -> io::Result<PathBuf> {
+    let running = env::current_exe().map(|path| match path.try_exists() {
+        Ok(true) => path,
+        _ => PathBuf::from("/proc/self/exe"),
+    });
+    let called = env::args_os().next().map(PathBuf::from);
+    running.or_else(|error| {
+        let called = called.filter(|path| path.as_os_str() != OsStr::new("") && path.exists());
+        called.ok_or(error)
+    })
+}
+
+fn describe(status: ExitStatus) -> String {
+    let dumped = if status.core_dumped() { ", core dumped" } else { "" };
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => match signal_name(signal) {
+            Some(name) => format!("was killed by {name}{dumped}"),
+            None => format!("was killed by signal {signal}{dumped}"),
+        },
+        (None, Some(code)) => format!("ended with status {code}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+fn exit_status(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| Some(EXIT_SIGNAL + status.signal()?));
+    code.and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(crate::EXIT_FAILURE)
+}
