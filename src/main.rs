@@ -5,6 +5,7 @@ mod lists;
 mod logs;
 mod options;
 mod pages;
+mod privileges;
 mod report;
 mod revision;
 mod signals;

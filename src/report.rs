@@ -115,6 +115,11 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("logAddresses", switch(logs.addresses)),
         ("runtime", options.runtime.name().to_owned()),
         ("failed", lasting.restarts.to_string()),
+        (
+            "user",
+            lasting.user.clone().unwrap_or_else(|| "unchanged".to_owned()),
+        ),
+        ("chroot", file(lasting.chroot.as_ref())),
         ("state", file(lasting.state.as_ref())),
         ("statePeriod", lasting.state_period.as_secs().to_string()),
     ]

@@ -14,6 +14,7 @@ use etracker_runtime_common::{Clock, Control, Job, Opened, ServeError};
 use crate::lists::ListError;
 use crate::options::{Options, Runtime};
 use crate::pages::{About, Grouping, Readers, Shelf};
+use crate::privileges::{PrivilegeError, Privileges};
 use crate::revision::revision;
 use crate::sockets::SocketError;
 use crate::state::{Pace, StateError, StateFile};
@@ -36,6 +37,10 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     }
     let opened = sockets::obtain(&options.listen).map_err(Failure::Sockets)?;
     let zone = TimeZone::system();
+    let lasting = &options.lasting;
+    Privileges::look_up(lasting.user.as_deref(), lasting.chroot.as_deref())
+        .and_then(Privileges::drop)
+        .map_err(Failure::Privileges)?;
     // No other thread has been started until here.
     terminal::detach().map_err(Failure::Thread)?;
     logs::begin(options.logs);
@@ -108,6 +113,8 @@ pub(crate) enum Failure {
     Files { workers: usize },
     /// An address cannot be listened on, or a socket not be used.
     Sockets(SocketError),
+    /// Privileges cannot be given up.
+    Privileges(PrivilegeError),
     /// The supervisor does not say what it should.
     Supervisor(io::Error),
     /// The serving process cannot be started or watched.
@@ -130,6 +137,7 @@ impl fmt::Display for Failure {
                 "the limit on open files leaves no room for connections beside {workers} workers: raise it (ulimit -n), or start fewer workers"
             ),
             Self::Sockets(error) => error.fmt(f),
+            Self::Privileges(error) => error.fmt(f),
             Self::Supervisor(error) => write!(f, "{SUPERVISED} is set, but there is no supervisor: {error}"),
             Self::Spawn(error) => write!(f, "the serving process cannot be started: {error}"),
             Self::State(error) => error.fmt(f),

@@ -1,4 +1,4 @@
-//! What makes the tracker last: its supervisor, its state.
+//! What makes the tracker last: its supervisor, its lack of rights, its state.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use bpaf::{Parser, construct};
 
 use super::given::{number, value};
-use super::name;
-use super::reader::Reader;
+use super::name::{self, Name};
+use super::reader::{Reader, Text};
 use super::refusal::Refusal;
 
 /// What the tracker does to last.
@@ -16,6 +16,10 @@ use super::refusal::Refusal;
 pub(crate) struct Lasting {
     /// How often a serving process that failed is followed by another; 0 is without a supervisor.
     pub(crate) restarts: u32,
+    /// Whom to serve as.
+    pub(crate) user: Option<String>,
+    /// The folder to lock oneself into.
+    pub(crate) chroot: Option<PathBuf>,
     /// Where swarms are kept over restarts.
     pub(crate) state: Option<PathBuf>,
     /// How often they are written there.
@@ -26,6 +30,8 @@ pub(crate) struct Lasting {
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     failed: Option<String>,
+    user: Option<String>,
+    chroot: Option<String>,
     state: Option<String>,
     state_period: Option<String>,
 }
@@ -33,6 +39,8 @@ pub(super) struct Given {
 pub(super) fn grammar() -> impl Parser<Given> {
     let restarts = number("Restarts after failures", RESTARTS, 0);
     let failed = value(name::FAILED, "COUNT", &restarts);
+    let user = value(name::USER, "NAME", "User to serve as once the sockets are open");
+    let chroot = value(name::CHROOT, "DIR", "New root folder; with --user only");
     let state = value(
         name::STATE,
         "FILE",
@@ -46,6 +54,8 @@ pub(super) fn grammar() -> impl Parser<Given> {
     let state_period = value(name::STATE_PERIOD, "SECONDS", &period);
     construct!(Given {
         failed,
+        user,
+        chroot,
         state,
         state_period
     })
@@ -54,20 +64,37 @@ pub(super) fn grammar() -> impl Parser<Given> {
 
 pub(super) fn read(reader: Reader<'_>, given: Given) -> Result<Lasting, Refusal> {
     let restarts = reader.number(name::FAILED, given.failed, RESTARTS)?;
-    let state = match reader.text(name::STATE, given.state) {
-        Some(text) if text.value.is_empty() => return Err(text.refuse("the path of a file")),
-        state => state.map(|text| PathBuf::from(text.value)),
-    };
+    let user = filled(reader, name::USER, given.user, "the name of a user")?;
+    let chroot = filled(reader, name::CHROOT, given.chroot, "the path of a folder")?;
+    if let (Some(chroot), None) = (&chroot, &user) {
+        return Err(Refusal::ChrootWithoutUser(chroot.source));
+    }
+    let state = filled(reader, name::STATE, given.state, "the path of a file")?;
     let period = reader.number(name::STATE_PERIOD, given.state_period, STATE_PERIOD_SECS)?;
     Ok(Lasting {
         restarts: restarts.map_or(0, |restarts| restarts.value),
-        state,
+        user: user.map(|text| text.value),
+        chroot: chroot.map(|text| text.value.into()),
+        state: state.map(|text| text.value.into()),
         state_period: Duration::from_secs(
             period
                 .map_or(STATE_PERIOD_SECS_DEFAULT, |period| period.value)
                 .into(),
         ),
     })
+}
+
+/// What was given, if it is not nothing.
+fn filled(
+    reader: Reader<'_>,
+    name: Name,
+    argument: Option<String>,
+    wanted: &str,
+) -> Result<Option<Text>, Refusal> {
+    match reader.text(name, argument) {
+        Some(text) if text.value.is_empty() => Err(text.refuse(wanted)),
+        text => Ok(text),
+    }
 }
 
 /// Restarts after failures; the most is as good as for ever, with pauses of seconds between them.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use etracker_core::config::OutOfRange;
 
-use super::name::{NO_TCP, NO_UDP, Name, TRUSTED_PROXY, X_FORWARDED_FOR};
+use super::name::{NO_TCP, NO_UDP, Name, TRUSTED_PROXY, USER, X_FORWARDED_FOR};
 
 /// Why the options are refused, shown as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) enum Refusal {
     ProxyUnused(Source),
     /// `--allow-list` and `--deny-list`.
     TwoLists(Source, Source),
+    /// A new root for who can leave it.
+    ChrootWithoutUser(Source),
     /// `--no-tcp` and `--no-udp`.
     NothingToServe,
     /// The core refuses what the rules here let pass.
@@ -42,6 +44,9 @@ impl fmt::Display for Refusal {
             ),
             Self::TwoLists(allow, deny) => {
                 write!(f, "{allow} and {deny} exclude each other: give one of them")
+            }
+            Self::ChrootWithoutUser(source) => {
+                write!(f, "{source} needs {USER}: root can leave any root folder")
             }
             Self::NothingToServe => {
                 write!(

@@ -95,6 +95,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("--log-format", "json", "logFormat", "json"),
     ("--log-addresses", "", "logAddresses", "1"),
     ("-f --failed", "3", "failed", "3"),
+    ("--user", "nobody", "user", "nobody"),
     ("--state", "/var/lib/x", "state", "/var/lib/x"),
     ("--state-period", "10", "statePeriod", "10"),
 ];
@@ -261,6 +262,18 @@ fn unknown_arguments_are_refused_by_name() {
 }
 
 #[test]
+fn a_new_root_needs_a_user() {
+    let expected = "needs --user: root can leave any root folder";
+    assert_eq!(refusal("--chroot /srv", &[]), format!("--chroot {expected}"));
+    assert_eq!(
+        refusal("", &[("ETRACKER_CHROOT", "/srv")]),
+        format!("ETRACKER_CHROOT {expected}")
+    );
+    let lasting = options("--chroot /srv --user nobody", &[]).lasting;
+    assert_eq!(lasting.chroot, Some("/srv".into()));
+}
+
+#[test]
 fn neither_tcp_nor_udp_is_nothing_to_serve() {
     let expected = "--no-tcp and --no-udp together leave nothing to serve: give one of them at most";
     assert_eq!(refusal("--no-tcp --no-udp", &[]), expected);
@@ -403,6 +416,8 @@ fn help_names_every_option_with_its_default() {
         "--trusted-proxy",
         "--charset",
         "--locale",
+        "--user",
+        "--chroot",
         "--state",
         "--state-period",
         "-V, --version",

@@ -11,6 +11,7 @@ mod hostile;
 mod lists;
 mod logs;
 mod pages;
+mod privileges;
 mod real_clients;
 mod start_stop;
 mod supervised;

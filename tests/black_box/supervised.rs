@@ -97,7 +97,7 @@ fn a_supervised_tracker_keeps_its_state() {
 }
 
 /// The one child of a supervisor.
-fn serving(supervisor: Pid) -> Pid {
+pub(crate) fn serving(supervisor: Pid) -> Pid {
     wait_until(|| try_serving(supervisor).is_some());
     try_serving(supervisor).unwrap()
 }

@@ -1,0 +1,132 @@
+//! Giving up what is not needed any more once the sockets are open: the root folder, and the rights of root.
+
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{self, Gid, Uid, User};
+
+use crate::terminal::say;
+
+/// What to give up.
+#[derive(Debug)]
+pub(crate) struct Privileges {
+    user: Option<(String, Uid, Gid)>,
+    root: Option<PathBuf>,
+}
+
+impl Privileges {
+    /// Looks up the user, which inside a new root may not be possible any more.
+    ///
+    /// # Errors
+    /// There is no such user, or it is root, or this process may not change to it.
+    pub(crate) fn look_up(user: Option<&str>, root: Option<&Path>) -> Result<Self, PrivilegeError> {
+        let user = user.map(find_user).transpose()?;
+        let changes = user.is_some() || root.is_some();
+        if changes && !Uid::effective().is_root() {
+            return Err(PrivilegeError::NotRoot);
+        }
+        Ok(Self {
+            user,
+            root: root.map(Path::to_owned),
+        })
+    }
+
+    /// Changes root, drops groups, group and user for all threads, and proves that there is no way back. Has to be
+    /// called before there are other threads.
+    ///
+    /// # Errors
+    /// One of it fails; the process must not go on then.
+    pub(crate) fn drop(self) -> Result<(), PrivilegeError> {
+        if let Some(root) = &self.root {
+            let failed = |error| PrivilegeError::Failed("change root", error);
+            unistd::chroot(root).map_err(failed)?;
+            env::set_current_dir("/").map_err(|_| failed(Errno::last()))?;
+        }
+        let Some((name, uid, gid)) = self.user else {
+            return Ok(());
+        };
+        let act = |what, done: nix::Result<()>| done.map_err(|error| PrivilegeError::Failed(what, error));
+        act("drop groups", unistd::setgroups(&[gid]))?;
+        act("change group", unistd::setresgid(gid, gid, gid))?;
+        act("change user", unistd::setresuid(uid, uid, uid))?;
+        act("give up new privileges", prctl::set_no_new_privs())?;
+        prove(uid, gid)?;
+        let root = self
+            .root
+            .map_or_else(String::new, |root| format!(" in the root {}", root.display()));
+        say(format_args!("Serving as {name} ({uid}:{gid}){root}"));
+        Ok(())
+    }
+}
+
+/// Why privileges are not given up. Shown as one line.
+#[derive(Debug)]
+pub(crate) enum PrivilegeError {
+    /// The system knows no such user.
+    NoUser(String),
+    /// Root keeps all rights, and leaves any root folder.
+    RootUser(String),
+    /// Only root may change user and root.
+    NotRoot,
+    /// The system refuses.
+    Failed(&'static str, Errno),
+    /// The rights are still there.
+    Kept(&'static str),
+}
+
+impl fmt::Display for PrivilegeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoUser(name) => write!(f, "--user={name}: there is no such user"),
+            Self::RootUser(name) => write!(f, "--user={name}: must be another user than root"),
+            Self::NotRoot => {
+                f.write_str("--user and --chroot: only root may change user and root; start as root")
+            }
+            Self::Failed(act, error) => write!(f, "cannot {act}: {}", error.desc()),
+            Self::Kept(what) => write!(f, "privileges are not given up: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for PrivilegeError {}
+
+/// A user by name or by number.
+fn find_user(name: &str) -> Result<(String, Uid, Gid), PrivilegeError> {
+    let failed = |error| PrivilegeError::Failed("look up the user", error);
+    let found = match name.parse() {
+        Ok(number) => User::from_uid(Uid::from_raw(number)),
+        Err(_) => User::from_name(name),
+    };
+    let user = found
+        .map_err(failed)?
+        .ok_or_else(|| PrivilegeError::NoUser(name.to_owned()))?;
+    if user.uid.is_root() || user.gid.as_raw() == 0 {
+        return Err(PrivilegeError::RootUser(name.to_owned()));
+    }
+    Ok((user.name, user.uid, user.gid))
+}
+
+/// The ids are those of the user, and becoming root again fails.
+fn prove(uid: Uid, gid: Gid) -> Result<(), PrivilegeError> {
+    let failed = |error| PrivilegeError::Failed("ask who this is", error);
+    let users = unistd::getresuid().map_err(failed)?;
+    let groups = unistd::getresgid().map_err(failed)?;
+    let ids_are_right = [users.real, users.effective, users.saved] == [uid; 3]
+        && [groups.real, groups.effective, groups.saved] == [gid; 3]
+        && unistd::getgroups().map_err(failed)? == [gid];
+    let root = (Uid::from_raw(0), Gid::from_raw(0));
+    for (regained, what) in [
+        (!ids_are_right, "the ids are not those of the user"),
+        (unistd::setuid(root.0).is_ok(), "the user can become root"),
+        (unistd::setgid(root.1).is_ok(), "the group can become root's"),
+        (unistd::chroot(".").is_ok(), "the root can be changed"),
+    ] {
+        if regained {
+            return Err(PrivilegeError::Kept(what));
+        }
+    }
+    Ok(())
+}
