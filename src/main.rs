@@ -3,6 +3,7 @@
 mod limits;
 mod lists;
 mod logs;
+mod notify;
 mod options;
 mod pages;
 mod privileges;

@@ -12,6 +12,7 @@ use etracker_core::{Instant, Seed, Tracker};
 use etracker_runtime_common::{Clock, Control, Job, Opened, ServeError};
 
 use crate::lists::ListError;
+use crate::notify::Notifier;
 use crate::options::{Options, Runtime};
 use crate::pages::{About, Grouping, Readers, Shelf};
 use crate::privileges::{PrivilegeError, Privileges};
@@ -37,6 +38,7 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     }
     let opened = sockets::obtain(&options.listen).map_err(Failure::Sockets)?;
     let zone = TimeZone::system();
+    let notifier = Notifier::from_env().map_err(Failure::Notify)?;
     let lasting = &options.lasting;
     Privileges::look_up(lasting.user.as_deref(), lasting.chroot.as_deref())
         .and_then(Privileges::drop)
@@ -74,6 +76,8 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     )?;
     lists::reload_on(reloads, options.lists, Arc::clone(&tracker)).map_err(Failure::Thread)?;
     watch::begin(Arc::clone(&tracker), options.logs.format, zone).map_err(Failure::Thread)?;
+    notifier.watch(&tracker, clock).map_err(Failure::Thread)?;
+    notifier.tell("READY=1");
     let job = Job {
         tracker: Arc::clone(&tracker),
         sockets: opened.workers,
@@ -84,6 +88,7 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     let served = match options.runtime {
         Runtime::Smol => etracker_smol::serve(job),
     };
+    notifier.tell("STOPPING=1");
     if let Some(keeper) = keeper {
         control.stop();
         // It has ended the process if it panicked.
@@ -113,6 +118,8 @@ pub(crate) enum Failure {
     Files { workers: usize },
     /// An address cannot be listened on, or a socket not be used.
     Sockets(SocketError),
+    /// The service manager cannot be reached.
+    Notify(io::Error),
     /// Privileges cannot be given up.
     Privileges(PrivilegeError),
     /// The supervisor does not say what it should.
@@ -137,6 +144,7 @@ impl fmt::Display for Failure {
                 "the limit on open files leaves no room for connections beside {workers} workers: raise it (ulimit -n), or start fewer workers"
             ),
             Self::Sockets(error) => error.fmt(f),
+            Self::Notify(error) => write!(f, "NOTIFY_SOCKET names nobody who listens: {error}"),
             Self::Privileges(error) => error.fmt(f),
             Self::Supervisor(error) => write!(f, "{SUPERVISED} is set, but there is no supervisor: {error}"),
             Self::Spawn(error) => write!(f, "the serving process cannot be started: {error}"),

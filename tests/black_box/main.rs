@@ -13,6 +13,7 @@ mod logs;
 mod pages;
 mod privileges;
 mod real_clients;
+mod service_manager;
 mod start_stop;
 mod supervised;
 mod warm_restart;
