@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use bpaf::doc::Section;
 use bpaf::{OptionParser, Parser, construct};
 use etracker_core::Config;
 use etracker_core::config::{INTERVAL_SECS, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, SOCKET_TIMEOUT_SECS};
@@ -107,6 +108,11 @@ pub(super) fn grammar() -> OptionParser<Given> {
     .descr("A BitTorrent tracker for HTTP and UDP over IPv4 and IPv6")
     .usage("Usage: etracker [OPTION]...")
     .footer(FOOTER)
+}
+
+/// The manual page, in the language of `man`.
+pub(super) fn manual() -> String {
+    grammar().render_manpage("etracker", Section::General, None, None, Some("etracker"))
 }
 
 fn service() -> impl Parser<Service> {

@@ -75,6 +75,9 @@ impl Request {
         processors: usize,
     ) -> Result<Self, Refusal> {
         let arguments = attach_negative_numbers(arguments);
+        if arguments == [MANUAL] {
+            return Ok(Self::Show(given::manual()));
+        }
         let given = match given::grammar().run_inner(arguments.as_slice()) {
             Ok(given) => given,
             Err(ParseFailure::Stdout(text, full)) => return Ok(Self::Show(text.monochrome(full))),
@@ -146,6 +149,8 @@ impl Runtime {
     }
 }
 
+/// The one argument that asks for the manual page.
+const MANUAL: &str = "man";
 /// Ports that can be listened on.
 pub(crate) const PORTS: RangeInclusive<u16> = 1..=65535;
 /// The port if none is given.

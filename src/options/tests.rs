@@ -441,6 +441,16 @@ fn help_names_every_option_with_its_default() {
 }
 
 #[test]
+fn the_manual_page_names_every_option() {
+    let manual = shown("man").replace('\\', "");
+    assert!(manual.contains(".TH"));
+    for &(names, ..) in CASES {
+        let long = names.rsplit(' ').next().unwrap_or_default();
+        assert!(manual.contains(long), "{long} is missing");
+    }
+}
+
+#[test]
 fn version_is_shown_even_if_other_values_are_bad() {
     assert!(shown("--version -p 0").starts_with("etracker 0."));
     assert_eq!(shown("-V"), crate::revision::version());
