@@ -1,5 +1,7 @@
 //! What swarms take in memory, as a table: `cargo bench -p etracker-core --bench swarm_memory`.
 
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+
 #[expect(dead_code, reason = "each bench uses its part")]
 mod common;
 

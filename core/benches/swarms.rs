@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p etracker-core --bench swarms`, or with a part of a name to run some. Bytes are printed beside.
 
+#![expect(clippy::print_stdout, reason = "bytes are printed beside times")]
+
 #[expect(dead_code, reason = "each bench uses its part")]
 mod common;
 
@@ -28,7 +30,7 @@ const NUMWANT: usize = 50;
 /// One of the data sets, made when it is first needed.
 struct Set {
     name: &'static str,
-    make: fn(&'static str) -> Population<'static>,
+    make: Make,
     made: Option<Made>,
 }
 
@@ -38,7 +40,9 @@ struct Made {
     replies: Vec<u8>,
 }
 
-const SETS: [(&str, fn(&'static str) -> Population<'static>); 3] = [
+type Make = fn(&'static str) -> Population<'static>;
+
+const SETS: [(&str, Make); 3] = [
     ("in cache 100k/350k", |name| {
         Population::zipf(name, 100_000, 350_000, false)
     }),
