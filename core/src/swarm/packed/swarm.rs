@@ -10,7 +10,7 @@ use super::set::{Newcomer, Place, Set};
 /// The peers of a large swarm, in one set for each family and state.
 #[derive(Debug)]
 pub(super) struct Swarm {
-    /// In the order of [`kind_of`].
+    /// In the order of [`KIND`].
     sets: [Set; KINDS],
     pub(super) downloaded: u32,
 }
