@@ -34,7 +34,7 @@ impl Notifier {
         })
     }
 
-    /// Tells something. A manager that has gone is not waited for.
+    /// Tells something. A manager that has gone is not waited for, one that is behind for a second.
     pub(crate) fn tell(&self, what: &str) {
         if let Some(socket) = &self.socket {
             let _ = socket.send(what.as_bytes());
@@ -65,12 +65,14 @@ impl Notifier {
     }
 }
 
+/// How long a manager that is behind with listening is waited for: what it misses it would wait for itself.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// By so much the tracker's upkeep is never late while its workers run.
 const LATE: Duration = Duration::from_secs(10);
 
 fn connect(address: std::ffi::OsString) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
-    socket.set_nonblocking(true)?;
+    socket.set_write_timeout(Some(PATIENCE))?;
     #[cfg(target_os = "linux")]
     if let Some(name) = address.as_encoded_bytes().strip_prefix(b"@") {
         use std::os::linux::net::SocketAddrExt as _;
