@@ -28,6 +28,10 @@ impl Gates {
     }
 
     /// A gate for one more worker.
+    #[cfg_attr(
+        not(feature = "std"),
+        expect(clippy::arc_with_non_send_sync, reason = "without `std` there is one thread")
+    )]
     pub(crate) fn add(&self) -> Arc<Gate> {
         self.0.with(|inner| {
             let gate = Arc::new(Gate::new(Arc::clone(&inner.access)));
