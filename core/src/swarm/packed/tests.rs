@@ -76,8 +76,11 @@ const fn peer(number: u32) -> Endpoint {
 
 /// Bounds on one operation: a page and its split, or some buckets and the split of one.
 const BLOCKS: usize = 24;
-const PEERS: usize = 200;
-const BYTES: usize = 24 * 1024;
+/// A bucket that is split next holds twice the load on average, and half as many again at the worst among ten thousands;
+/// each of its peers is counted for the bucket that stays and for the one that comes.
+const PEERS: usize = 2 * 3 * BUCKET_LOAD;
+/// Three copies of the longest page, and the list of the pieces of two million torrents in one table.
+const BYTES: usize = 40 * 1024;
 
 fn assert_bounded(most: Work) {
     assert!(
