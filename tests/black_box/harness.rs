@@ -2,8 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::Range;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -177,7 +179,7 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub(crate) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("etracker-{name}-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("etracker-{name}-{}", process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -240,15 +242,26 @@ pub(crate) fn run(arguments: &[&str]) -> Ended {
     }
 }
 
-/// A port that nobody had a moment ago, neither for TCP nor for UDP.
+/// A port that is free for TCP and for UDP, and that this process names to no other test.
+///
+/// It lies below the ports that systems give to clients, so that no connection of another test takes it.
 pub(crate) fn free_port() -> u16 {
-    loop {
-        let tcp = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let port = tcp.local_addr().unwrap().port();
-        if UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
-            return port;
-        }
-    }
+    static NAMED: AtomicUsize = AtomicUsize::new(0);
+    let first = process::id() as usize * SPREAD;
+    PORTS
+        .map(|_| (first + NAMED.fetch_add(1, Ordering::Relaxed)) % PORTS.len())
+        .filter_map(|place| PORTS.clone().nth(place))
+        .find(|port| is_free(*port))
+        .unwrap()
+}
+
+fn is_free(port: u16) -> bool {
+    let any = [
+        IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    ];
+    any.iter()
+        .all(|any| TcpListener::bind((*any, port)).is_ok() && UdpSocket::bind((*any, port)).is_ok())
 }
 
 /// The lines of an output, read at once so that the tracker is never held up.
@@ -268,3 +281,9 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 const PORT_RACES_MAX: usize = 10;
+
+/// Ports of services of users; Linux gives clients those from 32768, other systems from 49152.
+const PORTS: Range<u16> = 10_000..32_000;
+
+/// Keeps processes with neighbouring ids apart.
+const SPREAD: usize = 257;
