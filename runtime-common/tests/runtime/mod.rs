@@ -1,0 +1,398 @@
+//! A runtime as its users see it, over loopback sockets: `crate::serve` of the test that this is a module of.
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use etracker_core::announce::Event;
+use etracker_core::http::{Found, Pages};
+use etracker_core::stats::Count;
+use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response};
+use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker};
+use etracker_runtime_common::{Clock, Control, Job, Listen, ServeError, open};
+
+/// A tracker that serves until this is dropped.
+struct Server {
+    tracker: Arc<Tracker>,
+    control: Arc<Control>,
+    port: u16,
+    serving: Option<JoinHandle<Result<(), ServeError>>>,
+}
+
+impl Server {
+    fn start(workers: usize, connections_max: usize, config: Config) -> Self {
+        let listen = Listen {
+            addresses: vec![[127, 0, 0, 1].into(), "::1".parse().unwrap()],
+            port: 0,
+            tcp: true,
+            udp: true,
+            workers,
+        };
+        // A free TCP port may be taken over UDP; then another is tried.
+        let opened = (0..20).find_map(|_| open(&listen).ok()).unwrap();
+        let clock = Clock::start();
+        let tracker = Arc::new(Tracker::new(config, Seed::new([1; 32]), clock.now()));
+        let control = Arc::new(Control::new());
+        let job = Job {
+            tracker: Arc::clone(&tracker),
+            sockets: opened.workers,
+            clock,
+            control: Arc::clone(&control),
+            connections_max,
+        };
+        Self {
+            tracker,
+            control,
+            port: opened.local[0].1.port(),
+            serving: Some(thread::spawn(|| crate::serve(job))),
+        }
+    }
+
+    fn stop(&mut self) -> Result<(), ServeError> {
+        self.control.stop();
+        self.serving
+            .take()
+            .map_or(Ok(()), |serving| serving.join().unwrap())
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect((IpAddr::from([127, 0, 0, 1]), self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    fn wait_for(&self, count: Count, at_least: u64) {
+        for _ in 0..PATIENCE.as_millis() / 5 {
+            if self.tracker.count(count) >= at_least {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{count:?} stays at {}", self.tracker.count(count));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let stopped = self.stop();
+        if !thread::panicking() {
+            stopped.unwrap();
+        }
+    }
+}
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn config() -> Config {
+    Config::default().with_socket_timeout_secs(1).unwrap()
+}
+
+fn keep_alive() -> Config {
+    config().with_keep_alive(true)
+}
+
+fn announce(connection_id: u64, port: u16) -> [u8; AnnounceRequest::LEN] {
+    AnnounceRequest {
+        connection_id,
+        transaction_id: port.into(),
+        info_hash: InfoHash([9; 20]),
+        peer_id: PeerId([8; 20]),
+        downloaded: 0,
+        left: 1,
+        uploaded: 0,
+        event: Event::Started,
+        ip: [0; 4].into(),
+        key: 0,
+        numwant: -1,
+        port,
+    }
+    .encode()
+}
+
+/// Connects and announces over UDP; whether both are answered.
+fn announces(client: &UdpSocket, server: SocketAddr) -> bool {
+    let mut answer = [0; 2048];
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.send_to(&RequestHead::connect(1).encode(), server).unwrap();
+    let len = client.recv(&mut answer).unwrap_or(0);
+    let Some(Response::Connect(connected)) = Response::decode(&answer[..len]) else {
+        return false;
+    };
+    let port = client.local_addr().unwrap().port();
+    client
+        .send_to(&announce(connected.connection_id, port), server)
+        .unwrap();
+    let len = client.recv(&mut answer).unwrap_or(0);
+    matches!(Response::decode(&answer[..len]), Some(Response::Announce(..)))
+}
+
+/// Everything up to the end; an error if the connection was reset.
+fn rest(stream: &mut TcpStream) -> io::Result<String> {
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// One answer of a connection that stays open.
+fn answer(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    let mut byte = [0];
+    while !text.ends_with("\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        text.push(char::from(byte[0]));
+    }
+    let lower = text.to_lowercase();
+    let len = lower.split("content-length: ").nth(1).unwrap();
+    let len: usize = len.split("\r\n").next().unwrap().parse().unwrap();
+    let mut body = vec![0; len];
+    stream.read_exact(&mut body).unwrap();
+    text + &String::from_utf8_lossy(&body)
+}
+
+fn get(port: u16) -> String {
+    let hash = "%09".repeat(20);
+    format!(
+        "GET /announce?info_hash={hash}&peer_id=-XX0000-000000000000&port={port}&uploaded=0&downloaded=0&left=1 HTTP/1.1\r\n\
+         Host: localhost\r\n\r\n"
+    )
+}
+
+#[test]
+fn announces_from_500_ports_are_all_answered_by_any_number_of_workers() {
+    for workers in [1, 2, 7] {
+        let server = Server::start(workers, 100, config());
+        for address in [IpAddr::from([127, 0, 0, 1]), "::1".parse().unwrap()] {
+            let at = SocketAddr::new(address, server.port);
+            let clients: Vec<UdpSocket> = (0..500).map(|_| UdpSocket::bind((address, 0)).unwrap()).collect();
+            let answered = clients.iter().filter(|client| announces(client, at));
+            assert_eq!(answered.count(), 500, "{workers} workers at {at}");
+        }
+        assert_eq!(server.tracker.count(Count::UdpReceived4), 1000);
+        assert_eq!(server.tracker.count(Count::UdpReceived6), 1000);
+        assert_eq!(server.tracker.totals().peers(), 1000);
+    }
+}
+
+#[test]
+fn a_request_is_answered_and_the_connection_closed_in_good_order() {
+    let server = Server::start(2, 100, config());
+    for n in 0..20 {
+        let mut client = server.connect();
+        client.write_all(get(1000 + n).as_bytes()).unwrap();
+        // Bytes that nobody asked for must not take the answer back.
+        client.write_all(&[b'x'; 10_000]).unwrap();
+        let answer = rest(&mut client).unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.contains("8:interval"),
+            "{answer}"
+        );
+    }
+    server.wait_for(Count::Closed, 20);
+    assert_eq!(server.tracker.count(Count::HttpAnnounce), 20);
+    assert_eq!(server.tracker.count(Count::AcceptPassed), 20);
+}
+
+#[test]
+fn requests_in_one_write_and_split_anywhere_are_answered_in_order() {
+    let server = Server::start(1, 100, keep_alive());
+    let mut client = server.connect();
+    client.write_all((get(1) + &get(2) + &get(3)).as_bytes()).unwrap();
+    for _ in 0..3 {
+        assert!(answer(&mut client).starts_with("HTTP/1.1 200 "));
+    }
+    for piece in get(4).as_bytes().chunks(50) {
+        client.write_all(piece).unwrap();
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(answer(&mut client).starts_with("HTTP/1.1 200 "));
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut client).unwrap(), "");
+    assert_eq!(server.tracker.count(Count::HttpAnnounce), 4);
+}
+
+#[test]
+fn a_client_that_ends_its_side_early_is_answered() {
+    let server = Server::start(1, 100, config());
+    let mut client = server.connect();
+    client.write_all(get(1).as_bytes()).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert!(rest(&mut client).unwrap().starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn clients_that_send_nothing_or_part_of_a_request_are_not_waited_for() {
+    let server = Server::start(1, 100, keep_alive());
+    let mut silent = server.connect();
+    let mut half = server.connect();
+    half.write_all(b"GET /announce HTTP/1.1\r\nHost").unwrap();
+    let mut idle = server.connect();
+    idle.write_all(get(1).as_bytes()).unwrap();
+    assert!(answer(&mut idle).starts_with("HTTP/1.1 200 "));
+    assert_eq!(rest(&mut silent).unwrap(), "");
+    assert!(rest(&mut half).unwrap().starts_with("HTTP/1.1 408 "));
+    assert_eq!(rest(&mut idle).unwrap(), "");
+    server.wait_for(Count::Closed, 3);
+}
+
+#[test]
+fn a_request_of_one_byte_now_and_then_is_not_waited_for() {
+    let server = Server::start(1, 100, config());
+    let mut client = server.connect();
+    client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut answer = Vec::new();
+    for byte in get(1).bytes().cycle().take(200) {
+        let _ = client.write_all(&[byte]);
+        match client.read_to_end(&mut answer) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            _ => break,
+        }
+    }
+    assert!(String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 408 "));
+    assert_eq!(server.tracker.count(Count::HttpAnnounce), 0);
+}
+
+#[test]
+fn a_client_that_never_reads_is_cut_off_and_others_are_served_meanwhile() {
+    let server = Server::start(1, 100, keep_alive());
+    let mut greedy = server.connect();
+    greedy
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let request = get(1);
+    let mut sent = 0;
+    while greedy.write_all(request.as_bytes()).is_ok() {
+        sent += 1;
+        assert!(sent < 10_000_000, "it is answered without end");
+    }
+    let mut other = server.connect();
+    other.write_all(get(2).as_bytes()).unwrap();
+    assert!(answer(&mut other).starts_with("HTTP/1.1 200 "));
+    server.wait_for(Count::HttpSendFailed, 1);
+    server.wait_for(Count::Closed, 1);
+}
+
+#[test]
+fn idle_connections_give_way_when_there_is_no_room() {
+    let config = Config::default()
+        .with_keep_alive(true)
+        .with_socket_timeout_secs(300)
+        .unwrap();
+    let server = Server::start(1, 10, config);
+    let mut idle: Vec<TcpStream> = (0..10).map(|_| server.connect()).collect();
+    server.wait_for(Count::AcceptPassed, 10);
+    // The first one is served, so the second one is the one that idles longest.
+    idle[0].write_all(get(1).as_bytes()).unwrap();
+    answer(&mut idle[0]);
+    let mut served = Vec::new();
+    for n in 0..3 {
+        let mut client = server.connect();
+        client.write_all(get(10 + n).as_bytes()).unwrap();
+        assert!(answer(&mut client).starts_with("HTTP/1.1 200 "));
+        let given = &mut idle[1 + usize::from(n)];
+        assert_eq!(rest(given).unwrap(), "");
+        served.push(client);
+    }
+    idle[0].write_all(get(2).as_bytes()).unwrap();
+    assert!(answer(&mut idle[0]).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn what_is_in_hand_is_finished_before_stopping() {
+    let mut server = Server::start(2, 100, keep_alive());
+    let mut half = server.connect();
+    let request = get(1);
+    half.write_all(&request.as_bytes()[..20]).unwrap();
+    let mut idle = server.connect();
+    server.wait_for(Count::HttpReceivedBytes, 20);
+    server.wait_for(Count::AcceptPassed, 2);
+    server.control.stop();
+    assert_eq!(rest(&mut idle).unwrap(), "");
+    half.write_all(&request.as_bytes()[20..]).unwrap();
+    assert!(rest(&mut half).unwrap().starts_with("HTTP/1.1 200 "));
+    server.stop().unwrap();
+    let refused = TcpStream::connect((IpAddr::from([127, 0, 0, 1]), server.port));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn clients_that_reset_their_connections_do_no_harm() {
+    let server = Server::start(1, 50, config());
+    for _ in 0..200 {
+        let client = server.connect();
+        socket2::SockRef::from(&client)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }
+    let mut client = server.connect();
+    client.write_all(get(1).as_bytes()).unwrap();
+    assert!(rest(&mut client).unwrap().starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_worker_that_cannot_go_on_ends_all() {
+    let clock = Clock::start();
+    let mut listen = Listen {
+        addresses: vec![[127, 0, 0, 1].into()],
+        port: 0,
+        tcp: true,
+        udp: false,
+        workers: 3,
+    };
+    let mut opened = open(&listen).unwrap();
+    listen.port = opened.local[0].1.port();
+    // One that does not listen cannot accept.
+    let broken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    broken.set_nonblocking(true).unwrap();
+    opened.workers[1].tcp[0] = broken.into();
+    let job = Job {
+        tracker: Arc::new(Tracker::new(config(), Seed::new([1; 32]), clock.now())),
+        sockets: opened.workers,
+        clock,
+        control: Arc::new(Control::new()),
+        connections_max: 10,
+    };
+    let error = crate::serve(job).unwrap_err();
+    assert!(matches!(error, ServeError::Failed { worker: 2, .. }), "{error}");
+}
+
+/// Pages whose maker panics.
+#[derive(Debug)]
+struct Faulty;
+
+impl Pages for Faulty {
+    fn find(&self, _: Instant, _: &[u8], _: IpAddr, _: &Tracker) -> Found {
+        panic!("a task panics, as it should");
+    }
+}
+
+#[test]
+fn a_panic_of_a_task_ends_all() {
+    let clock = Clock::start();
+    let listen = Listen {
+        addresses: vec![[127, 0, 0, 1].into()],
+        port: 0,
+        tcp: true,
+        udp: false,
+        workers: 2,
+    };
+    let opened = open(&listen).unwrap();
+    let tracker = Tracker::new(config(), Seed::new([1; 32]), clock.now()).with_pages(Arc::new(Faulty));
+    let job = Job {
+        tracker: Arc::new(tracker),
+        sockets: opened.workers,
+        clock,
+        control: Arc::new(Control::new()),
+        connections_max: 10,
+    };
+    let serving = thread::spawn(|| crate::serve(job));
+    let mut client = TcpStream::connect(opened.local[0].1).unwrap();
+    client
+        .write_all(b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    let error = serving.join().unwrap().unwrap_err();
+    assert!(matches!(error, ServeError::Panicked { .. }), "{error}");
+}

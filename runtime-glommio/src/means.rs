@@ -1,0 +1,109 @@
+//! Whether this system has what glommio needs.
+
+use std::error::Error;
+use std::io::ErrorKind;
+use std::{fmt, io};
+
+use glommio::{GlommioError, ReactorErrorKind};
+use io_uring::{IoUring, Probe, opcode};
+
+use crate::executor;
+
+/// Looks whether a worker can start here, as far as that can be told without sockets.
+///
+/// # Errors
+/// What is missing.
+pub fn check() -> Result<(), Lack> {
+    // Glommio ends the whole process where io_uring is missing: it must not be the first to try.
+    let ring = IoUring::new(1).map_err(Lack::Ring)?;
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe).map_err(Lack::Ring)?;
+    if NEEDED.iter().any(|&operation| !probe.is_supported(operation)) {
+        return Err(Lack::Operations);
+    }
+    executor().map(drop)
+}
+
+/// What a system lacks that glommio needs, shown as one line that says what to do.
+#[derive(Debug)]
+pub enum Lack {
+    /// There is no io_uring for this process.
+    Ring(io::Error),
+    /// The io_uring of this kernel is too old.
+    Operations,
+    /// Too little memory may be locked.
+    LockedMemory {
+        /// Bytes that may be locked.
+        limit: u64,
+        /// Bytes that glommio asks for.
+        needed: u64,
+    },
+    /// Glommio does not start, for a reason of its own.
+    Executor(io::Error),
+}
+
+impl fmt::Display for Lack {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ring(error) => match error.kind() {
+                ErrorKind::PermissionDenied => f.write_str(
+                    "io_uring is forbidden: set kernel.io_uring_disabled to 0, or have the container's seccomp profile allow io_uring",
+                ),
+                ErrorKind::Unsupported => f.write_str(
+                    "there is no io_uring: it takes Linux 5.8 or later, and in a container a seccomp profile that allows it",
+                ),
+                ErrorKind::OutOfMemory => {
+                    f.write_str("io_uring may lock too little memory: raise the limit (ulimit -l)")
+                }
+                _ => write!(f, "io_uring cannot be used: {error}"),
+            },
+            Self::Operations => f.write_str("the io_uring of this kernel is too old: it takes Linux 5.8 or later"),
+            Self::LockedMemory { limit, needed } => write!(
+                f,
+                "glommio needs to lock {} KiB of memory and may lock {}: raise the limit (ulimit -l {0})",
+                needed / 1024,
+                limit / 1024
+            ),
+            Self::Executor(error) => write!(f, "glommio does not start: {error}"),
+        }
+    }
+}
+
+impl Error for Lack {}
+
+impl From<GlommioError<()>> for Lack {
+    fn from(error: GlommioError<()>) -> Self {
+        if let GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, needed)) = error {
+            return Self::LockedMemory { limit, needed };
+        }
+        Self::Executor(error.into())
+    }
+}
+
+/// The operations without which glommio ends the process.
+const NEEDED: [u8; 23] = [
+    opcode::Nop::CODE,
+    opcode::Readv::CODE,
+    opcode::Writev::CODE,
+    opcode::Fsync::CODE,
+    opcode::ReadFixed::CODE,
+    opcode::WriteFixed::CODE,
+    opcode::PollAdd::CODE,
+    opcode::PollRemove::CODE,
+    opcode::SendMsg::CODE,
+    opcode::RecvMsg::CODE,
+    opcode::Timeout::CODE,
+    opcode::TimeoutRemove::CODE,
+    opcode::Accept::CODE,
+    opcode::LinkTimeout::CODE,
+    opcode::Connect::CODE,
+    opcode::Fallocate::CODE,
+    opcode::OpenAt::CODE,
+    opcode::Close::CODE,
+    opcode::Statx::CODE,
+    opcode::Read::CODE,
+    opcode::Write::CODE,
+    opcode::Send::CODE,
+    opcode::Recv::CODE,
+];

@@ -1,0 +1,85 @@
+//! How glommio waits.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use etracker_runtime_common::{Mechanism, accept};
+use futures_lite::future;
+use glommio::{net, spawn_local, timer};
+
+use crate::stream::Stream;
+use crate::sys;
+
+/// The executor of this thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Glommio;
+
+/// A socket, and the same socket as glommio knows it.
+#[derive(Debug)]
+pub(crate) struct Watched<S, W> {
+    socket: S,
+    watched: W,
+}
+
+impl Mechanism for Glommio {
+    type Udp = Watched<UdpSocket, net::UdpSocket>;
+    type Tcp = Watched<TcpListener, net::TcpListener>;
+    type Stream = Stream;
+
+    fn udp(socket: UdpSocket) -> io::Result<Self::Udp> {
+        let watched = sys::watch(socket.try_clone()?);
+        Ok(Watched { socket, watched })
+    }
+
+    fn tcp(listener: TcpListener) -> io::Result<Self::Tcp> {
+        let watched = sys::watch(listener.try_clone()?);
+        Ok(Watched {
+            socket: listener,
+            watched,
+        })
+    }
+
+    fn socket(udp: &Self::Udp) -> &UdpSocket {
+        &udp.socket
+    }
+
+    async fn readable(udp: &Self::Udp) -> io::Result<()> {
+        // Glommio has no readiness to offer, but a look at the first byte waits for a datagram and leaves it there. What
+        // came is then received, and answered, from the socket itself: glommio's `recv_from` takes one datagram at a
+        // time, and its `send_to` must never be used: where the socket is full it sends datagrams of one byte.
+        udp.watched.peek_from(&mut [0]).await?;
+        Ok(())
+    }
+
+    async fn accept(tcp: &Self::Tcp) -> io::Result<(Self::Stream, SocketAddr)> {
+        match accept(&tcp.socket) {
+            Ok((socket, peer)) => Ok((Stream::Unwatched(socket), peer)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let accepted = tcp.watched.shared_accept().await?;
+                // A client that has gone again. This has closed the connection then: it must not be made a stream.
+                let gone = |_| io::Error::from(ErrorKind::ConnectionAborted);
+                let peer = unmapped(accepted.peer_addr().map_err(gone)?);
+                Ok((Stream::Watched(accepted.bind_to_executor()), peer))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn sleep(duration: Duration) {
+        timer::sleep(duration).await;
+    }
+
+    async fn yield_now() {
+        future::yield_now().await;
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        spawn_local(task).detach();
+    }
+}
+
+/// IPv4 as IPv4.
+fn unmapped(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
