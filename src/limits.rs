@@ -15,6 +15,13 @@ pub(crate) fn raise() {
     change(Resource::CORE, &libc::RLIMIT_CORE, |_, hard| hard);
 }
 
+/// Raises the limit on locked memory, which io_uring takes, in the same way.
+#[cfg(feature = "glommio")]
+pub(crate) fn raise_locked_memory() {
+    let locked = |soft: u64, hard: u64| soft.max(LOCKED_MEMORY_WANTED.min(hard));
+    change(Resource::MEMLOCK, &libc::RLIMIT_MEMLOCK, locked);
+}
+
 /// How many TCP connections may be open at once, when `workers` workers have `sockets` sockets; `None` if the limit on
 /// open files leaves room for none.
 pub(crate) fn connections_max(workers: usize, sockets: usize) -> Option<usize> {
@@ -30,6 +37,9 @@ pub(crate) fn open_files() -> (u64, u64) {
 
 /// Open files asked for: as many clients at once as one address has ports.
 const OPEN_FILES_WANTED: u64 = 64_000;
+/// Bytes of locked memory asked for: a worker takes 192 KiB of it, and there may be 256.
+#[cfg(feature = "glommio")]
+const LOCKED_MEMORY_WANTED: u64 = 64 << 20;
 /// Files that the process keeps open beside its workers': the terminal, signals, logs, and some to spare.
 const FILES_OF_PROCESS: usize = 32;
 /// Files that a worker keeps open beside its sockets: its poller, its timer, its waker, and some to spare.

@@ -9,6 +9,7 @@ mod pages;
 mod privileges;
 mod report;
 mod revision;
+mod runtime;
 mod signals;
 mod sockets;
 mod start;
@@ -18,8 +19,8 @@ mod supervised;
 mod terminal;
 mod watch;
 
-#[cfg(not(feature = "smol"))]
-compile_error!("etracker needs a runtime: enable the feature `smol`");
+#[cfg(not(any(feature = "smol", feature = "glommio")))]
+compile_error!("etracker needs a runtime: enable the feature `smol` or, on Linux, `glommio`");
 
 use std::env;
 use std::fmt::Display;

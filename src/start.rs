@@ -13,7 +13,7 @@ use etracker_runtime_common::{Clock, Control, Job, Opened, ServeError};
 
 use crate::lists::ListError;
 use crate::notify::Notifier;
-use crate::options::{Options, Runtime};
+use crate::options::Options;
 use crate::pages::{About, Grouping, Readers, Shelf};
 use crate::privileges::{PrivilegeError, Privileges};
 use crate::revision::revision;
@@ -21,7 +21,7 @@ use crate::sockets::SocketError;
 use crate::state::{Pace, StateError, StateFile};
 use crate::supervised::{Lifeline, SUPERVISED};
 use crate::terminal::{complain, say};
-use crate::{limits, lists, logs, report, signals, sockets, terminal, watch};
+use crate::{limits, lists, logs, report, runtime, signals, sockets, terminal, watch};
 use jiff::tz::TimeZone;
 
 /// Serves with these options until a signal says to stop.
@@ -49,6 +49,8 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     let (ask_reload, reloads) = lists::requests();
     signals::obey(signals, Arc::clone(&control), ask_reload).map_err(Failure::Signals)?;
     let ids = ids(lifeline, &control)?;
+    // As the user that serves, whose rights and limits it depends on.
+    let serve = runtime::choose(&options).map_err(Failure::Runtime)?;
     // Requests wait in the sockets meanwhile.
     let listed = !options.lists.is_empty();
     let access = listed
@@ -85,9 +87,7 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
         control: Arc::clone(&control),
         connections_max,
     };
-    let served = match options.runtime {
-        Runtime::Smol => etracker_smol::serve(job),
-    };
+    let served = serve(job);
     notifier.tell("STOPPING=1");
     if let Some(keeper) = keeper {
         control.stop();
@@ -114,6 +114,8 @@ pub(crate) enum Failure {
     Lists(ListError),
     /// There is no thread for what the command does beside serving.
     Thread(io::Error),
+    /// The runtime that was asked for cannot be had here.
+    Runtime(String),
     /// The limit on open files is too low.
     Files { workers: usize },
     /// An address cannot be listened on, or a socket not be used.
@@ -143,6 +145,7 @@ impl fmt::Display for Failure {
                 f,
                 "the limit on open files leaves no room for connections beside {workers} workers: raise it (ulimit -n), or start fewer workers"
             ),
+            Self::Runtime(reason) => f.write_str(reason),
             Self::Sockets(error) => error.fmt(f),
             Self::Notify(error) => write!(f, "NOTIFY_SOCKET names nobody who listens: {error}"),
             Self::Privileges(error) => error.fmt(f),

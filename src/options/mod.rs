@@ -6,6 +6,7 @@ mod lasting;
 mod name;
 mod reader;
 mod refusal;
+mod runtime;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ pub(crate) use name::FAILURES_VARIABLE;
 pub(crate) use reader::Environment;
 use reader::{Reader, Text};
 pub(crate) use refusal::Refusal;
+pub(crate) use runtime::Runtime;
 
 /// All that can be set, valid.
 #[derive(Clone, Debug)]
@@ -96,7 +98,7 @@ impl Request {
 
 impl Options {
     fn from_given(given: Given, reader: Reader<'_>, processors: usize) -> Result<Self, Refusal> {
-        let runtime = runtime(reader, given.service.runtime.clone())?;
+        let runtime = Runtime::read(reader, given.service.runtime.clone())?;
         let pages = &given.pages;
         let charset = label(reader, name::CHARSET, pages.charset.clone(), CHARSET_DEFAULT)?;
         let locale = label(reader, name::LOCALE, pages.locale.clone(), LOCALE_DEFAULT)?;
@@ -121,31 +123,6 @@ impl Options {
             lasting,
             failures: failures.map_or(0, |failures| failures.value),
         })
-    }
-}
-
-/// The runtimes of this build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Runtime {
-    /// smol: portable.
-    Smol,
-}
-
-impl Runtime {
-    /// The one that is used unless another is asked for.
-    pub(crate) const DEFAULT: Self = Self::Smol;
-    const ALL: &[Self] = &[Self::Smol];
-
-    /// What it is called.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Smol => "smol",
-        }
-    }
-
-    fn names() -> String {
-        let names: Vec<&str> = Self::ALL.iter().map(|runtime| runtime.name()).collect();
-        names.join(", ")
     }
 }
 
@@ -289,16 +266,6 @@ fn logs(reader: Reader<'_>, given: given::Logs) -> Result<LogSettings, Refusal> 
         settings.format = format.ok_or_else(|| text.refuse("text or json"))?;
     }
     Ok(settings)
-}
-
-fn runtime(reader: Reader<'_>, argument: Option<String>) -> Result<Runtime, Refusal> {
-    let Some(text) = reader.text(name::RUNTIME, argument) else {
-        return Ok(Runtime::DEFAULT);
-    };
-    let named = Runtime::ALL.iter().find(|runtime| runtime.name() == text.value);
-    named
-        .copied()
-        .ok_or_else(|| text.refuse(&format!("a runtime of this build: {}", Runtime::names())))
 }
 
 /// The load average that leaves half a processor free.

@@ -45,7 +45,7 @@ fn nothing_given_is_the_defaults() {
     assert!(options.listen.tcp && options.listen.udp);
     assert!(options.listen.addresses.is_empty());
     assert_eq!(options.listen.workers, PROCESSORS);
-    assert_eq!(options.runtime, Runtime::Smol);
+    assert_eq!(options.runtime, Runtime::DEFAULT);
     assert_eq!((&*options.charset, &*options.locale), ("utf-8", "en_US.UTF-8"));
     assert_eq!(options.failures, 0);
 
@@ -72,7 +72,12 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("--no-tcp", "", "noTcp", "1"),
     ("--no-udp", "", "noUdp", "1"),
     ("-w --workers", "7", "workers", "7"),
-    ("--runtime", "smol", "runtime", "smol"),
+    (
+        "--runtime",
+        Runtime::DEFAULT.name(),
+        "runtime",
+        Runtime::DEFAULT.name(),
+    ),
     ("-i --interval", "300", "interval", "300"),
     ("--min-interval", "60", "minInterval", "60"),
     ("--max-interval", "7200", "maxInterval", "7200"),
@@ -247,7 +252,10 @@ fn a_bad_value_in_the_environment_names_the_variable() {
     let lines = refusal("", &[("ETRACKER_RUNTIME", "a\nb")]);
     assert_eq!(
         lines,
-        "ETRACKER_RUNTIME=a\\nb: must be a runtime of this build: smol"
+        format!(
+            "ETRACKER_RUNTIME=a\\nb: must be a runtime of this build: {}",
+            Runtime::names()
+        )
     );
 }
 
@@ -363,8 +371,11 @@ fn words_are_taken_as_they_are_written() {
         "--private-peers=no: must be allow or deny"
     );
     assert_eq!(
-        refusal("--runtime glommio", &[]),
-        "--runtime=glommio: must be a runtime of this build: smol"
+        refusal("--runtime tokio", &[]),
+        format!(
+            "--runtime=tokio: must be a runtime of this build: {}",
+            Runtime::names()
+        )
     );
     let expected = "--charset=a;b: must be a name of 1 to 64 letters, digits and -_.:+@";
     assert_eq!(refusal("--charset a;b", &[]), expected);

@@ -1,0 +1,61 @@
+//! What drives the workers.
+
+use super::name;
+use super::reader::Reader;
+use super::refusal::Refusal;
+
+/// The runtimes of this build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    /// Whichever does best here.
+    #[cfg(all(feature = "smol", feature = "glommio"))]
+    Auto,
+    /// smol: portable.
+    #[cfg(feature = "smol")]
+    Smol,
+    /// glommio: io_uring.
+    #[cfg(feature = "glommio")]
+    Glommio,
+}
+
+impl Runtime {
+    const ALL: &[Self] = &[
+        #[cfg(all(feature = "smol", feature = "glommio"))]
+        Self::Auto,
+        #[cfg(feature = "smol")]
+        Self::Smol,
+        #[cfg(feature = "glommio")]
+        Self::Glommio,
+    ];
+    /// The one that is used unless another is asked for.
+    pub(crate) const DEFAULT: Self = Self::ALL[0];
+
+    /// What it is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            #[cfg(all(feature = "smol", feature = "glommio"))]
+            Self::Auto => "auto",
+            #[cfg(feature = "smol")]
+            Self::Smol => "smol",
+            #[cfg(feature = "glommio")]
+            Self::Glommio => "glommio",
+        }
+    }
+
+    /// What they are called.
+    pub(super) fn names() -> String {
+        let names: Vec<&str> = Self::ALL.iter().map(|runtime| runtime.name()).collect();
+        names.join(", ")
+    }
+
+    /// The one that is asked for.
+    pub(super) fn read(reader: Reader<'_>, argument: Option<String>) -> Result<Self, Refusal> {
+        let Some(text) = reader.text(name::RUNTIME, argument) else {
+            return Ok(Self::DEFAULT);
+        };
+        let named = Self::ALL.iter().find(|runtime| runtime.name() == text.value);
+        named
+            .copied()
+            .ok_or_else(|| text.refuse(&format!("a runtime of this build: {}", Self::names())))
+    }
+}
