@@ -17,6 +17,8 @@ mod state;
 mod supervise;
 mod supervised;
 mod terminal;
+#[cfg(feature = "testing")]
+mod testing;
 mod watch;
 
 #[cfg(not(any(feature = "smol", feature = "glommio")))]
@@ -36,7 +38,10 @@ fn main() -> ExitCode {
     end_on_panic();
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let environment = |name: &str| env::var_os(name);
-    let status = match Request::read(env::args_os().skip(1), &environment, processors) {
+    let arguments = env::args_os().skip(1);
+    #[cfg(feature = "testing")]
+    let arguments = testing::take(arguments);
+    let status = match Request::read(arguments, &environment, processors) {
         Err(refusal) => fail(EXIT_USAGE, refusal),
         Ok(Request::Show(text)) => {
             say(text.trim_end());

@@ -61,7 +61,7 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     report::listening(&opened, &options.listen);
     say(format_args!("Connections at once: {connections_max} at most"));
 
-    let clock = Clock::start();
+    let clock = clock();
     let about = about(&options, clock.now(), &zone);
     let shelf = Shelf::new(about, Readers::new(options.stats_from));
     let mut tracker = Tracker::new(options.config, seed()?, clock.now()).with_pages(Arc::new(shelf));
@@ -191,6 +191,14 @@ fn connections_max(opened: &Opened) -> Result<usize, Failure> {
     limits::connections_max(workers, sockets).ok_or(Failure::Files { workers })
 }
 
+fn clock() -> Clock {
+    #[cfg(feature = "testing")]
+    if let Some(clock) = crate::testing::given_clock() {
+        return clock;
+    }
+    Clock::start()
+}
+
 /// The tracker as the state says, if one is to be kept; `ids` is the seed of its connection ids if that says nothing.
 fn with_state(
     path: Option<PathBuf>,
@@ -229,6 +237,10 @@ fn keeper(
 
 /// A seed that nobody else has.
 pub(crate) fn seed() -> Result<Seed, Failure> {
+    #[cfg(feature = "testing")]
+    if let Some(seed) = crate::testing::given_seed() {
+        return Ok(seed);
+    }
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(Failure::Seed)?;
     Ok(Seed::new(bytes))

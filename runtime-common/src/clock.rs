@@ -10,6 +10,8 @@ pub struct Clock {
     /// The wall time at `started`.
     wall: Instant,
     started: std::time::Instant,
+    #[cfg(feature = "testing")]
+    stands: bool,
 }
 
 impl Clock {
@@ -22,12 +24,29 @@ impl Clock {
         Self {
             wall: Instant::default().saturating_add(wall),
             started: std::time::Instant::now(),
+            #[cfg(feature = "testing")]
+            stands: false,
+        }
+    }
+
+    /// A clock that stands still.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn fixed(now: Instant) -> Self {
+        Self {
+            wall: now,
+            started: std::time::Instant::now(),
+            stands: true,
         }
     }
 
     /// The present time; the same on every copy of this clock.
     #[must_use]
     pub fn now(&self) -> Instant {
+        #[cfg(feature = "testing")]
+        if self.stands {
+            return self.wall;
+        }
         self.wall.saturating_add(self.started.elapsed())
     }
 }

@@ -211,11 +211,12 @@ pub(crate) fn wait_until(happened: impl Fn() -> bool) {
     }
 }
 
-/// The command, without what the environment of the tests may say to it.
+/// The command, without what the environment of the tests may say to it, but for the runtime: that is how the tests are
+/// run on each.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_etracker"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("ETRACKER_") {
+        if name.to_string_lossy().starts_with("ETRACKER_") && name != "ETRACKER_RUNTIME" {
             command.env_remove(name);
         }
     }

@@ -16,4 +16,6 @@ mod real_clients;
 mod service_manager;
 mod start_stop;
 mod supervised;
+#[cfg(feature = "testing")]
+mod transcript;
 mod warm_restart;

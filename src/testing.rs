@@ -1,0 +1,50 @@
+//! Chance and time of a test's choice.
+
+use std::ffi::OsString;
+use std::sync::OnceLock;
+
+use etracker_core::{Instant, Seed};
+use etracker_runtime_common::Clock;
+
+static SEED: OnceLock<Seed> = OnceLock::new();
+static CLOCK: OnceLock<Clock> = OnceLock::new();
+
+/// Takes `--seed`, 64 hexadecimal digits, and `--clock`, milliseconds since 1970, out of the arguments.
+pub(crate) fn take(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments = arguments.peekable();
+    let mut others = Vec::new();
+    while let Some(argument) = arguments.next() {
+        let mut value = || {
+            let value = arguments.next().unwrap_or_default();
+            value.into_string().unwrap_or_default()
+        };
+        if argument == "--seed" {
+            SEED.get_or_init(|| seed(&value()));
+        } else if argument == "--clock" {
+            let millis = value().parse().expect("--clock takes milliseconds");
+            CLOCK.get_or_init(|| Clock::fixed(Instant::from_millis(millis)));
+        } else {
+            others.push(argument);
+        }
+    }
+    others
+}
+
+/// The seed that was given.
+pub(crate) fn given_seed() -> Option<Seed> {
+    SEED.get().cloned()
+}
+
+/// The clock that was given.
+pub(crate) fn given_clock() -> Option<Clock> {
+    CLOCK.get().copied()
+}
+
+fn seed(digits: &str) -> Seed {
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        let pair = str::from_utf8(pair).unwrap_or_default();
+        *byte = u8::from_str_radix(pair, 16).expect("--seed takes 64 hexadecimal digits");
+    }
+    Seed::new(bytes)
+}
