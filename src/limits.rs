@@ -42,8 +42,9 @@ const OPEN_FILES_WANTED: u64 = 64_000;
 const LOCKED_MEMORY_WANTED: u64 = 64 << 20;
 /// Files that the process keeps open beside its workers': the terminal, signals, logs, and some to spare.
 const FILES_OF_PROCESS: usize = 32;
-/// Files that a worker keeps open beside its sockets: its poller, its timer, its waker, and some to spare.
-const FILES_OF_WORKER: usize = 8;
+/// Files that a worker keeps open beside its sockets: its pollers, its timer, its waker, what tells it to stop, second
+/// descriptors of its sockets, and some to spare.
+const FILES_OF_WORKER: usize = 16;
 
 fn room(open_files: usize, workers: usize, sockets: usize) -> Option<usize> {
     let reserved = FILES_OF_PROCESS + workers * FILES_OF_WORKER + sockets;
@@ -70,14 +71,14 @@ mod tests {
 
     #[test]
     fn connections_leave_room_for_the_tracker_itself() {
-        assert_eq!(room(1024, 2, 4), Some(1024 - 32 - 16 - 4));
-        assert_eq!(room(usize::MAX, 1, 2), Some(usize::MAX - 42));
+        assert_eq!(room(1024, 2, 4), Some(1024 - 32 - 32 - 4));
+        assert_eq!(room(usize::MAX, 1, 2), Some(usize::MAX - 50));
     }
 
     #[test]
     fn a_limit_below_one_connection_a_worker_is_none() {
-        assert_eq!(room(32 + 80 + 20 + 10, 10, 20), Some(10));
-        assert_eq!(room(32 + 80 + 20 + 9, 10, 20), None);
+        assert_eq!(room(32 + 160 + 20 + 10, 10, 20), Some(10));
+        assert_eq!(room(32 + 160 + 20 + 9, 10, 20), None);
         assert_eq!(room(20, 1, 2), None);
     }
 }

@@ -4,8 +4,9 @@ use std::error::Error;
 use std::io::ErrorKind;
 use std::{fmt, io};
 
-use glommio::{GlommioError, ReactorErrorKind};
+use glommio::GlommioError;
 use io_uring::{IoUring, Probe, opcode};
+use rustix::process::{Resource, getrlimit};
 
 use crate::executor;
 
@@ -14,6 +15,12 @@ use crate::executor;
 /// # Errors
 /// What is missing.
 pub fn check() -> Result<(), Lack> {
+    // Glommio asks for the same, but its error does not say so.
+    if let Some(limit) = getrlimit(Resource::Memlock).current
+        && limit < LOCKED_BYTES_MIN
+    {
+        return Err(Lack::LockedMemory { limit });
+    }
     // Glommio ends the whole process where io_uring is missing: it must not be the first to try.
     let ring = IoUring::new(1).map_err(Lack::Ring)?;
     let mut probe = Probe::new();
@@ -35,8 +42,6 @@ pub enum Lack {
     LockedMemory {
         /// Bytes that may be locked.
         limit: u64,
-        /// Bytes that glommio asks for.
-        needed: u64,
     },
     /// Glommio does not start, for a reason of its own.
     Executor(io::Error),
@@ -59,10 +64,10 @@ impl fmt::Display for Lack {
                 _ => write!(f, "io_uring cannot be used: {error}"),
             },
             Self::Operations => f.write_str("the io_uring of this kernel is too old: it takes Linux 5.8 or later"),
-            Self::LockedMemory { limit, needed } => write!(
+            Self::LockedMemory { limit } => write!(
                 f,
-                "glommio needs to lock {} KiB of memory and may lock {}: raise the limit (ulimit -l {0})",
-                needed / 1024,
+                "glommio locks {0} KiB of memory and may lock {1}: raise the limit (ulimit -l {0})",
+                LOCKED_BYTES_MIN / 1024,
                 limit / 1024
             ),
             Self::Executor(error) => write!(f, "glommio does not start: {error}"),
@@ -74,13 +79,12 @@ impl Error for Lack {}
 
 impl From<GlommioError<()>> for Lack {
     fn from(error: GlommioError<()>) -> Self {
-        if let GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, needed)) = error {
-            return Self::LockedMemory { limit, needed };
-        }
         Self::Executor(error.into())
     }
 }
 
+/// Bytes that must be lockable for glommio to start.
+const LOCKED_BYTES_MIN: u64 = 512 << 10;
 /// The operations without which glommio ends the process.
 const NEEDED: [u8; 23] = [
     opcode::Nop::CODE,
@@ -107,3 +111,23 @@ const NEEDED: [u8; 23] = [
     opcode::Send::CODE,
     opcode::Recv::CODE,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_in_one_line_with_what_to_do() {
+        let ring = |kind: ErrorKind| Lack::Ring(kind.into()).to_string();
+        let limit = 64 << 10;
+        for (line, advice) in [
+            (Lack::LockedMemory { limit }.to_string(), "(ulimit -l 512)"),
+            (ring(ErrorKind::PermissionDenied), "io_uring_disabled"),
+            (ring(ErrorKind::Unsupported), "Linux 5.8"),
+            (ring(ErrorKind::OutOfMemory), "ulimit -l"),
+            (Lack::Operations.to_string(), "Linux 5.8"),
+        ] {
+            assert!(line.contains(advice) && !line.contains('\n'), "{line}");
+        }
+    }
+}
