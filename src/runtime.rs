@@ -28,8 +28,7 @@ pub(crate) fn choose(options: &Options) -> Result<Serve, String> {
     }
 }
 
-/// glommio has the advantage where UDP alone is served, smol wherever there are connections: docs/runtimes.md has the
-/// figures.
+/// glommio where UDP alone is served, smol wherever there are connections: docs/runtimes.md says why.
 #[cfg(all(feature = "smol", feature = "glommio"))]
 fn best(options: &Options) -> Serve {
     if options.listen.tcp {
