@@ -443,7 +443,7 @@ fn help_names_every_option_with_its_default() {
         "(60)",
         "(64)",
         "(3)",
-        "(smol)",
+        &format!("({})", Runtime::DEFAULT.name()),
         "(utf-8)",
         "(en_US.UTF-8)",
     ] {
