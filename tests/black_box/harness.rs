@@ -47,7 +47,12 @@ impl Tracker {
 
     /// Starts a tracker on this port; an error is one that ended before it listened.
     pub(crate) fn start_at(port: u16, arguments: &[&str]) -> Result<Self, Ended> {
-        let mut child = command()
+        Self::start_by(command(), port, arguments)
+    }
+
+    /// The same by another command that becomes the tracker.
+    pub(crate) fn start_by(mut command: Command, port: u16, arguments: &[&str]) -> Result<Self, Ended> {
+        let mut child = command
             .args(["--port", &port.to_string()])
             .args(arguments)
             .spawn()
@@ -214,7 +219,18 @@ pub(crate) fn wait_until(happened: impl Fn() -> bool) {
 /// The command, without what the environment of the tests may say to it, but for the runtime: that is how the tests are
 /// run on each.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_etracker"));
+    undisturbed(Command::new(ETRACKER))
+}
+
+/// The command under limits as `prlimit` takes them.
+#[cfg(feature = "glommio")]
+pub(crate) fn limited(limits: &str) -> Command {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args([limits, ETRACKER]);
+    undisturbed(prlimit)
+}
+
+fn undisturbed(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ETRACKER_") && name != "ETRACKER_RUNTIME" {
             command.env_remove(name);
@@ -280,6 +296,8 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
 
 /// Longer than anything takes that works, so that what does not work ends the test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+const ETRACKER: &str = env!("CARGO_BIN_EXE_etracker");
 
 const PORT_RACES_MAX: usize = 10;
 

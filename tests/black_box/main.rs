@@ -13,6 +13,8 @@ mod logs;
 mod pages;
 mod privileges;
 mod real_clients;
+#[cfg(feature = "glommio")]
+mod runtimes;
 mod service_manager;
 mod start_stop;
 mod supervised;
