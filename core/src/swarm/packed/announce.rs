@@ -213,7 +213,7 @@ impl Packed {
         let endpoint = Compact::from(announce.peer);
         let removed = if record.is_large() {
             let number = page.large(&record);
-            self.leave_swarm(now, index, &record, number, &endpoint)
+            self.leave_swarm(now, index, &record, number, &newcomer(now, announce))
         } else {
             self.leave_page(now, index, &record, &endpoint)
         };
@@ -231,11 +231,12 @@ impl Packed {
         index: usize,
         record: &Record,
         number: u32,
-        endpoint: &Compact,
+        peer: &Newcomer,
     ) -> Option<bool> {
         let swarm = self.swarms.get_mut(number)?;
+        let endpoint = &peer.endpoint;
         let hash = self.rules.peer_hash(endpoint);
-        let (seeder, place) = swarm.find(&self.rules, hash, endpoint, false)?;
+        let (seeder, place) = swarm.find(&self.rules, hash, endpoint, peer.seeder)?;
         swarm
             .set_mut(endpoint.family, seeder)
             .remove(self.rules.shape(endpoint.family), place);

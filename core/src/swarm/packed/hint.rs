@@ -70,7 +70,7 @@ impl Packed {
             if stage == Stage::Tables {
                 hint(ptr::from_ref(bucket).cast());
             } else {
-                lines(bucket.bytes(), hint);
+                lines(bucket.head(shape), hint);
             }
         };
         let own = swarm.set(family, seeder);
@@ -102,7 +102,7 @@ impl Packed {
 const LINE: usize = 64;
 /// Lines that a swarm lies in.
 const SWARM_LINES: usize = size_of::<Swarm>().div_ceil(LINE);
-/// Lines that are told of one page or bucket: an ordinary one whole, of an extraordinary one the beginning.
+/// Lines that are told of one page or bucket: an ordinary one whole but for ids, of an extraordinary one the beginning.
 const LINES_MAX: usize = 16;
 /// Draws whose entries in the table are told: every other is accepted.
 const CANDIDATES: usize = 3;

@@ -2,7 +2,7 @@
 //!
 //! - A [`page`] holds some twenty torrents with their peers in one allocation, found by linear hashing.
 //! - A torrent with more than [`page::SMALL_MAX`] peers has a [`swarm`] of four [`set`]s: a family's leechers or seeders
-//!   each, in buckets of some forty peers, again by linear hashing.
+//!   each, in buckets of about a hundred peers, again by linear hashing.
 //! - Pages and buckets are split and joined one at a time, as torrents and peers come and go.
 //! - Info-hashes are stored whole, so no two torrents are ever taken for one.
 //! - Where a torrent or a peer belongs is decided by SipHash-1-3 over all of it under a secret key: whoever chooses

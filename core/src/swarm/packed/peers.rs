@@ -28,7 +28,8 @@ impl Shape {
         }
     }
 
-    const fn widths(self) -> [usize; 3] {
+    /// Bytes of one peer in each column.
+    pub(super) const fn widths(self) -> [usize; 3] {
         [self.family.compact_len(), 1, if self.ids { 20 } else { 0 }]
     }
 
@@ -95,9 +96,10 @@ impl<'a> Columns<'a> {
 
     /// How many peers have the address of `endpoint`.
     pub(super) fn of_address(&self, endpoint: &Compact) -> usize {
-        let address = endpoint.address();
-        let endpoints = self.endpoints.chunks_exact(self.family.compact_len());
-        endpoints.filter(|other| other.starts_with(address)).count()
+        match self.family {
+            Family::V4 => of_address::<6, 4>(self.endpoints, endpoint),
+            Family::V6 => of_address::<18, 8>(self.endpoints, endpoint),
+        }
     }
 
     /// The endpoints and the ids of some peers; no ids if none are kept.
@@ -120,13 +122,27 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// `N` are the bytes of an endpoint. The end of the address tells most of them apart by one comparison of four bytes.
 fn position<const N: usize>(endpoints: &[u8], endpoint: &Compact) -> Option<usize> {
     let endpoint = endpoint.octets().first_chunk::<N>()?;
+    let telling = |octets: &[u8; N]| {
+        octets
+            .get(N - 6..N - 2)
+            .and_then(<[u8]>::first_chunk::<4>)
+            .copied()
+    };
+    let told = telling(endpoint);
+    let mut endpoints = endpoints.as_chunks::<N>().0.iter();
+    endpoints.position(|other| telling(other) == told && other == endpoint)
+}
+
+/// `N` are the bytes of an endpoint, and the first `A` of them what counts as its address.
+fn of_address<const N: usize, const A: usize>(endpoints: &[u8], endpoint: &Compact) -> usize {
+    let address = endpoint.octets().first_chunk::<A>();
+    let endpoints = endpoints.as_chunks::<N>().0.iter();
     endpoints
-        .as_chunks::<N>()
-        .0
-        .iter()
-        .position(|other| other == endpoint)
+        .filter(|other| other.first_chunk::<A>() == address)
+        .count()
 }
 
 /// Where the stamps of `count` peers at `start` are.

@@ -130,13 +130,9 @@ impl Set {
             return;
         };
         let stays = |entry: Entry| block_of(rules.peer_hash(&entry.endpoint), last + 1) != last;
-        let mut keep: Vec<_> = origin.columns(shape).entries().map(stays).collect();
-        let mut fresh = origin.clone();
+        let keep: Vec<_> = origin.columns(shape).entries().map(stays).collect();
+        let fresh = origin.without(shape, &keep);
         origin.retain(shape, &keep);
-        for keep in &mut keep {
-            *keep = !*keep;
-        }
-        fresh.retain(shape, &keep);
         self.buckets.push(fresh);
     }
 
@@ -159,11 +155,12 @@ impl Set {
     }
 }
 
-/// Peers of a bucket on average, at most.
-pub(super) const BUCKET_LOAD: usize = 40;
+/// Peers of a bucket on average, at most: enough that an allocation for each costs less than a byte a peer, few enough
+/// that a look through one is quick.
+pub(super) const BUCKET_LOAD: usize = 96;
 
-/// Draws after which [`Set::any`] takes what it finds: one in [`BUCKET_LOAD`] is accepted even if the longest bucket
-/// holds a thousand peers of one address.
+/// Draws after which [`Set::any`] takes what it finds: one in thirty is accepted even if the longest bucket holds
+/// thousands of peers of one or two addresses.
 const DRAWS_MAX: usize = 256;
 
 /// A peer that announces.
@@ -202,8 +199,10 @@ pub(super) struct Bucket(Box<[u8]>);
 const HEAD: usize = 4;
 
 impl Bucket {
-    pub(super) const fn bytes(&self) -> &[u8] {
-        &self.0
+    /// What is read to find or choose peers: all but their ids.
+    pub(super) fn head(&self, shape: Shape) -> &[u8] {
+        let stamps = peers::stamps_at(shape, HEAD, self.count(shape));
+        self.0.get(..stamps.end).unwrap_or_default()
     }
 
     pub(super) fn columns(&self, shape: Shape) -> Columns<'_> {
@@ -278,6 +277,28 @@ impl Bucket {
         self.edit(|bytes| {
             peers::retain(bytes, shape, HEAD, count, keep);
         });
+    }
+
+    /// Those peers whose numbers `leave` says no to, in a bucket that takes no more than they need.
+    fn without(&self, shape: Shape, leave: &[bool]) -> Self {
+        let count = leave.iter().filter(|&&leave| !leave).count();
+        if count == 0 {
+            return Self::default();
+        }
+        let columns = self.columns(shape);
+        let mut bytes = Vec::with_capacity(HEAD + count * shape.stride());
+        bytes.extend(self.window().to_le_bytes());
+        for (column, width) in [columns.endpoints, columns.stamps, columns.ids]
+            .into_iter()
+            .zip(shape.widths())
+        {
+            let values = column.chunks_exact(width.max(1)).zip(leave);
+            values
+                .filter(|(_, leave)| !**leave)
+                .for_each(|(value, _)| bytes.extend(value));
+        }
+        work::copied(bytes.len());
+        Self(bytes.into_boxed_slice())
     }
 
     fn expire(&mut self, rules: &Rules, shape: Shape, now: Minute) -> u32 {
