@@ -8,7 +8,7 @@ use core::mem;
 use crate::seed::Random;
 use crate::time::Minute;
 
-use super::linear::{block_of, origin_of};
+use super::linear::{Spot, block_at, block_of, next_block, origin_of};
 use super::peers::{self, Columns, Entry, Shape};
 use super::pieces::Pieces;
 use super::rules::{Compact, Rules};
@@ -23,6 +23,8 @@ pub(super) struct Set {
     len: u32,
     /// Invariant: no bucket holds more peers.
     longest: u32,
+    /// While a sweep is on its way from the first bucket on. Invariant: no bucket that it has passed holds more peers.
+    longest_passed: Option<u32>,
 }
 
 /// Where a peer is in its set: bucket and number.
@@ -35,6 +37,11 @@ pub(super) struct Place {
 impl Set {
     pub(super) const fn len(&self) -> u32 {
         self.len
+    }
+
+    #[cfg(test)]
+    pub(super) const fn longest(&self) -> u32 {
+        self.longest
     }
 
     /// The bucket that peers of this hash are in.
@@ -73,8 +80,8 @@ impl Set {
         let index = self.bucket_of(hash);
         if let Some(bucket) = self.buckets.get_mut(index) {
             let count = bucket.push(rules, shape, now, peer);
-            self.longest = self.longest.max(count);
             self.len += 1;
+            self.lengthen(count);
         }
         if self.len as usize > self.buckets.len() * BUCKET_LOAD {
             self.split(rules, shape);
@@ -90,15 +97,32 @@ impl Set {
         self.rejoin(shape);
     }
 
-    /// Takes the peers of one bucket that are too old out. Returns how many.
-    pub(super) fn expire(&mut self, rules: &Rules, shape: Shape, now: Minute, bucket: usize) -> u32 {
-        let removed = match self.buckets.get_mut(bucket) {
-            Some(bucket) => bucket.expire(rules, shape, now),
-            None => 0,
+    /// Takes the peers of the bucket at `spot` that are too old out. Returns how many, and where the next bucket begins.
+    /// When the last one is passed, what the longest one was before is forgotten.
+    pub(super) fn sweep(
+        &mut self,
+        rules: &Rules,
+        shape: Shape,
+        now: Minute,
+        spot: Spot,
+    ) -> (u32, Option<Spot>) {
+        let buckets = self.buckets.len();
+        let Some(bucket) = self.buckets.get_mut(block_at(spot, buckets)) else {
+            return (0, None);
         };
+        let removed = bucket.expire(rules, shape, now);
+        let left = bucket.len(shape);
         self.len -= removed;
+        if spot == 0 {
+            self.longest_passed = Some(0);
+        }
+        self.longest_passed = self.longest_passed.map(|longest| longest.max(left));
+        let next = next_block(spot, buckets);
+        if next.is_none() {
+            self.longest = self.longest_passed.take().unwrap_or(self.longest);
+        }
         self.rejoin(shape);
-        removed
+        (removed, next)
     }
 
     /// A peer, any with the same probability, if there are any.
@@ -119,8 +143,8 @@ impl Set {
     /// A place where a peer may be, any with the same probability. There must be peers.
     pub(super) fn candidate(&self, random: &mut Random) -> Place {
         Place {
-            bucket: random.usize(..self.buckets.len()),
-            index: random.usize(..self.longest as usize),
+            bucket: random.usize(..self.buckets.len().max(1)),
+            index: random.usize(..self.longest.max(1) as usize),
         }
     }
 
@@ -136,6 +160,12 @@ impl Set {
         self.buckets.push(fresh);
     }
 
+    /// Notes that a bucket holds `count` peers now.
+    fn lengthen(&mut self, count: u32) {
+        self.longest = self.longest.max(count);
+        self.longest_passed = self.longest_passed.map(|longest| longest.max(count));
+    }
+
     /// Joins buckets when there are too many for the peers that are left: two for each that may have left.
     fn rejoin(&mut self, shape: Shape) {
         for _ in 0..2 {
@@ -146,7 +176,7 @@ impl Set {
             if let (Some(bucket), Some(origin)) = (self.buckets.pop(), self.buckets.get_mut(origin_of(last)))
             {
                 let count = origin.absorb(shape, bucket);
-                self.longest = self.longest.max(count);
+                self.lengthen(count);
             }
         }
         if self.len == 0 && self.buckets.len() == 1 {
@@ -217,6 +247,10 @@ impl Bucket {
         shape.count(self.0.len().saturating_sub(HEAD))
     }
 
+    fn len(&self, shape: Shape) -> u32 {
+        u32::try_from(self.count(shape)).unwrap_or(u32::MAX)
+    }
+
     fn set_window(&mut self, window: Window) {
         if let Some(head) = self.0.first_chunk_mut() {
             *head = window.to_le_bytes();
@@ -259,7 +293,7 @@ impl Bucket {
             }
             peers::push(bytes, shape, HEAD, count, &peer.entry(window));
         });
-        u32::try_from(count + 1).unwrap_or(u32::MAX)
+        self.len(shape)
     }
 
     fn swap_remove(&mut self, shape: Shape, index: usize) {
@@ -325,7 +359,7 @@ impl Bucket {
             other.restamp(shape, other.window(), window);
             *self = self.joined(shape, &other);
         }
-        u32::try_from(self.count(shape)).unwrap_or(u32::MAX)
+        self.len(shape)
     }
 
     fn joined(&self, shape: Shape, other: &Self) -> Self {

@@ -136,14 +136,12 @@ impl Packed {
                 if step.left == 0 {
                     return Some((part, spot));
                 }
-                let buckets = set.buckets.len();
-                let bucket = block_at(spot, buckets);
-                let count = set.buckets.get(bucket).map_or(0, |bucket| bucket.count(shape));
-                step.look_at(1 + count);
-                let removed = u64::from(set.expire(&self.rules, shape, step.now, bucket));
-                *self.totals.of_mut(family, seeder) -= removed;
-                step.swept.peers_removed += removed;
-                next = next_block(spot, buckets);
+                let bucket = set.buckets.get(block_at(spot, set.buckets.len()));
+                step.look_at(1 + bucket.map_or(0, |bucket| bucket.count(shape)));
+                let (removed, after) = set.sweep(&self.rules, shape, step.now, spot);
+                *self.totals.of_mut(family, seeder) -= u64::from(removed);
+                step.swept.peers_removed += u64::from(removed);
+                next = after;
             }
             spot = 0;
         }

@@ -177,6 +177,33 @@ fn buckets_cope_with_a_thousand_peers_of_each_address() {
 }
 
 #[test]
+fn a_sweep_forgets_how_long_a_bucket_was() {
+    let config = Config::default().with_peers_per_address_max(1024).unwrap();
+    let mut packing = Packing::new(&config);
+    for number in 0..5000 {
+        packing.announce(0, peer(number), 1, Event::None);
+    }
+    for event in [Event::Started, Event::Stopped] {
+        for port in 1..=1000 {
+            packing.announce(0, Endpoint { port, ..peer(9999) }, 1, event);
+        }
+    }
+    let longest = |packing: &Packing| {
+        packing
+            .packed
+            .swarms
+            .get(0)
+            .unwrap()
+            .set(Family::V4, false)
+            .longest()
+    };
+    assert!(longest(&packing) >= 1000);
+    let mut position = PackedSweep::default();
+    while !packing.sweep(100, &mut position).1 {}
+    assert!((50..400).contains(&longest(&packing)), "{}", longest(&packing));
+}
+
+#[test]
 fn ports_spread_where_addresses_are_not_limited() {
     let config = Config::default().with_peers_per_address_max(0).unwrap();
     let mut packing = Packing::new(&config);
