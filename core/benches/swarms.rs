@@ -13,6 +13,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use etracker_core::announce::{Announce, Family};
 use etracker_core::config::SWEEP_WORK;
+use etracker_core::seed::Random;
 use etracker_core::swarm::{Handout, Prepared, Stage, Swarms, SweepPosition};
 
 use common::sys::{Counting, live_bytes, prefetch, processor_time};
@@ -82,7 +83,7 @@ impl Made {
     fn time(
         &mut self,
         iterations: u64,
-        run: impl Fn(&mut Population<'_>, &[Announce], &mut [u8]),
+        run: impl Fn(&Swarms, &mut Random, &[Announce], &mut [u8]),
     ) -> Duration {
         let mut left = usize::try_from(iterations).unwrap_or(usize::MAX);
         let mut taken = Duration::ZERO;
@@ -91,25 +92,55 @@ impl Made {
             left -= announces.len();
             let start = processor_time();
             for batch in announces.chunks(BATCH) {
-                run(&mut self.population, batch, &mut self.replies);
+                let Population { swarms, random, .. } = &mut self.population;
+                run(swarms, random, batch, &mut self.replies);
             }
             taken += processor_time() - start;
+        }
+        taken
+    }
+
+    /// Times two threads that each carry out so many announces at once, in batches. It is time on the clock on the wall,
+    /// because one that waits for a lock has no processor: on a busy machine it tells nothing.
+    fn time_two_threads(&mut self, iterations: u64) -> Duration {
+        let mut left = usize::try_from(iterations).unwrap_or(usize::MAX);
+        let mut taken = Duration::ZERO;
+        while left > 0 {
+            let count = left.min(64 * ROUND);
+            left -= count;
+            let threads = [(); 2].map(|()| {
+                let announces = self.population.announces(count, &mut self.away);
+                (announces, self.population.random.fork())
+            });
+            let swarms = &self.population.swarms;
+            #[expect(clippy::disallowed_methods, reason = "a bench asks what time it is")]
+            let start = std::time::Instant::now();
+            std::thread::scope(|scope| {
+                for (announces, mut random) in threads {
+                    scope.spawn(move || {
+                        let mut replies = vec![0; BATCH * 1472];
+                        for batch in announces.chunks(BATCH) {
+                            in_stages(swarms, &mut random, batch, &mut replies);
+                        }
+                    });
+                }
+            });
+            taken += start.elapsed();
         }
         taken
     }
 }
 
 #[inline(never)]
-fn one_by_one(population: &mut Population<'_>, batch: &[Announce], replies: &mut [u8]) {
+fn one_by_one(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
     for (announce, reply) in batch.iter().zip(replies.chunks_mut(1472)) {
-        let prepared = population.swarms.prepare(announce, &mut population.random);
-        carry_out(&population.swarms, announce, prepared, reply);
+        let prepared = swarms.prepare(announce, random);
+        carry_out(swarms, announce, prepared, reply);
     }
 }
 
 #[inline(never)]
-fn in_stages(population: &mut Population<'_>, batch: &[Announce], replies: &mut [u8]) {
-    let Population { swarms, random, .. } = population;
+fn in_stages(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
     let mut prepared = [const { None }; BATCH];
     for (place, announce) in prepared.iter_mut().zip(batch) {
         *place = Some(swarms.prepare(announce, random));
@@ -145,6 +176,12 @@ fn swarms(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("batches of 64", set.name), |bencher| {
             bencher.iter_custom(|iterations| set.made().time(iterations, in_stages));
         });
+        group.bench_function(
+            BenchmarkId::new("batches of 64 on each of two threads", set.name),
+            |bencher| {
+                bencher.iter_custom(|iterations| set.made().time_two_threads(iterations));
+            },
+        );
         group.finish();
         criterion.bench_function(&format!("scrape/{}", set.name), |bencher| {
             let Population {
