@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ pub(crate) fn dropped() -> u64 {
 /// Waits for the lines that are still to be written, a second at most: for the end of the process.
 pub(crate) fn flush() {
     let end = Instant::now() + FLUSH_MAX;
-    let written: Vec<_> = detached().filter_map(|lines| lines.flush(end)).collect();
+    let written: Vec<_> = detached().map(Lines::flush).collect();
     for written in written {
         // Who is not read until then will not be.
         let _ = written.recv_timeout(end.saturating_duration_since(Instant::now()));
@@ -55,7 +55,10 @@ pub(crate) fn flush() {
 /// Lines on their way to a stream.
 #[derive(Debug)]
 struct Lines {
-    queue: SyncSender<Entry>,
+    /// Without a bound of its own, because one with a bound has its memory from the start.
+    queue: Sender<Entry>,
+    /// Invariant: the lines in the queue, at most [`LINES_WAITING_MAX`].
+    waiting: Arc<AtomicUsize>,
     dropped: AtomicU64,
 }
 
@@ -68,12 +71,17 @@ enum Entry {
 
 impl Lines {
     fn written_to(name: &str, mut stream: impl Write + Send + 'static) -> io::Result<Self> {
-        let (queue, entries) = sync_channel(LINES_WAITING_MAX);
+        let (queue, entries) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let written = Arc::clone(&waiting);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             for entry in entries {
                 // Whoever reads, or waits, may have gone: there is nobody to tell.
                 match entry {
-                    Entry::Line(line) => drop(stream.write_all(&line)),
+                    Entry::Line(line) => {
+                        written.fetch_sub(1, Relaxed);
+                        drop(stream.write_all(&line));
+                    }
                     Entry::Flush(written) => {
                         let _ = stream.flush();
                         let _ = written.try_send(());
@@ -81,26 +89,27 @@ impl Lines {
                 }
             }
         })?;
-        let dropped = AtomicU64::new(0);
-        Ok(Self { queue, dropped })
+        Ok(Self {
+            queue,
+            waiting,
+            dropped: AtomicU64::new(0),
+        })
     }
 
     fn add(&self, line: &[u8]) {
-        if self.queue.try_send(Entry::Line(line.to_vec())).is_err() {
+        let one_more = |waiting| Some(waiting + 1).filter(|&waiting| waiting <= LINES_WAITING_MAX);
+        let room = self.waiting.fetch_update(Relaxed, Relaxed, one_more).is_ok();
+        if !room || self.queue.send(Entry::Line(line.to_vec())).is_err() {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
 
-    /// Has all that waits written; what is returned tells when it is. Nothing if there is no room before `end`.
-    fn flush(&self, end: Instant) -> Option<Receiver<()>> {
+    /// Has all that waits written; what is returned tells when it is.
+    fn flush(&self) -> Receiver<()> {
         let (written, told) = sync_channel(1);
-        while self.queue.try_send(Entry::Flush(written.clone())).is_err() {
-            if Instant::now() >= end {
-                return None;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        Some(told)
+        // If the thread has gone, what is returned tells that.
+        let _ = self.queue.send(Entry::Flush(written));
+        told
     }
 }
 
@@ -164,9 +173,9 @@ mod tests {
         }
         // The thread may hold one line that does not wait any more.
         assert!((99..=100).contains(&lines.dropped.load(Relaxed)));
-        assert!(lines.flush(Instant::now()).is_none());
+        let told = lines.flush();
+        assert!(told.try_recv().is_err());
         drop(go_on);
-        let told = lines.flush(Instant::now() + Duration::from_secs(60)).unwrap();
         told.recv().unwrap();
         let numbers: Vec<usize> = written
             .try_iter()
