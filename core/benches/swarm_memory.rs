@@ -26,7 +26,6 @@ fn main() {
             run(&format!("row={ids} {name}"));
         }
     }
-    println!("\n| 500k/1.75M turned over | live MB | resident MB |\n|---|---|---|");
     run("row=turned over");
 }
 
