@@ -46,7 +46,8 @@ pub struct SwarmConfig {
     pub torrents_max: u32,
     /// Peers in one torrent.
     pub peers_per_torrent_max: u32,
-    /// Minutes of the coarse clock after which a silent peer is gone: it is kept while its age is at most this.
+    /// Minutes of the coarse clock after which a silent peer is gone: it is kept while its age is at most this. By a fine
+    /// clock it may have been silent for up to a minute more then.
     pub peer_age_max_minutes: u32,
 }
 
@@ -325,7 +326,8 @@ fn check(what: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<u
     })
 }
 
-/// A peer announced somewhere within its minute, so one minute more than its time keeps it at least that long.
+/// A peer announced somewhere within its minute, and is gone at the beginning of one: so it is kept for at least its time,
+/// rounded up to minutes, and for less than a minute more.
 const fn peer_age_max_minutes(intervals: Intervals) -> u32 {
     (intervals.max + PEER_GRACE_SECS).div_ceil(60)
 }
