@@ -31,18 +31,18 @@ pub trait Mechanism: Clone + 'static {
     ///
     /// # Errors
     /// The runtime cannot take it.
-    fn udp(socket: UdpSocket) -> io::Result<Self::Udp>;
+    fn udp(&self, socket: UdpSocket) -> io::Result<Self::Udp>;
 
     /// Makes a listening socket known to the runtime.
     ///
     /// # Errors
     /// The runtime cannot take it.
-    fn tcp(listener: TcpListener) -> io::Result<Self::Tcp>;
+    fn tcp(&self, listener: TcpListener) -> io::Result<Self::Tcp>;
 
     /// The socket itself.
     fn socket(udp: &Self::Udp) -> &UdpSocket;
 
-    /// Waits until a datagram can be received.
+    /// Waits until a datagram can be received. Called when none could be, right after that was seen.
     fn readable(udp: &Self::Udp) -> impl Future<Output = io::Result<()>>;
 
     /// Accepts a connection and says who it is from.
@@ -90,13 +90,13 @@ pub async fn work<M: Mechanism>(
 
 fn start<M: Mechanism>(mechanism: &M, desk: &Desk<M::Stream>, job: WorkerJob) -> io::Result<()> {
     for socket in job.sockets.udp {
-        let socket = M::udp(socket)?;
+        let socket = mechanism.udp(socket)?;
         let task = |desk| async move { answer_datagrams::<M>(&desk, &socket).await };
         employ(mechanism, desk, task);
     }
     for listener in job.sockets.tcp {
         let local = listener.local_addr()?;
-        let (listener, mechanism_too) = (M::tcp(listener)?, mechanism.clone());
+        let (listener, mechanism_too) = (mechanism.tcp(listener)?, mechanism.clone());
         let task = move |desk| async move { accept_clients(&mechanism_too, &desk, &listener, local).await };
         employ(mechanism, desk, task);
     }
@@ -124,22 +124,17 @@ where
 
 /// Drains a socket batch by batch.
 async fn answer_datagrams<M: Mechanism>(desk: &Desk<M::Stream>, socket: &M::Udp) -> io::Result<Infallible> {
+    let mut batches = 0;
     loop {
-        M::readable(socket).await?;
-        let mut batches = 0;
-        loop {
-            let received = desk.borrow().exchange(M::socket(socket));
-            match received {
-                Ok(count) if count < BATCH_MAX => break,
-                Ok(_) => batches += 1,
-                Err(error) => {
-                    pause::<M>(error).await?;
-                    break;
-                }
-            }
-            if batches % BATCHES_MAX == 0 {
-                M::yield_now().await;
-            }
+        let received = desk.borrow().exchange(M::socket(socket));
+        match received {
+            Ok(count) if count < BATCH_MAX => M::readable(socket).await?,
+            Ok(_) => batches += 1,
+            Err(error) => pause::<M>(error).await?,
+        }
+        if batches == BATCHES_MAX {
+            batches = 0;
+            M::yield_now().await;
         }
     }
 }

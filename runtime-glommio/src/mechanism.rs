@@ -27,12 +27,12 @@ impl Mechanism for Glommio {
     type Tcp = Watched<TcpListener, net::TcpListener>;
     type Stream = Stream;
 
-    fn udp(socket: UdpSocket) -> io::Result<Self::Udp> {
+    fn udp(&self, socket: UdpSocket) -> io::Result<Self::Udp> {
         let watched = sys::watch(socket.try_clone()?);
         Ok(Watched { socket, watched })
     }
 
-    fn tcp(listener: TcpListener) -> io::Result<Self::Tcp> {
+    fn tcp(&self, listener: TcpListener) -> io::Result<Self::Tcp> {
         let watched = sys::watch(listener.try_clone()?);
         Ok(Watched {
             socket: listener,

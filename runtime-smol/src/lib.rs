@@ -1,26 +1,48 @@
-//! The portable runtime, on smol: each worker is a thread with an executor of its own. Waiting for sockets is left to
-//! the one reactor that async-io has for the whole process.
+//! The portable runtime, on smol: each worker is a thread with an executor of its own. On Linux a worker waits by an
+//! epoll instance of its own, elsewhere by the one reactor that async-io has for the whole process.
 
+#[cfg(target_os = "linux")]
+mod alarm;
+#[cfg(target_os = "linux")]
+mod epoll;
 mod mechanism;
+#[cfg(any(test, not(target_os = "linux")))]
+mod portable;
 mod stream;
+mod waiter;
 
 use std::rc::Rc;
 
-use etracker_runtime_common::{Control, Job, ServeError, run_workers, work};
-use smol::{LocalExecutor, block_on, channel};
+use etracker_runtime_common::{Control, Job, ServeError, WorkerJob, run_workers, work};
+use smol::{LocalExecutor, channel};
 
 use crate::mechanism::Smol;
+use crate::waiter::Waiter;
+
+#[cfg(target_os = "linux")]
+use crate::epoll::Epoll as Native;
+#[cfg(not(target_os = "linux"))]
+use crate::portable::Portable as Native;
 
 /// Serves until [`Control::stop`](etracker_runtime_common::Control::stop) is called. Blocks.
 ///
 /// # Errors
 /// A worker could not start, could not go on, or panicked; the others are stopped then.
 pub fn serve(job: Job) -> Result<(), ServeError> {
-    run_workers(job, |job| {
-        let executor = Rc::new(LocalExecutor::new());
-        let stop = stop(&job.control);
-        block_on(executor.run(work(Smol(Rc::clone(&executor)), job, stop)))
-    })
+    run_workers(job, run::<Native>)
+}
+
+fn run<W: Waiter>(job: WorkerJob) -> Result<(), ServeError> {
+    let worker = job.number;
+    let waiter = W::new().map_err(|error| ServeError::Start { worker, error })?;
+    let executor = Rc::new(LocalExecutor::new());
+    let stop = stop(&job.control);
+    let smol = Smol {
+        executor: Rc::clone(&executor),
+        waiter: waiter.clone(),
+    };
+    let done = waiter.block_on(executor.run(work(smol, job, stop)));
+    done.unwrap_or_else(|error| Err(ServeError::Failed { worker, error }))
 }
 
 /// Waits until the workers are asked to stop.

@@ -1,47 +1,64 @@
-//! How smol waits.
+//! What smol does for a worker.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_io::{Async, Timer};
+use async_io::Timer;
 use etracker_runtime_common::{Mechanism, accept};
 use futures_lite::future;
 use smol::LocalExecutor;
 
 use crate::stream::Stream;
+use crate::waiter::{Waiter, Watched as _};
 
-/// The executor of one worker.
+/// The executor of one worker, and what its thread waits with.
 #[derive(Clone, Debug)]
-pub(crate) struct Smol(pub(crate) Rc<LocalExecutor<'static>>);
+pub(crate) struct Smol<W> {
+    pub(crate) executor: Rc<LocalExecutor<'static>>,
+    pub(crate) waiter: W,
+}
 
-impl Mechanism for Smol {
-    type Udp = Async<UdpSocket>;
-    type Tcp = Async<TcpListener>;
-    type Stream = Stream;
+/// A listening socket, and what its connections are waited for with.
+#[derive(Debug)]
+pub(crate) struct Listener<W: Waiter> {
+    socket: W::Watched<TcpListener>,
+    waiter: W,
+}
 
-    fn udp(socket: UdpSocket) -> io::Result<Self::Udp> {
-        Async::new_nonblocking(socket)
+impl<W: Waiter> Mechanism for Smol<W> {
+    type Udp = W::Watched<UdpSocket>;
+    type Tcp = Listener<W>;
+    type Stream = Stream<W>;
+
+    fn udp(&self, socket: UdpSocket) -> io::Result<Self::Udp> {
+        self.waiter.watch(socket)
     }
 
-    fn tcp(listener: TcpListener) -> io::Result<Self::Tcp> {
-        Async::new_nonblocking(listener)
+    fn tcp(&self, listener: TcpListener) -> io::Result<Self::Tcp> {
+        Ok(Listener {
+            socket: self.waiter.watch(listener)?,
+            waiter: self.waiter.clone(),
+        })
     }
 
     fn socket(udp: &Self::Udp) -> &UdpSocket {
-        udp.get_ref()
+        udp.socket()
     }
 
     async fn readable(udp: &Self::Udp) -> io::Result<()> {
-        udp.readable().await
+        udp.drained();
+        poll_fn(|cx| udp.poll_readable(cx)).await
     }
 
     async fn accept(tcp: &Self::Tcp) -> io::Result<(Self::Stream, SocketAddr)> {
         loop {
-            match accept(tcp.get_ref()) {
-                Ok((socket, peer)) => return Ok((Stream::Unwatched(socket), peer)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => tcp.readable().await?,
+            poll_fn(|cx| tcp.socket.poll_readable(cx)).await?;
+            match accept(tcp.socket.socket()) {
+                Ok((socket, peer)) => return Ok((Stream::new(socket, tcp.waiter.clone()), peer)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => tcp.socket.drained(),
                 Err(error) => return Err(error),
             }
         }
@@ -56,6 +73,6 @@ impl Mechanism for Smol {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.0.spawn(task).detach();
+        self.executor.spawn(task).detach();
     }
 }

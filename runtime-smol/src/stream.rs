@@ -4,36 +4,61 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::task::{Context, Poll, ready};
 
-use async_io::Async;
+use crate::waiter::{Waiter, Watched as _};
 
-/// A connection that the reactor is told about when it first has to be waited for: many never have to be.
+/// A connection that is watched from when it first has to be waited for: many never have to be.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) struct Stream<W: Waiter> {
+    socket: Socket<W>,
+    waiter: W,
+}
+
+#[derive(Debug)]
+enum Socket<W: Waiter> {
     Unwatched(TcpStream),
-    Watched(Async<TcpStream>),
-    /// The reactor could not take it.
+    Watched(W::Watched<TcpStream>),
+    /// The system would not have it watched.
     Lost,
 }
 
-impl etracker_runtime_common::Stream for Stream {
+impl<W: Waiter> Stream<W> {
+    /// A connection that was just accepted.
+    pub(crate) const fn new(socket: TcpStream, waiter: W) -> Self {
+        let socket = Socket::Unwatched(socket);
+        Self { socket, waiter }
+    }
+}
+
+impl<W: Waiter> etracker_runtime_common::Stream for Stream<W> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            match self.socket()?.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    ready!(self.watched()?.poll_readable(cx))?;
+            if let Socket::Watched(socket) = &self.socket {
+                ready!(socket.poll_readable(cx))?;
+            }
+            match self.socket.get()?.read(buffer) {
+                Ok(len) => {
+                    // More than was there did not come meanwhile without being told.
+                    if let Socket::Watched(socket) = &self.socket
+                        && len < buffer.len()
+                    {
+                        socket.drained();
+                    }
+                    return Poll::Ready(Ok(len));
                 }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.watched()?.drained(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                done => return Poll::Ready(done),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            match self.socket()?.write(bytes) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    ready!(self.watched()?.poll_writable(cx))?;
-                }
+            if let Socket::Watched(socket) = &self.socket {
+                ready!(socket.poll_writable(cx))?;
+            }
+            match self.socket.get()?.write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.watched()?.filled()?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 done => return Poll::Ready(done),
             }
@@ -41,33 +66,35 @@ impl etracker_runtime_common::Stream for Stream {
     }
 
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket()?.read(buffer)
+        self.socket.get()?.read(buffer)
     }
 
     fn shut_down_write(&mut self) -> io::Result<()> {
-        self.socket()?.shutdown(Shutdown::Write)
+        self.socket.get()?.shutdown(Shutdown::Write)
     }
 }
 
-impl Stream {
-    fn socket(&self) -> io::Result<&TcpStream> {
-        match self {
-            Self::Unwatched(socket) => Ok(socket),
-            Self::Watched(socket) => Ok(socket.get_ref()),
-            Self::Lost => Err(ErrorKind::NotConnected.into()),
+impl<W: Waiter> Stream<W> {
+    /// This connection, watched from now on if it was not yet.
+    fn watched(&mut self) -> io::Result<&W::Watched<TcpStream>> {
+        if let Socket::Unwatched(_) = self.socket
+            && let Socket::Unwatched(socket) = std::mem::replace(&mut self.socket, Socket::Lost)
+        {
+            self.socket = Socket::Watched(self.waiter.watch(socket)?);
+        }
+        match &self.socket {
+            Socket::Watched(socket) => Ok(socket),
+            Socket::Unwatched(_) | Socket::Lost => Err(ErrorKind::NotConnected.into()),
         }
     }
+}
 
-    /// This connection as the reactor knows it.
-    fn watched(&mut self) -> io::Result<&Async<TcpStream>> {
-        if let Self::Unwatched(_) = self
-            && let Self::Unwatched(socket) = std::mem::replace(self, Self::Lost)
-        {
-            *self = Self::Watched(Async::new_nonblocking(socket)?);
-        }
+impl<W: Waiter> Socket<W> {
+    fn get(&self) -> io::Result<&TcpStream> {
         match self {
-            Self::Watched(socket) => Ok(socket),
-            Self::Unwatched(_) | Self::Lost => Err(ErrorKind::NotConnected.into()),
+            Self::Unwatched(socket) => Ok(socket),
+            Self::Watched(socket) => Ok(socket.socket()),
+            Self::Lost => Err(ErrorKind::NotConnected.into()),
         }
     }
 }
