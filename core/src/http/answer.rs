@@ -306,7 +306,7 @@ fn front(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
     whole(len, Status::Ok, framing, worker)
 }
 
-const FRONT: &[u8] = b"etracker, a BitTorrent tracker: announce to /announce, scrape /scrape\n";
+pub(crate) const FRONT: &[u8] = b"etracker, a BitTorrent tracker: announce to /announce, scrape /scrape\n";
 
 fn refuse(trouble: Trouble, framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
     let failure = Failure {

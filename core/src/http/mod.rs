@@ -22,6 +22,8 @@ pub mod request;
 pub mod response;
 mod stream;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use answer::FRONT;
 pub use connection::Connection;
 pub use head::{Fault as ResponseFault, Response};
 pub use page::{Found, Page, Pages};

@@ -228,7 +228,7 @@ fn version_at_end(input: &[u8]) -> IResult<&[u8], Version> {
 
 /// The path and the query of a target in origin-form or absolute-form (RFC 9112, section 3.2).
 fn path_and_query(target: &[u8]) -> Option<(&[u8], &[u8])> {
-    let target = authority(target).map_or(target, |(rest, _)| rest);
+    let (target, is_url) = authority(target).map_or((target, false), |(rest, _)| (rest, true));
     let query_start = memchr(b'?', target);
     let (path, query) = match query_start.and_then(|start| target.split_at_checked(start)) {
         Some((path, query)) => (path, query.get(1..).unwrap_or_default()),
@@ -237,8 +237,8 @@ fn path_and_query(target: &[u8]) -> Option<(&[u8], &[u8])> {
     match path.first() {
         Some(b'/') => Some((path, query)),
         // An absolute URL may go without a path.
-        None => Some((b"/", query)),
-        Some(_) => None,
+        None if is_url => Some((b"/", query)),
+        Some(_) | None => None,
     }
 }
 

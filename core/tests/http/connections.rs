@@ -47,6 +47,7 @@ fn broken_requests_have_their_statuses_and_bencoded_bodies() {
         ("GET /announce HTTP/1.1 x\r\n\r\n", 400),
         ("GET announce HTTP/1.1\r\n\r\n", 400),
         ("GET * HTTP/1.1\r\n\r\n", 400),
+        ("GET ?a HTTP/1.1\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nname : value\r\n\r\n", 400),
         ("\x16\x03\x01\x02\0\x01\0\x01\n\n", 400),
@@ -108,6 +109,14 @@ fn heads_are_taken_as_clients_write_them() {
             "{head}"
         );
     }
+}
+
+#[test]
+fn a_url_may_go_without_a_path() {
+    let house = House::new(Config::default());
+    let mut client = house.connect("198.51.100.7");
+    let response = client.exchange(b"GET http://tracker.example?a HTTP/1.1\r\n\r\n");
+    assert_eq!(response.unwrap().status, 200);
 }
 
 #[test]
