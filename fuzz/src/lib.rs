@@ -5,7 +5,8 @@ mod roundtrip;
 
 pub use differential::differential;
 pub use etracker_core::fuzzing::{
-    access_list, bep41_options, forwarded_header, http_stream, query_string, swarm_ops, udp_datagram,
+    access_list, bep41_options, forwarded_header, http_stream, query_string, state_file, swarm_ops,
+    udp_datagram,
 };
 pub use roundtrip::roundtrip;
 
@@ -13,7 +14,7 @@ pub use roundtrip::roundtrip;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("access_list", access_list),
     ("bep41_options", bep41_options),
     ("differential", differential),
@@ -21,6 +22,7 @@ pub const TARGETS: [Target; 9] = [
     ("http_stream", http_stream),
     ("query_string", query_string),
     ("roundtrip", roundtrip),
+    ("state_file", state_file),
     ("swarm_ops", swarm_ops),
     ("udp_datagram", udp_datagram),
 ];

@@ -2,11 +2,13 @@
 
 mod datagram;
 mod parsers;
+mod state;
 mod stream;
 mod swarm;
 
 pub use datagram::udp_datagram;
 pub use parsers::{access_list, bep41_options, forwarded_header, query_string};
+pub use state::state_file;
 pub use stream::http_stream;
 pub use swarm::swarm_ops;
 

@@ -112,6 +112,18 @@ const IS_SEEDER: u8 = 0x01;
 const IS_V6: u8 = 0x02;
 const HAS_ID: u8 = 0x04;
 
+/// One chunk, so that bodies of any bytes reach what reads them.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn chunk(number: u64, body: &[u8]) -> alloc::vec::Vec<u8> {
+    let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    [
+        &len.to_le_bytes(),
+        checksum(number, body).to_le_bytes().as_slice(),
+        body,
+    ]
+    .concat()
+}
+
 /// Against accidents, not against malice: it has no secret key.
 fn checksum(number: u64, body: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new();
