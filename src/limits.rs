@@ -10,8 +10,7 @@ use crate::terminal::{complain, say};
 /// Raises the limits on open files and on the size of a core, as far as this user may, and says from what to what.
 /// What cannot be raised stays as it is. The numbers are the system's names of the limits.
 pub(crate) fn raise() {
-    let open_files = |soft: u64, hard: u64| soft.max(OPEN_FILES_WANTED.min(hard));
-    change(Resource::NOFILE, &libc::RLIMIT_NOFILE, open_files);
+    change(Resource::NOFILE, &libc::RLIMIT_NOFILE, open_files_wanted);
     change(Resource::CORE, &libc::RLIMIT_CORE, |_, hard| hard);
 }
 
@@ -35,8 +34,14 @@ pub(crate) fn open_files() -> (u64, u64) {
     rlimit::getrlimit(Resource::NOFILE).unwrap_or((OPEN_FILES_WANTED, OPEN_FILES_WANTED))
 }
 
+/// The soft limit on open files as [`raise`] makes it, and the hard one.
+pub(crate) fn open_files_raised() -> (u64, u64) {
+    let (soft, hard) = open_files();
+    (open_files_wanted(soft, hard), hard)
+}
+
 /// Open files asked for: as many clients at once as one address has ports.
-const OPEN_FILES_WANTED: u64 = 64_000;
+pub(crate) const OPEN_FILES_WANTED: u64 = 64_000;
 /// Bytes of locked memory asked for: a worker takes 192 KiB of it, and there may be 256.
 #[cfg(feature = "glommio")]
 const LOCKED_MEMORY_WANTED: u64 = 64 << 20;
@@ -46,7 +51,12 @@ const FILES_OF_PROCESS: usize = 32;
 /// descriptors of its sockets, and some to spare.
 const FILES_OF_WORKER: usize = 16;
 
-fn room(open_files: usize, workers: usize, sockets: usize) -> Option<usize> {
+fn open_files_wanted(soft: u64, hard: u64) -> u64 {
+    soft.max(OPEN_FILES_WANTED.min(hard))
+}
+
+/// The connections that so many open files leave room for.
+pub(crate) fn room(open_files: usize, workers: usize, sockets: usize) -> Option<usize> {
     let reserved = FILES_OF_PROCESS + workers * FILES_OF_WORKER + sockets;
     open_files.checked_sub(reserved).filter(|&room| room >= workers)
 }

@@ -1,5 +1,6 @@
 //! The `etracker` command.
 
+mod doctor;
 mod limits;
 mod lists;
 mod logs;
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
         Ok(Request::Show(text)) => {
             say(text.trim_end());
             ExitCode::SUCCESS
+        }
+        Ok(Request::Examine(options)) => {
+            doctor::run(&options).unwrap_or_else(|failure| fail(EXIT_FAILURE, failure))
         }
         Ok(Request::Serve(options)) => match serve(*options, processors) {
             Ok(status) => ExitCode::from(status),

@@ -106,7 +106,7 @@ pub(super) fn grammar() -> OptionParser<Given> {
     })
     .to_options()
     .descr("A BitTorrent tracker for HTTP and UDP over IPv4 and IPv6")
-    .usage("Usage: etracker [OPTION]...")
+    .usage(USAGE)
     .footer(FOOTER)
 }
 
@@ -288,5 +288,8 @@ pub(super) fn number<N: Display>(what: &str, range: RangeInclusive<N>, default: 
     format!("{what}, {}-{} ({default})", range.start(), range.end())
 }
 
-const FOOTER: &str = "In the environment: ETRACKER_PORT=6969, ETRACKER_KEEP_ALIVE=true, ETRACKER_BIND=127.0.0.1,::1 \
+const USAGE: &str = "Usage: etracker [OPTION]... | doctor [OPTION]... | man";
+const FOOTER: &str = "doctor checks whether this host is fit for a tracker with these options, and says what to do. man prints \
+                      the manual page.\n\n\
+                      In the environment: ETRACKER_PORT=6969, ETRACKER_KEEP_ALIVE=true, ETRACKER_BIND=127.0.0.1,::1 \
                       and so on; the command line comes first.";

@@ -61,6 +61,8 @@ pub(crate) struct Options {
 pub(crate) enum Request {
     /// Serve.
     Serve(Box<Options>),
+    /// Find out whether this host is fit to serve so.
+    Examine(Box<Options>),
     /// Show this text.
     Show(String),
 }
@@ -80,7 +82,11 @@ impl Request {
         if arguments == [MANUAL] {
             return Ok(Self::Show(given::manual()));
         }
-        let given = match given::grammar().run_inner(arguments.as_slice()) {
+        let (examine, arguments) = match arguments.split_first() {
+            Some((first, rest)) if first == DOCTOR => (true, rest),
+            _ => (false, arguments.as_slice()),
+        };
+        let given = match given::grammar().run_inner(arguments) {
             Ok(given) => given,
             Err(ParseFailure::Stdout(text, full)) => return Ok(Self::Show(text.monochrome(full))),
             Err(ParseFailure::Completion(text)) => return Ok(Self::Show(text)),
@@ -91,8 +97,12 @@ impl Request {
         if given.version {
             return Ok(Self::Show(crate::revision::version()));
         }
-        let options = Options::from_given(given, Reader(environment), processors)?;
-        Ok(Self::Serve(Box::new(options)))
+        let options = Box::new(Options::from_given(given, Reader(environment), processors)?);
+        Ok(if examine {
+            Self::Examine(options)
+        } else {
+            Self::Serve(options)
+        })
     }
 }
 
@@ -128,6 +138,8 @@ impl Options {
 
 /// The one argument that asks for the manual page.
 const MANUAL: &str = "man";
+/// The first of the arguments that asks for an examination of the host.
+const DOCTOR: &str = "doctor";
 /// Ports that can be listened on.
 pub(crate) const PORTS: RangeInclusive<u16> = 1..=65535;
 /// The port if none is given.

@@ -3,6 +3,7 @@
 
 mod client_command;
 mod clients;
+mod doctor;
 mod drained;
 mod failures;
 mod functional;

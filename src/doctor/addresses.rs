@@ -1,0 +1,105 @@
+//! The addresses of this host.
+
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
+
+use nix::ifaddrs::getifaddrs;
+
+/// Where a tracker that listens on `bound` (all addresses if there are none) can be asked from here.
+pub(super) fn reachable(bound: &[IpAddr]) -> Vec<IpAddr> {
+    targets(bound, &of_this_host())
+}
+
+/// Whether sockets of IPv6 can be opened.
+pub(super) fn ipv6_is_usable() -> bool {
+    UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// How many addresses the host has by which the whole Internet can reach it over IPv6.
+pub(super) fn global_ipv6_addresses() -> usize {
+    let is_global = |ip: &&IpAddr| matches!(ip, IpAddr::V6(ip) if is_global(*ip));
+    of_this_host().iter().filter(is_global).count()
+}
+
+/// None where the system does not tell.
+fn of_this_host() -> Vec<IpAddr> {
+    let interfaces = getifaddrs().into_iter().flatten();
+    let addresses = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+    });
+    addresses.collect()
+}
+
+fn targets(bound: &[IpAddr], host: &[IpAddr]) -> Vec<IpAddr> {
+    let bound_v4 = bound.iter().any(IpAddr::is_ipv4);
+    // Without an IPv4 address beside it, an IPv6 wildcard takes IPv4 too.
+    let covers = |wildcard: &IpAddr, ip: &IpAddr| {
+        wildcard.is_ipv4() == ip.is_ipv4() || (wildcard.is_ipv6() && !bound_v4)
+    };
+    let mut targets: Vec<IpAddr> = Vec::new();
+    let mut add = |ip: IpAddr| {
+        if !is_link_local(ip) && !targets.contains(&ip) && targets.len() < TARGETS_MAX {
+            targets.push(ip);
+        }
+    };
+    if bound.is_empty() {
+        host.iter().copied().for_each(&mut add);
+    }
+    for wanted in bound.iter().map(IpAddr::to_canonical) {
+        if wanted.is_unspecified() {
+            host.iter()
+                .copied()
+                .filter(|ip| covers(&wanted, ip))
+                .for_each(&mut add);
+        } else {
+            add(wanted);
+        }
+    }
+    targets
+}
+
+/// An address that needs an interface beside it.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+fn is_global(ip: Ipv6Addr) -> bool {
+    !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unique_local() && !ip.is_unspecified()
+}
+
+/// Addresses that are asked: more would only make it long.
+const TARGETS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets_of(bound: &[&str]) -> Vec<String> {
+        let ips =
+            |texts: &[&str]| -> Vec<IpAddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+        let host = ips(&["127.0.0.1", "::1", "192.0.2.7", "2001:db8::7", "fe80::1"]);
+        targets(&ips(bound), &host)
+            .iter()
+            .map(IpAddr::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn wildcards_are_asked_at_every_address_that_they_cover() {
+        let all = ["127.0.0.1", "::1", "192.0.2.7", "2001:db8::7"];
+        assert_eq!(targets_of(&[]), all);
+        assert_eq!(targets_of(&["::"]), all);
+        assert_eq!(targets_of(&["0.0.0.0"]), ["127.0.0.1", "192.0.2.7"]);
+        assert_eq!(
+            targets_of(&["::", "127.0.0.1"]),
+            ["::1", "2001:db8::7", "127.0.0.1"]
+        );
+        assert_eq!(targets_of(&["192.0.2.7", "::ffff:192.0.2.7"]), ["192.0.2.7"]);
+    }
+
+    #[test]
+    fn a_host_has_loopback() {
+        assert!(reachable(&[]).iter().any(IpAddr::is_loopback));
+    }
+}

@@ -1,0 +1,410 @@
+//! From facts to findings.
+
+use std::ops::RangeInclusive;
+
+use etracker_runtime_common::{OpenError, Transport};
+
+use super::facts::{Facts, Ipv6, OpenFiles, Place, ReceiveBuffer, RoundTrip};
+use super::probe::{Answer, Unanswered};
+
+/// The outcome of one check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) grade: Grade,
+    pub(super) about: String,
+    pub(super) what: String,
+    /// What to do.
+    pub(super) remedy: Option<String>,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grade {
+    Ok,
+    /// The tracker serves, but not as well as it could, or not everybody.
+    Warning,
+    /// Clients are not served.
+    Fault,
+}
+
+impl Grade {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// Judges every fact.
+pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut findings = vec![open_files(facts.open_files, facts.workers)];
+    findings.extend(facts.receive_buffer.map(receive_buffer));
+    findings.push(ipv6(facts.ipv6));
+    findings.push(place(facts));
+    findings.extend(facts.round_trips.iter().map(round_trip));
+    findings.push(interval(facts));
+    findings
+}
+
+fn ok(about: &str, what: impl Into<String>) -> Finding {
+    Finding {
+        grade: Grade::Ok,
+        about: about.to_owned(),
+        what: what.into(),
+        remedy: None,
+    }
+}
+
+fn warning(about: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding {
+        grade: Grade::Warning,
+        remedy: Some(remedy.into()),
+        ..ok(about, what)
+    }
+}
+
+fn fault(about: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding {
+        grade: Grade::Fault,
+        ..warning(about, what, remedy)
+    }
+}
+
+fn open_files(files: OpenFiles, workers: usize) -> Finding {
+    let about = "open files";
+    let OpenFiles { hard, wanted, .. } = files;
+    let raise = format!("ulimit -Hn {wanted} as root, or LimitNOFILE={wanted} in the unit");
+    let Some(connections) = files.connections else {
+        let what = format!("{hard} are allowed: no room for connections beside {workers} workers");
+        return fault(about, what, format!("{raise}, or fewer --workers"));
+    };
+    let what = format!(
+        "{} of {wanted} wanted: {connections} connections at once",
+        files.soft
+    );
+    if files.soft >= wanted {
+        ok(about, what)
+    } else {
+        warning(about, what, raise)
+    }
+}
+
+fn receive_buffer(buffer: ReceiveBuffer) -> Finding {
+    let about = "receive buffer";
+    let ReceiveBuffer { wanted, granted } = buffer;
+    let what = format!("{granted} of {wanted} bytes wanted");
+    if granted >= wanted {
+        return ok(about, what);
+    }
+    warning(
+        about,
+        format!("{what}: bursts of UDP requests are lost"),
+        format!("sysctl -w {BUFFER_LIMIT}={wanted}, and the same line in /etc/sysctl.d/60-etracker.conf"),
+    )
+}
+
+fn ipv6(ipv6: Ipv6) -> Finding {
+    let about = "IPv6";
+    let Ipv6 {
+        wanted,
+        usable,
+        global_addresses,
+    } = ipv6;
+    match (wanted, usable, global_addresses) {
+        (false, ..) => ok(about, "not asked for: --bind has IPv4 addresses alone"),
+        (true, false, _) => warning(
+            about,
+            "not usable: IPv4 alone is served",
+            "sysctl -w net.ipv6.conf.all.disable_ipv6=0, and no ipv6.disable=1 in the kernel's command line",
+        ),
+        (true, true, 0) => warning(
+            about,
+            "usable, but no interface has a global address: clients elsewhere cannot come over IPv6",
+            "have the provider route a prefix to this host; then the tracker's name needs an AAAA record",
+        ),
+        (true, true, count) => ok(about, format!("usable, global addresses: {count}")),
+    }
+}
+
+fn place(facts: &Facts) -> Finding {
+    let (about, port) = ("port", facts.port);
+    let error = match &facts.place {
+        Place::Free => return ok(about, format!("{port} is free and permitted")),
+        Place::Broken(reason) => {
+            let runtime = "another --runtime, if this build has one";
+            return fault(
+                about,
+                format!("{port} is free, but serving failed: {reason}"),
+                runtime,
+            );
+        }
+        Place::Refused(error) => error,
+    };
+    let remedy = match error {
+        OpenError::InUse(..) if facts.round_trips.iter().any(|trip| trip.asked.is_ok()) => {
+            return ok(
+                about,
+                format!("{port} is in use by a tracker, which is asked as it is"),
+            );
+        }
+        OpenError::InUse(..) => format!(
+            "end the other program (ss -lntup 'sport = :{port}' as root names it), or take another --port"
+        ),
+        OpenError::NotPermitted(..) => {
+            "start as root with --user NAME, or by the units of packaging/, or take a --port from 1024 on"
+                .to_owned()
+        }
+        OpenError::NotLocal(..) => "one of those that `ip address` shows for --bind".to_owned(),
+        OpenError::Refused(..) => "what the system says; then try again".to_owned(),
+    };
+    fault(about, error.to_string(), remedy)
+}
+
+fn round_trip(trip: &RoundTrip) -> Finding {
+    let RoundTrip { transport, at, .. } = trip;
+    let (protocol, rule) = match transport {
+        Transport::Tcp => ("HTTP", "tcp"),
+        Transport::Udp => ("UDP", "udp"),
+    };
+    let about = format!("{protocol} {at}");
+    let port = at.port();
+    let open = format!("let {rule} port {port} in: nft list ruleset, iptables-save");
+    match &trip.asked {
+        Ok(Answer::Interval(_)) => ok(&about, "announced, answered from there"),
+        Ok(Answer::Refused(reason)) => ok(&about, format!("answered from there: {reason}")),
+        Err(Unanswered::Silent) => fault(&about, "no answer", open),
+        Err(Unanswered::From(source)) => fault(
+            &about,
+            format!("the answer came from {source}: clients drop it"),
+            format!("--bind {}, and no address translation for UDP here", at.ip()),
+        ),
+        Err(Unanswered::Unreadable) => fault(
+            &about,
+            "what answers there is no tracker",
+            "another --port, or the end of the other program",
+        ),
+        Err(Unanswered::Io(error)) => fault(&about, error.to_string(), open),
+    }
+}
+
+/// What was served counts, and what the options let it become.
+fn interval(facts: &Facts) -> Finding {
+    let about = "interval";
+    let served = facts.round_trips.iter().filter_map(|trip| match trip.asked {
+        Ok(Answer::Interval(secs)) => Some(secs),
+        _ => None,
+    });
+    let bounds = [facts.intervals.min, facts.intervals.max];
+    let (shortest, longest) = served
+        .chain(bounds)
+        .fold((u32::MAX, 0), |(low, high), secs| (low.min(secs), high.max(secs)));
+    let what = format!("{shortest} to {longest} s");
+    let (lowest, highest) = LISTED_SECS.into_inner();
+    if shortest < lowest || longest > highest {
+        return warning(
+            about,
+            format!("{what}; public lists of trackers take {lowest} to {highest}"),
+            format!(
+                "--min-interval {}, --max-interval {}",
+                shortest.max(lowest),
+                longest.min(highest)
+            ),
+        );
+    }
+    ok(about, what)
+}
+
+/// Announce intervals that public lists of trackers take: 5 minutes to 3 hours.
+const LISTED_SECS: RangeInclusive<u32> = 300..=10_800;
+/// What limits receive buffers.
+const BUFFER_LIMIT: &str = if cfg!(target_os = "linux") {
+    "net.core.rmem_max"
+} else {
+    "kern.ipc.maxsockbuf"
+};
+
+#[cfg(test)]
+mod tests {
+    use etracker_core::config::Intervals;
+
+    use super::*;
+
+    const AT: &str = "192.0.2.7:6969";
+
+    /// A host where all is well.
+    fn well() -> Facts {
+        let trip = |transport| RoundTrip {
+            transport,
+            at: AT.parse().unwrap(),
+            asked: Ok(Answer::Interval(1799)),
+        };
+        Facts {
+            workers: 2,
+            port: 6969,
+            open_files: OpenFiles {
+                soft: 64_000,
+                hard: 1 << 20,
+                wanted: 64_000,
+                connections: Some(63_000),
+            },
+            receive_buffer: Some(ReceiveBuffer {
+                wanted: 4 << 20,
+                granted: 4 << 20,
+            }),
+            ipv6: Ipv6 {
+                wanted: true,
+                usable: true,
+                global_addresses: 1,
+            },
+            place: Place::Free,
+            round_trips: vec![trip(Transport::Udp), trip(Transport::Tcp)],
+            intervals: Intervals {
+                initial: 1799,
+                min: 300,
+                max: 1799,
+            },
+        }
+    }
+
+    /// The one thing that is not well with these facts, as "grade about: what -> remedy".
+    fn trouble(spoil: impl FnOnce(&mut Facts)) -> String {
+        let mut facts = well();
+        spoil(&mut facts);
+        let findings = judge(&facts);
+        let bad: Vec<_> = findings
+            .iter()
+            .filter(|finding| finding.grade != Grade::Ok)
+            .collect();
+        let [bad] = bad.as_slice() else {
+            panic!("not one finding: {findings:?}");
+        };
+        let remedy = bad.remedy.as_deref().expect("what is not well has a remedy");
+        format!("{} {}: {} -> {remedy}", bad.grade.name(), bad.about, bad.what)
+    }
+
+    fn assert_all_ok(facts: &Facts) {
+        let findings = judge(facts);
+        assert!(
+            findings.iter().all(|finding| finding.grade == Grade::Ok),
+            "{findings:?}"
+        );
+    }
+
+    #[test]
+    fn a_good_host_is_ok() {
+        assert_all_ok(&well());
+        assert_eq!(judge(&well()).len(), 7);
+    }
+
+    #[test]
+    fn small_receive_buffers_are_a_warning_with_the_setting() {
+        let line = trouble(|facts| facts.receive_buffer.as_mut().unwrap().granted = 212_992);
+        assert!(
+            line.starts_with("warning receive buffer: 212992 of 4194304 bytes"),
+            "{line}"
+        );
+        assert!(
+            line.contains(&format!("sysctl -w {BUFFER_LIMIT}=4194304")),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn few_open_files_are_a_warning_and_too_few_a_fault() {
+        let line = trouble(|facts| {
+            (facts.open_files.soft, facts.open_files.hard) = (1024, 1024);
+            facts.open_files.connections = Some(900);
+        });
+        assert!(
+            line.starts_with("warning open files: 1024 of 64000 wanted: 900 connections"),
+            "{line}"
+        );
+        assert!(line.contains("LimitNOFILE=64000"), "{line}");
+        let line = trouble(|facts| {
+            (facts.open_files.hard, facts.open_files.connections) = (40, None);
+        });
+        assert!(
+            line.starts_with("fault open files: 40 are allowed: no room"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn ipv6_that_is_not_there_is_a_warning_if_it_was_wanted() {
+        let line = trouble(|facts| facts.ipv6.usable = false);
+        assert!(line.starts_with("warning IPv6: not usable"), "{line}");
+        let line = trouble(|facts| facts.ipv6.global_addresses = 0);
+        assert!(line.contains("no interface has a global address"), "{line}");
+        let mut facts = well();
+        facts.ipv6 = Ipv6 {
+            wanted: false,
+            usable: false,
+            global_addresses: 0,
+        };
+        assert_all_ok(&facts);
+    }
+
+    #[test]
+    fn a_port_in_use_is_a_fault_unless_a_tracker_answers_there() {
+        let at = AT.parse().unwrap();
+        let in_use = || Place::Refused(OpenError::InUse(Transport::Tcp, at));
+        let mut facts = well();
+        facts.place = in_use();
+        assert_all_ok(&facts);
+        let line = trouble(|facts| {
+            facts.place = in_use();
+            facts.round_trips.clear();
+        });
+        assert!(
+            line.starts_with("fault port: cannot listen on TCP 192.0.2.7:6969"),
+            "{line}"
+        );
+        assert!(line.contains("ss -lntup 'sport = :6969'"), "{line}");
+        let line = trouble(|facts| {
+            facts.place = Place::Refused(OpenError::NotPermitted(Transport::Udp, at));
+            facts.round_trips.clear();
+        });
+        assert!(
+            line.starts_with("fault port") && line.contains("--user NAME"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn answers_that_do_not_come_or_come_from_elsewhere_are_faults() {
+        for (unanswered, expected) in [
+            (
+                Unanswered::Silent,
+                "fault UDP 192.0.2.7:6969: no answer -> let udp port 6969 in",
+            ),
+            (
+                Unanswered::From("192.0.2.8:6969".parse().unwrap()),
+                "fault UDP 192.0.2.7:6969: the answer came from 192.0.2.8:6969",
+            ),
+            (
+                Unanswered::Unreadable,
+                "fault UDP 192.0.2.7:6969: what answers there is no tracker",
+            ),
+        ] {
+            let line = trouble(|facts| facts.round_trips[0].asked = Err(unanswered));
+            assert!(line.starts_with(expected), "{line}");
+        }
+        let mut facts = well();
+        facts.round_trips[1].asked = Ok(Answer::Refused("not allowed".to_owned()));
+        assert_all_ok(&facts);
+    }
+
+    #[test]
+    fn intervals_that_lists_do_not_take_are_a_warning() {
+        let line = trouble(|facts| facts.intervals.min = 239);
+        assert!(line.starts_with("warning interval: 239 to 1799 s"), "{line}");
+        assert!(
+            line.ends_with("-> --min-interval 300, --max-interval 1799"),
+            "{line}"
+        );
+        let line = trouble(|facts| facts.round_trips[0].asked = Ok(Answer::Interval(11_000)));
+        assert!(line.contains("300 to 11000 s"), "{line}");
+    }
+}

@@ -1,0 +1,45 @@
+//! `etracker doctor`: what commonly goes wrong on a host, and what to do about it.
+
+mod addresses;
+mod facts;
+mod findings;
+mod probe;
+
+use std::process::ExitCode;
+
+use crate::options::Options;
+use crate::start::Failure;
+use crate::terminal::say;
+use facts::Facts;
+use findings::{Finding, Grade, judge};
+
+/// Checks whether a tracker with these options would do well here, and says so in a table. The exit status is a failure
+/// if something is at fault.
+///
+/// # Errors
+/// The checks themselves cannot be done.
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let findings = judge(&Facts::gather(options)?);
+    show(&findings);
+    let faulty = findings.iter().any(|finding| finding.grade == Grade::Fault);
+    Ok(if faulty {
+        ExitCode::from(crate::EXIT_FAILURE)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn show(findings: &[Finding]) {
+    let width = findings.iter().map(|finding| finding.about.len()).max();
+    let width = width.unwrap_or_default();
+    for finding in findings {
+        let (grade, about) = (finding.grade.name(), &finding.about);
+        say(format_args!("{grade:7}  {about:width$}  {}", finding.what));
+        if let Some(remedy) = &finding.remedy {
+            say(format_args!("{:7}  {:width$}  -> {remedy}", "", ""));
+        }
+    }
+    let count = |grade| findings.iter().filter(|finding| finding.grade == grade).count();
+    let (fine, warnings, faults) = (count(Grade::Ok), count(Grade::Warning), count(Grade::Fault));
+    say(format_args!("{fine} ok, {warnings} warnings, {faults} faults"));
+}

@@ -1,0 +1,257 @@
+//! Asking a tracker as a client does, and looking where the answer comes from.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use etracker_core::announce::{Announce, Endpoint, Event};
+use etracker_core::http::Response as HttpResponse;
+use etracker_core::http::query::{AnnounceQuery, PeerForm};
+use etracker_core::http::request::encode_get;
+use etracker_core::http::response;
+use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response};
+use etracker_core::{InfoHash, PeerId};
+
+use crate::start::Failure;
+
+/// What came of a question.
+pub(super) type Asked = Result<Answer, Unanswered>;
+
+/// A tracker's answer to an announce.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The seconds until the next announce.
+    Interval(u32),
+    /// The tracker does not serve the torrent of these questions.
+    Refused(String),
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    Silent,
+    /// The answer came from there, and no client would take it.
+    From(SocketAddr),
+    /// It is not what a tracker says.
+    Unreadable,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Unanswered {
+    fn from(error: io::Error) -> Self {
+        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+            return Self::Silent;
+        }
+        Self::Io(error)
+    }
+}
+
+/// Asks for the same torrent everywhere. It announces the end of a download, so that nothing is left behind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probe {
+    transaction_id: u32,
+    /// Whether the tracker wants a proxy's header from here.
+    forwarded: bool,
+}
+
+impl Probe {
+    pub(super) fn new(forwarded: bool) -> Result<Self, Failure> {
+        let transaction_id = getrandom::u32().map_err(Failure::Seed)?;
+        Ok(Self {
+            transaction_id,
+            forwarded,
+        })
+    }
+
+    /// Connects and announces over UDP.
+    pub(super) fn udp(self, at: SocketAddr) -> Asked {
+        // Not connected: the system would keep answers from elsewhere away, and this is to see them.
+        let socket = UdpSocket::bind((any(at.ip()), 0))?;
+        let connect = RequestHead::connect(self.transaction_id).encode();
+        let reply = self.exchange(&socket, at, &connect)?;
+        let Some(Response::Connect(connected)) = Response::decode(&reply) else {
+            return Err(Unanswered::Unreadable);
+        };
+        let announce = announce();
+        let request = AnnounceRequest {
+            connection_id: connected.connection_id,
+            transaction_id: self.transaction_id,
+            info_hash: announce.info_hash,
+            peer_id: announce.peer_id,
+            downloaded: 0,
+            left: announce.left,
+            uploaded: 0,
+            event: announce.event,
+            ip: Ipv4Addr::UNSPECIFIED,
+            key: 0,
+            numwant: 0,
+            port: announce.peer.port,
+        };
+        let reply = self.exchange(&socket, at, &request.encode())?;
+        match Response::decode(&reply) {
+            Some(Response::Announce(announced, _)) => Ok(Answer::Interval(announced.interval_secs)),
+            Some(Response::Error(error)) => Ok(Answer::Refused(plain(error.message))),
+            _ => Err(Unanswered::Unreadable),
+        }
+    }
+
+    /// Announces over HTTP.
+    pub(super) fn http(self, at: SocketAddr) -> Asked {
+        let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.write_all(&self.http_request(at))?;
+        let response = read_response(&mut stream)?;
+        if let Ok(failure) = response::Failure::decode(&response.body) {
+            return Ok(Answer::Refused(plain(failure.reason)));
+        }
+        match response::AnnounceResponse::decode(&response.body) {
+            Ok(announced) => Ok(Answer::Interval(announced.interval_secs)),
+            Err(_) => Err(Unanswered::Unreadable),
+        }
+    }
+
+    /// Sends a request, again and again, until something answers it.
+    fn exchange(self, socket: &UdpSocket, at: SocketAddr, request: &[u8]) -> Result<Vec<u8>, Unanswered> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut datagram = [0; 2048];
+        socket.set_read_timeout(Some(PATIENCE / TRIES))?;
+        while Instant::now() < deadline {
+            socket.send_to(request, at)?;
+            match socket.recv_from(&mut datagram) {
+                Ok((len, from)) => {
+                    let reply = datagram.get(..len).unwrap_or_default();
+                    let ours = Response::decode(reply)
+                        .is_some_and(|response| response.transaction_id() == self.transaction_id);
+                    match (ours, from == at) {
+                        (true, true) => return Ok(reply.to_vec()),
+                        (true, false) => return Err(Unanswered::From(from)),
+                        (false, _) => return Err(Unanswered::Unreadable),
+                    }
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Unanswered::Silent)
+    }
+
+    fn http_request(self, at: SocketAddr) -> Vec<u8> {
+        let (mut query, mut request) = (Vec::new(), Vec::new());
+        let (announce, form) = (announce(), PeerForm::Compact);
+        AnnounceQuery { announce, form }.encode(&mut query);
+        encode_get(&at.to_string(), "/announce", &query, &mut request);
+        if self.forwarded {
+            // Before the empty line.
+            request.truncate(request.len() - 2);
+            request.extend_from_slice(FORWARDED);
+        }
+        request
+    }
+}
+
+fn read_response(stream: &mut TcpStream) -> Result<HttpResponse, Unanswered> {
+    let (mut received, mut piece) = (Vec::new(), [0; 4096]);
+    while received.len() < RESPONSE_MAX {
+        let len = stream.read(&mut piece)?;
+        received.extend_from_slice(piece.get(..len).unwrap_or_default());
+        match HttpResponse::decode(&received, len == 0) {
+            Ok(Some(response)) => return Ok(response),
+            Ok(None) => {}
+            Err(_) => break,
+        }
+    }
+    Err(Unanswered::Unreadable)
+}
+
+fn announce() -> Announce {
+    Announce {
+        info_hash: InfoHash(*b"etracker doctor asks"),
+        peer_id: PeerId(*b"-ET0000-doctordoctor"),
+        peer: Endpoint {
+            ip: Ipv4Addr::UNSPECIFIED.into(),
+            port: 6881,
+        },
+        left: 1,
+        event: Event::Stopped,
+        numwant: Some(0),
+    }
+}
+
+const fn any(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+/// A reason that another program gave.
+fn plain(reason: &[u8]) -> String {
+    let printable = reason
+        .iter()
+        .filter(|byte| byte.is_ascii_graphic() || **byte == b' ');
+    printable.take(REASON_MAX).map(|&byte| char::from(byte)).collect()
+}
+
+/// How long an answer is waited for: this host is close.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Datagrams sent before there is no answer.
+const TRIES: u32 = 3;
+/// Bytes of the longest answer that is read.
+const RESPONSE_MAX: usize = 1 << 16;
+/// Letters of a reason that are shown.
+const REASON_MAX: usize = 100;
+/// The header of a proxy, for a client of a network that is for examples.
+const FORWARDED: &[u8] = b"X-Forwarded-For: 192.0.2.1\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_from_elsewhere_is_noticed() {
+        let asked = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = asked.local_addr().unwrap();
+        let elsewhere = UdpSocket::bind("127.0.0.2:0").unwrap();
+        let from = elsewhere.local_addr().unwrap();
+        let answer = thread::spawn(move || {
+            let mut request = [0; 64];
+            let (_, client) = asked.recv_from(&mut request).unwrap();
+            // A connect is answered with its action, its transaction id, and eight bytes of connection id.
+            let reply = [&[0; 4], &request[12..16], &[7; 8]].concat();
+            elsewhere.send_to(&reply, client).unwrap();
+        });
+        let outcome = Probe::new(false).unwrap().udp(at);
+        answer.join().unwrap();
+        assert!(
+            matches!(outcome, Err(Unanswered::From(source)) if source == from),
+            "{outcome:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_tracker_is_not_taken_for_one() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let answer = thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let _ = client.read(&mut [0; 4096]);
+            client.write_all(b"220 mail.example ESMTP\r\n").unwrap();
+        });
+        let outcome = Probe::new(false).unwrap().http(at);
+        answer.join().unwrap();
+        assert!(matches!(outcome, Err(Unanswered::Unreadable)), "{outcome:?}");
+    }
+
+    #[test]
+    fn nobody_there_is_an_error() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let outcome = Probe::new(false).unwrap().http(port);
+        assert!(matches!(outcome, Err(Unanswered::Io(_))), "{outcome:?}");
+    }
+}

@@ -1,0 +1,101 @@
+//! `etracker doctor`: what it finds on this host, and how it ends.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Stdio;
+
+use crate::harness::{Ended, Tracker, command, free_port, run};
+
+#[test]
+fn a_host_that_serves_is_told_so_for_every_address() {
+    for (bind, at) in [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")] {
+        let port = free_port().to_string();
+        let ended = run(&["doctor", "--port", &port, "--bind", bind, "--min-interval", "300"]);
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert!(has(&ended, &format!("ok       UDP {at}:{port}")), "{ended:?}");
+        assert!(has(&ended, &format!("ok       HTTP {at}:{port}")), "{ended:?}");
+        assert!(has(&ended, "ok       interval"), "{ended:?}");
+    }
+}
+
+#[test]
+fn all_addresses_are_asked_and_behind_a_proxy_too() {
+    let port = free_port().to_string();
+    let ended = run(&["doctor", "--port", &port, "--x-forwarded-for"]);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    for line in ["UDP 127.0.0.1", "HTTP 127.0.0.1", "UDP [::1]", "HTTP [::1]"] {
+        assert!(has(&ended, &format!("ok       {line}:{port}")), "{ended:?}");
+    }
+    // The answer, and not a refusal for want of the proxy's header.
+    assert!(
+        !ended
+            .stdout
+            .iter()
+            .any(|line| line.contains("answered from there: ")),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_tracker_that_has_the_port_is_asked() {
+    let tracker = Tracker::start(&["--bind", "127.0.0.1"]);
+    let port = tracker.port().to_string();
+    let ended = run(&["doctor", "--port", &port, "--bind", "127.0.0.1"]);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(
+        ended
+            .stdout
+            .iter()
+            .any(|line| line.contains("in use by a tracker")),
+        "{ended:?}"
+    );
+    assert!(
+        has(&ended, &format!("ok       UDP 127.0.0.1:{port}")),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_port_that_another_program_has_is_a_fault() {
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
+    let port = other.local_addr().unwrap().port().to_string();
+    let ended = run(&["doctor", "--port", &port, "--bind", "127.0.0.1"]);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(has(&ended, "fault    port"), "{ended:?}");
+    assert!(
+        ended.stdout.iter().any(|line| line.contains("ss -lntup")),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn an_address_of_another_host_is_a_fault() {
+    let ended = run(&[
+        "doctor",
+        "--port",
+        &free_port().to_string(),
+        "--bind",
+        "192.0.2.1",
+    ]);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(has(&ended, "fault    port"), "{ended:?}");
+}
+
+#[test]
+fn too_few_open_files_are_a_fault() {
+    let etracker = command().get_program().to_owned();
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 70; exec \"$@\"", "sh"])
+        .arg(etracker)
+        .args(["doctor", "--bind", "127.0.0.1", "--workers", "8", "--port"])
+        .arg(free_port().to_string())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("fault    open files"), "{said}");
+}
+
+fn has(ended: &Ended, start: &str) -> bool {
+    ended.stdout.iter().any(|line| line.starts_with(start))
+}
