@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use etracker_core::Tracker;
-use etracker_runtime_common::Clock;
+use etracker_runtime_common::{BEAT, Clock, Control};
 
 use crate::supervised::is_supervised;
 
@@ -41,21 +41,29 @@ impl Notifier {
         }
     }
 
-    /// Tells the manager, if it wants to know, that the tracker is alive: as long as every lock can be taken and what is
-    /// due is done.
+    /// Tells the manager, if it wants to know, that the tracker is alive: as long as every worker shows that it lives,
+    /// every lock can be taken and what is due is done.
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub(crate) fn watch(&self, tracker: &Arc<Tracker>, clock: Clock) -> io::Result<()> {
-        let (Some(period), notifier, tracker) = (self.watchdog, self.clone(), Arc::clone(tracker)) else {
+    pub(crate) fn watch(
+        &self,
+        tracker: &Arc<Tracker>,
+        clock: Clock,
+        control: &Arc<Control>,
+    ) -> io::Result<()> {
+        let Some(period) = self.watchdog else {
             return Ok(());
         };
+        let (notifier, tracker, control) = (self.clone(), Arc::clone(tracker), Arc::clone(control));
         let watch = move || {
             loop {
                 thread::sleep(period / 2);
                 // Waits for ever, and so tells nothing, if somebody never gives a lock back.
                 let _ = tracker.totals();
-                if clock.now().saturating_since(tracker.poll_timeout()) < LATE {
+                let due = tracker.poll_timeout();
+                let oldest = control.oldest_beat().map_or(due, |beat| beat.min(due));
+                if clock.now().saturating_since(oldest) < LATE {
                     notifier.tell("WATCHDOG=1");
                 }
             }
@@ -67,8 +75,8 @@ impl Notifier {
 
 /// How long a manager that is behind with listening is waited for: what it misses it would wait for itself.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// By so much the tracker's upkeep is never late while its workers run.
-const LATE: Duration = Duration::from_secs(10);
+/// By so much a worker's sign of life, or the upkeep that one of them does, is late only if it hangs.
+const LATE: Duration = BEAT.saturating_mul(5);
 
 fn connect(address: std::ffi::OsString) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;

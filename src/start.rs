@@ -78,7 +78,9 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     )?;
     lists::reload_on(reloads, options.lists, Arc::clone(&tracker)).map_err(Failure::Thread)?;
     watch::begin(Arc::clone(&tracker), options.logs.format, zone).map_err(Failure::Thread)?;
-    notifier.watch(&tracker, clock).map_err(Failure::Thread)?;
+    notifier
+        .watch(&tracker, clock, &control)
+        .map_err(Failure::Thread)?;
     notifier.tell("READY=1");
     let job = Job {
         tracker: Arc::clone(&tracker),

@@ -1,14 +1,20 @@
-//! How the world outside tells the workers something.
+//! How the world outside tells the workers something, and sees that they live.
 
 use std::fmt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use etracker_core::Instant;
+
+use crate::pulse::Pulse;
 
 /// Tells all workers of a [`Job`](crate::Job) to stop, from any thread.
 #[derive(Default)]
 pub struct Control {
     stopping: AtomicBool,
     wakers: Mutex<Vec<Wake>>,
+    /// Of each worker.
+    pulses: Mutex<Vec<Pulse>>,
 }
 
 type Wake = Box<dyn Fn() + Send>;
@@ -44,11 +50,26 @@ impl Control {
         wakers.push(Box::new(wake));
     }
 
+    /// When the worker that has been silent for longest showed last that it is alive; nothing before there are workers.
+    #[must_use]
+    pub fn oldest_beat(&self) -> Option<Instant> {
+        self.pulses().iter().map(Pulse::latest).min()
+    }
+
+    /// The pulse of one more worker, who has to show from now on that it is alive.
+    pub(crate) fn new_pulse(&self, now: Instant) -> Pulse {
+        let pulse = Pulse::new(now);
+        self.pulses().push(pulse.clone());
+        pulse
+    }
+
     /// A waker that panicked leaves the list as it was.
-    fn wakers(&self) -> std::sync::MutexGuard<'_, Vec<Wake>> {
-        self.wakers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn wakers(&self) -> MutexGuard<'_, Vec<Wake>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pulses(&self) -> MutexGuard<'_, Vec<Pulse>> {
+        self.pulses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,5 +104,16 @@ mod tests {
         assert_eq!((control.is_stopping(), woken.load(Ordering::SeqCst)), (true, 1));
         control.on_change(count(&woken));
         assert_eq!(woken.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn the_worker_that_is_silent_for_longest_counts() {
+        let control = Control::new();
+        assert_eq!(control.oldest_beat(), None);
+        let [first, second] = [10, 11].map(|secs| control.new_pulse(Instant::from_secs(secs)));
+        first.beat(Instant::from_secs(20));
+        assert_eq!(control.oldest_beat(), Some(Instant::from_secs(11)));
+        second.beat(Instant::from_secs(21));
+        assert_eq!(control.oldest_beat(), Some(Instant::from_secs(20)));
     }
 }

@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use etracker_core::Tracker;
 
+use crate::pulse::Pulse;
 use crate::{Clock, Control, WorkerSockets};
 
 /// All that a runtime's `serve` needs.
@@ -38,6 +39,8 @@ pub struct WorkerJob {
     pub clock: Clock,
     /// As in [`Job`].
     pub control: Arc<Control>,
+    /// Its sign of life.
+    pub pulse: Pulse,
 }
 
 impl Job {
@@ -49,6 +52,7 @@ impl Job {
             connections_max,
             tracker: Arc::clone(&self.tracker),
             clock: self.clock,
+            pulse: self.control.new_pulse(self.clock.now()),
             control: Arc::clone(&self.control),
         })
     }

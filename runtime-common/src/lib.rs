@@ -14,6 +14,7 @@ mod load;
 mod memory;
 #[cfg(any(test, not(target_os = "linux")))]
 mod one_by_one;
+mod pulse;
 mod seats;
 mod sightings;
 mod sockets;
@@ -31,6 +32,7 @@ pub use inherited::Inherited;
 pub use job::{Job, ServeError, WorkerJob};
 pub use load::load_average;
 pub use memory::{resident_bytes, resident_max_bytes};
+pub use pulse::{BEAT, Pulse};
 pub use sightings::ADDRESSES;
 pub use sockets::{
     IN_USE_MILLIS_MAX, Listen, OpenError, Opened, RECEIVE_BUFFER, Transport, WorkerSockets, open,

@@ -14,6 +14,7 @@ use crate::accept::Trouble;
 use crate::conversation::Conversation;
 use crate::desk::{Desk, Ending};
 use crate::job::WorkerJob;
+use crate::pulse::{BEAT, Pulse};
 use crate::sightings::sighted;
 use crate::udp::error_number;
 use crate::{Clock, ServeError, Stream, load_average, resident_bytes};
@@ -101,6 +102,9 @@ fn start<M: Mechanism>(mechanism: &M, desk: &Desk<M::Stream>, job: WorkerJob) ->
         employ(mechanism, desk, task);
     }
     employ(mechanism, desk, |desk| async move { tick::<M>(&desk).await });
+    employ(mechanism, desk, |_| async move {
+        beat::<M>(&job.pulse, job.clock).await
+    });
     if job.number == 1 {
         let task = |_| async move { keep_up::<M>(&job.tracker, job.clock).await };
         employ(mechanism, desk, task);
@@ -197,6 +201,14 @@ async fn tick<M: Mechanism>(desk: &Desk<M::Stream>) -> io::Result<Infallible> {
         desk.company().await;
         M::sleep(Duration::from_millis(TICK_MILLIS)).await;
         desk.borrow().tick();
+    }
+}
+
+/// Shows that this thread runs tasks and that its timers go off.
+async fn beat<M: Mechanism>(pulse: &Pulse, clock: Clock) -> io::Result<Infallible> {
+    loop {
+        pulse.beat(clock.now());
+        M::sleep(BEAT).await;
     }
 }
 

@@ -1,8 +1,12 @@
 //! What a service manager like systemd hears of a tracker.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::sys::ptrace;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Folder, PATIENCE, command, free_port};
@@ -17,20 +21,31 @@ fn a_manager_is_told_so_by_a_supervised_tracker_too() {
     heard("supervised", &["-f", "1"]);
 }
 
+#[test]
+fn one_worker_that_hangs_is_not_alive() {
+    let folder = Folder::new("manager-hangs");
+    let (manager, tracker) = managed(&folder, &["--workers", "3"]);
+    assert_eq!(next(&manager), "READY=1");
+    let pid = tracker.0.id();
+    for worker in ["etracker-1", "etracker-2", "etracker-3"] {
+        assert_eq!(next(&manager), "WATCHDOG=1");
+        let thread = thread_named(pid, worker);
+        // Stops this one thread, whatever the others do.
+        ptrace::attach(thread).unwrap();
+        manager.set_read_timeout(Some(SILENCE)).unwrap();
+        let began = Instant::now();
+        while heard_something(&manager) {
+            assert!(began.elapsed() < PATIENCE, "{worker} hangs, and nobody says so");
+        }
+        ptrace::detach(thread, None).unwrap();
+        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    assert_eq!(next(&manager), "WATCHDOG=1");
+}
+
 fn heard(name: &str, arguments: &[&str]) {
     let folder = Folder::new(&format!("manager-{name}"));
-    let manager = UnixDatagram::bind(folder.path("notify")).unwrap();
-    manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let tracker = command()
-        .args(["-p", &free_port().to_string()])
-        .args(arguments)
-        .env("NOTIFY_SOCKET", folder.path("notify"))
-        .env("WATCHDOG_USEC", "200000")
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let mut tracker = Managed(tracker);
+    let (manager, mut tracker) = managed(&folder, arguments);
     assert_eq!(next(&manager), "READY=1");
     assert_eq!(next(&manager), "WATCHDOG=1");
     assert_eq!(next(&manager), "WATCHDOG=1");
@@ -38,6 +53,42 @@ fn heard(name: &str, arguments: &[&str]) {
     while next(&manager) != "STOPPING=1" {}
     assert_eq!(tracker.0.wait().unwrap().code(), Some(0));
 }
+
+/// A manager, and the tracker that tells it how it is five times a second.
+fn managed(folder: &Folder, arguments: &[&str]) -> (UnixDatagram, Managed) {
+    let manager = UnixDatagram::bind(folder.path("notify")).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let tracker = command()
+        .args(["-p", &free_port().to_string()])
+        .args(arguments)
+        .env("NOTIFY_SOCKET", folder.path("notify"))
+        .env("WATCHDOG_USEC", "400000")
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    (manager, Managed(tracker))
+}
+
+fn thread_named(pid: u32, name: &str) -> nix::unistd::Pid {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let thread = threads
+        .map(|thread| thread.unwrap())
+        .find(|thread| fs::read_to_string(thread.path().join("comm")).unwrap().trim_end() == name);
+    let number = thread.unwrap().file_name().into_string().unwrap();
+    nix::unistd::Pid::from_raw(number.parse().unwrap())
+}
+
+fn heard_something(manager: &UnixDatagram) -> bool {
+    match manager.recv(&mut [0; 64]) {
+        Ok(_) => true,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Many times what lies between two signs of life.
+const SILENCE: Duration = Duration::from_secs(2);
 
 fn next(manager: &UnixDatagram) -> String {
     let mut message = [0; 64];
