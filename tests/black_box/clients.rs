@@ -1,7 +1,8 @@
 //! Small clients that announce from any loopback address.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
 
 use etracker_core::announce::{Announce, Counts, Endpoint, Event};
 use etracker_core::http::Response as HttpResponse;
@@ -40,7 +41,32 @@ pub(crate) fn connect(from: IpAddr, to: SocketAddr) -> TcpStream {
 
 /// Announces over HTTP and gives the body of the answer, which must have status 200.
 pub(crate) fn http_announce(to: SocketAddr, announce: &Announce, form: Option<PeerForm>) -> Vec<u8> {
-    let mut query = Vec::new();
+    let mut stream = connect(announce.peer.ip, to);
+    stream.write_all(&http_request(to, announce, form)).unwrap();
+    let response = read_response(&mut stream);
+    assert_eq!(response.status, 200);
+    response.body
+}
+
+/// Announces over HTTP to a tracker that may die.
+pub(crate) fn try_http_announce(to: SocketAddr, announce: &Announce) -> io::Result<()> {
+    let mut stream = TcpStream::connect(to)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&http_request(to, announce, Some(PeerForm::Compact)))?;
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received)?;
+    match HttpResponse::decode(&received, true) {
+        Ok(Some(response)) => {
+            assert_eq!(response.status, 200);
+            Ok(())
+        }
+        // It was cut off.
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn http_request(to: SocketAddr, announce: &Announce, form: Option<PeerForm>) -> Vec<u8> {
+    let (mut query, mut request) = (Vec::new(), Vec::new());
     let given = AnnounceQuery {
         announce: *announce,
         form: form.unwrap_or(PeerForm::Compact),
@@ -54,13 +80,8 @@ pub(crate) fn http_announce(to: SocketAddr, announce: &Announce, form: Option<Pe
             .unwrap();
         query.drain(at..at + compact.len());
     }
-    let mut stream = connect(announce.peer.ip, to);
-    let mut request = Vec::new();
     encode_get(&to.to_string(), "/announce", &query, &mut request);
-    stream.write_all(&request).unwrap();
-    let response = read_response(&mut stream);
-    assert_eq!(response.status, 200);
-    response.body
+    request
 }
 
 /// Asks for `path` from the address `from`.
@@ -125,8 +146,28 @@ impl UdpClient {
         }
     }
 
+    /// Announces to a tracker that may die, again after so long without an answer. How often it took.
+    pub(crate) fn announce_again_after(&self, announce: &Announce, wait: Duration) -> usize {
+        self.socket.set_read_timeout(Some(wait)).unwrap();
+        let request = self.announce_request(announce);
+        let mut reply = [0; 2048];
+        let answered = |_: &usize| {
+            self.socket.send(&request).unwrap();
+            match self.socket.recv(&mut reply) {
+                Ok(_) => true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        (1..=TRIES_MAX).find(answered).unwrap()
+    }
+
     /// Announces, and gives the reply as it came.
     pub(crate) fn announce_raw(&self, announce: &Announce) -> Vec<u8> {
+        self.exchange(&self.announce_request(announce))
+    }
+
+    fn announce_request(&self, announce: &Announce) -> [u8; AnnounceRequest::LEN] {
         assert_eq!(
             announce.peer.ip, self.from,
             "the tracker takes the address it sees"
@@ -145,7 +186,7 @@ impl UdpClient {
             numwant: announce.numwant.map_or(-1, |wanted| wanted.try_into().unwrap()),
             port: announce.peer.port,
         };
-        self.exchange(&request.encode())
+        request.encode()
     }
 
     /// The counts of torrents.
@@ -175,3 +216,5 @@ impl UdpClient {
 }
 
 const TRANSACTION_ID: u32 = 0x6163_6462;
+/// Questions before a tracker counts as silent.
+const TRIES_MAX: usize = 5;

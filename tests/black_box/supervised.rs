@@ -1,12 +1,15 @@
 //! A tracker under `-f`: it may die, but nobody is refused.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use etracker_core::InfoHash;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::clients::{UdpClient, http_announce, newcomer};
+use crate::clients::{UdpClient, http_announce, newcomer, try_http_announce};
 use crate::harness::{Folder, Tracker, wait_until};
 
 #[test]
@@ -52,6 +55,92 @@ fn requests_are_not_refused_while_nobody_serves() {
     drop(TcpStream::connect(tracker.v4()).unwrap());
     udp.announce(&newcomer(HASH, (V4, 1).into()));
     http_announce(tracker.v4(), &newcomer(HASH, (V4, 2).into()), None);
+}
+
+#[test]
+fn a_death_under_load_costs_no_more_than_the_requests_in_flight() {
+    let tracker = Tracker::start(&["-f", "3", "--workers", "2"]);
+    let (at, counted) = (tracker.v4(), Counted::default());
+    thread::scope(|scope| {
+        for number in 0..CLIENTS {
+            let counted = &counted;
+            scope.spawn(move || load_over_udp(at, number, counted));
+            scope.spawn(move || load_over_http(at, number, counted));
+        }
+        for _ in 0..KILLS {
+            counted.await_load();
+            let serving = serving(tracker.pid());
+            kill_process(serving, Signal::KILL).unwrap();
+            wait_until(|| try_serving(tracker.pid()).is_some_and(|next| next != serving));
+        }
+        counted.await_load();
+        counted.enough.store(true, Ordering::Relaxed);
+    });
+    println!("{counted:?}");
+    // Each client waits for one answer at a time.
+    let in_flight = KILLS * CLIENTS;
+    for lost in [&counted.udp_lost, &counted.http_lost] {
+        assert!(lost.load(Ordering::Relaxed) <= in_flight, "{counted:?}");
+    }
+    let ended = tracker.stop(Signal::TERM);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+}
+
+/// Requests of all clients that were answered, and those that had to be asked again.
+#[derive(Debug, Default)]
+struct Counted {
+    udp: AtomicUsize,
+    udp_lost: AtomicUsize,
+    http: AtomicUsize,
+    http_lost: AtomicUsize,
+    enough: AtomicBool,
+}
+
+impl Counted {
+    /// Waits until many more have been answered over either protocol.
+    fn await_load(&self) {
+        let counts = || [&self.udp, &self.http].map(|count| count.load(Ordering::Relaxed));
+        let before = counts();
+        wait_until(|| {
+            let more = counts().into_iter().zip(before);
+            more.min_by_key(|(now, before)| now - before)
+                .is_some_and(|(now, before)| now - before >= LOAD)
+        });
+    }
+}
+
+fn load_over_udp(at: SocketAddr, number: usize, counted: &Counted) {
+    let client = UdpClient::connect(V4, at);
+    for port in ports(number, counted) {
+        // With the connection id that was given before all deaths.
+        let tries = client.announce_again_after(&newcomer(HASH, (V4, port).into()), RETRY);
+        counted.udp.fetch_add(1, Ordering::Relaxed);
+        counted
+            .udp_lost
+            .fetch_add(usize::from(tries > 1), Ordering::Relaxed);
+    }
+}
+
+fn load_over_http(at: SocketAddr, number: usize, counted: &Counted) {
+    for port in ports(number, counted) {
+        let announce = newcomer(HASH, (V4, port).into());
+        let tried = try_http_announce(at, &announce);
+        if let Err(error) = &tried {
+            assert_ne!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+            http_announce(at, &announce, None);
+        }
+        counted.http.fetch_add(1, Ordering::Relaxed);
+        counted
+            .http_lost
+            .fetch_add(usize::from(tried.is_err()), Ordering::Relaxed);
+    }
+}
+
+/// Peers of one client until it is enough.
+fn ports(number: usize, counted: &Counted) -> impl Iterator<Item = u16> {
+    let first = 1000 * u16::try_from(number + 1).unwrap();
+    let ports = (first..first + 1000).cycle();
+    ports.take_while(|_| !counted.enough.load(Ordering::Relaxed))
 }
 
 #[test]
@@ -110,3 +199,10 @@ fn try_serving(supervisor: Pid) -> Option<Pid> {
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const HASH: InfoHash = InfoHash(*b"supervised trackers.");
+/// Clients of each protocol.
+const CLIENTS: usize = 4;
+const KILLS: usize = 3;
+/// Requests of each protocol from one death to the next.
+const LOAD: usize = 1000;
+/// How long a client waits before it asks again.
+const RETRY: Duration = Duration::from_secs(2);
