@@ -5,20 +5,32 @@ use std::io;
 
 use rlimit::Resource;
 
-use crate::terminal::{complain, say};
+use crate::terminal::{Tell, complain, say};
 
 /// Raises the limits on open files and on the size of a core, as far as this user may, and says from what to what.
 /// What cannot be raised stays as it is. The numbers are the system's names of the limits.
 pub(crate) fn raise() {
-    change(Resource::NOFILE, &libc::RLIMIT_NOFILE, open_files_wanted);
-    change(Resource::CORE, &libc::RLIMIT_CORE, |_, hard| hard);
+    let tell = &|line: &dyn Display| say(line);
+    change(Resource::NOFILE, &libc::RLIMIT_NOFILE, open_files_wanted, tell);
+    change(Resource::CORE, &libc::RLIMIT_CORE, |_, hard| hard, tell);
 }
 
 /// Raises the limit on locked memory, which io_uring takes, in the same way.
 #[cfg(feature = "glommio")]
-pub(crate) fn raise_locked_memory() {
-    let locked = |soft: u64, hard: u64| soft.max(LOCKED_MEMORY_WANTED.min(hard));
-    change(Resource::MEMLOCK, &libc::RLIMIT_MEMLOCK, locked);
+pub(crate) fn raise_locked_memory(tell: Tell<'_>) {
+    change(
+        Resource::MEMLOCK,
+        &libc::RLIMIT_MEMLOCK,
+        locked_memory_wanted,
+        tell,
+    );
+}
+
+/// The soft limit on locked memory as [`raise_locked_memory`] makes it; nothing if it cannot be read.
+#[cfg(feature = "glommio")]
+pub(crate) fn locked_memory_raised() -> Option<u64> {
+    let (soft, hard) = rlimit::getrlimit(Resource::MEMLOCK).ok()?;
+    Some(locked_memory_wanted(soft, hard))
 }
 
 /// How many TCP connections may be open at once, when `workers` workers have `sockets` sockets; `None` if the limit on
@@ -42,7 +54,10 @@ pub(crate) fn open_files_raised() -> (u64, u64) {
 
 /// Open files asked for: as many clients at once as one address has ports.
 pub(crate) const OPEN_FILES_WANTED: u64 = 64_000;
-/// Bytes of locked memory asked for: a worker takes 192 KiB of it, and there may be 256.
+/// Bytes of locked memory that a worker takes.
+#[cfg(feature = "glommio")]
+pub(crate) const LOCKED_MEMORY_OF_WORKER: u64 = 192 << 10;
+/// Bytes of locked memory asked for: there may be 256 workers.
 #[cfg(feature = "glommio")]
 const LOCKED_MEMORY_WANTED: u64 = 64 << 20;
 /// Files that the process keeps open beside its workers': the terminal, signals, logs, and some to spare.
@@ -55,19 +70,24 @@ fn open_files_wanted(soft: u64, hard: u64) -> u64 {
     soft.max(OPEN_FILES_WANTED.min(hard))
 }
 
+#[cfg(feature = "glommio")]
+fn locked_memory_wanted(soft: u64, hard: u64) -> u64 {
+    soft.max(LOCKED_MEMORY_WANTED.min(hard))
+}
+
 /// The connections that so many open files leave room for.
 pub(crate) fn room(open_files: usize, workers: usize, sockets: usize) -> Option<usize> {
     let reserved = FILES_OF_PROCESS + workers * FILES_OF_WORKER + sockets;
     open_files.checked_sub(reserved).filter(|&room| room >= workers)
 }
 
-fn change(resource: Resource, number: &dyn Display, wanted: impl Fn(u64, u64) -> u64) {
+fn change(resource: Resource, number: &dyn Display, wanted: impl Fn(u64, u64) -> u64, tell: Tell<'_>) {
     let changed = || -> io::Result<()> {
         let (soft, hard) = resource.get()?;
-        say(format_args!("Current {number} -> soft={soft}, hard={hard}"));
+        tell(&format_args!("Current {number} -> soft={soft}, hard={hard}"));
         resource.set(wanted(soft, hard), hard)?;
         let (soft, hard) = resource.get()?;
-        say(format_args!("New {number} -> soft={soft}, hard={hard}"));
+        tell(&format_args!("New {number} -> soft={soft}, hard={hard}"));
         Ok(())
     };
     if let Err(error) = changed() {

@@ -2,49 +2,63 @@
 
 use etracker_runtime_common::{Job, ServeError};
 
-use crate::options::{Options, Runtime};
 #[cfg(feature = "glommio")]
-use crate::{limits, terminal::say};
+use crate::limits;
+use crate::options::{Options, Runtime};
+use crate::terminal::Tell;
 
 /// Serves until it is told to stop.
 pub(crate) type Serve = fn(Job) -> Result<(), ServeError>;
 
-/// The runtime that these options ask for.
+/// The runtime that these options ask for. What is done for it is told.
 ///
 /// # Errors
 /// Why it cannot be had here, and what to do.
 #[cfg_attr(
     not(feature = "glommio"),
-    expect(clippy::unnecessary_wraps, reason = "glommio may be missing")
+    expect(unused_variables, clippy::unnecessary_wraps, reason = "for glommio")
 )]
-pub(crate) fn choose(options: &Options) -> Result<Serve, String> {
+pub(crate) fn choose(options: &Options, tell: Tell<'_>) -> Result<Serve, String> {
     match options.runtime {
         #[cfg(all(feature = "smol", feature = "glommio"))]
-        Runtime::Auto => Ok(best(options)),
+        Runtime::Auto => Ok(best(options, tell)),
         #[cfg(feature = "smol")]
         Runtime::Smol => Ok(etracker_smol::serve),
         #[cfg(feature = "glommio")]
-        Runtime::Glommio => glommio().map_err(|lack| format!("{lack}; {OTHERWISE}")),
+        Runtime::Glommio => glommio(tell).map_err(|lack| format!("{lack}; {OTHERWISE}")),
     }
 }
 
-/// glommio where UDP alone is served, smol wherever there are connections: docs/runtimes.md says why.
+/// Whether glommio would serve if it can be had.
+#[cfg(feature = "glommio")]
+pub(crate) fn prefers_glommio(options: &Options) -> bool {
+    match options.runtime {
+        // docs/runtimes.md says why.
+        #[cfg(feature = "smol")]
+        Runtime::Auto => !options.listen.tcp,
+        #[cfg(feature = "smol")]
+        Runtime::Smol => false,
+        Runtime::Glommio => true,
+    }
+}
+
+/// glommio where UDP alone is served and it can be had, smol wherever there are connections.
 #[cfg(all(feature = "smol", feature = "glommio"))]
-fn best(options: &Options) -> Serve {
-    if options.listen.tcp {
+fn best(options: &Options, tell: Tell<'_>) -> Serve {
+    if !prefers_glommio(options) {
         return etracker_smol::serve;
     }
-    glommio().unwrap_or_else(|lack| {
-        say(format_args!("Runtime smol instead of glommio: {lack}"));
+    glommio(tell).unwrap_or_else(|lack| {
+        tell(&format_args!("Runtime smol instead of glommio: {lack}"));
         etracker_smol::serve
     })
 }
 
 #[cfg(feature = "glommio")]
-fn glommio() -> Result<Serve, etracker_glommio::Lack> {
-    limits::raise_locked_memory();
+fn glommio(tell: Tell<'_>) -> Result<Serve, etracker_glommio::Lack> {
+    limits::raise_locked_memory(tell);
     etracker_glommio::check()?;
-    say("Runtime: glommio");
+    tell(&"Runtime: glommio");
     Ok(etracker_glommio::serve)
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     signals::obey(signals, Arc::clone(&control), ask_reload).map_err(Failure::Signals)?;
     let ids = ids(lifeline, &control)?;
     // As the user that serves, whose rights and limits it depends on.
-    let serve = runtime::choose(&options).map_err(Failure::Runtime)?;
+    let serve = runtime::choose(&options, &|line| say(line)).map_err(Failure::Runtime)?;
     // Requests wait in the sockets meanwhile.
     let listed = !options.lists.is_empty();
     let access = listed

@@ -8,6 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Takes a line for the operator.
+pub(crate) type Tell<'a> = &'a dyn Fn(&dyn Display);
+
 /// Writes one line to standard output.
 pub(crate) fn say(line: impl Display) {
     write(&OUTPUT, &format!("{line}\n"), io::stdout());

@@ -20,7 +20,7 @@ use etracker_runtime_common::{Control, Job, ServeError, run_workers, work};
 use futures_lite::AsyncReadExt as _;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, net};
 
-pub use crate::means::{Lack, check};
+pub use crate::means::{LOCKED_BYTES_MIN, Lack, check};
 use crate::mechanism::Glommio;
 use crate::processors::Processors;
 

@@ -84,7 +84,7 @@ impl From<GlommioError<()>> for Lack {
 }
 
 /// Bytes that must be lockable for glommio to start.
-const LOCKED_BYTES_MIN: u64 = 512 << 10;
+pub const LOCKED_BYTES_MIN: u64 = 512 << 10;
 /// The operations without which glommio ends the process.
 const NEEDED: [u8; 23] = [
     opcode::Nop::CODE,

@@ -25,6 +25,8 @@ pub(super) struct Facts {
     pub(super) open_files: OpenFiles,
     /// Nothing without UDP.
     pub(super) receive_buffer: Option<ReceiveBuffer>,
+    /// Nothing where glommio is not built in.
+    pub(super) locked_memory: Option<LockedMemory>,
     pub(super) ipv6: Ipv6,
     pub(super) place: Place,
     pub(super) round_trips: Vec<RoundTrip>,
@@ -47,6 +49,19 @@ pub(super) struct OpenFiles {
 pub(super) struct ReceiveBuffer {
     pub(super) wanted: usize,
     pub(super) granted: usize,
+}
+
+/// Bytes of memory that io_uring locks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LockedMemory {
+    /// Whether glommio would serve.
+    pub(super) needed: bool,
+    /// With less it does not start.
+    pub(super) least: u64,
+    /// What all workers take.
+    pub(super) wanted: u64,
+    /// What the tracker raises the limit to.
+    pub(super) granted: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +112,7 @@ impl Facts {
             port: listen.port,
             open_files,
             receive_buffer: if listen.udp { receive_buffer() } else { None },
+            locked_memory: locked_memory(options),
             ipv6: Ipv6 {
                 wanted: listen.addresses.is_empty() || listen.addresses.iter().any(IpAddr::is_ipv6),
                 usable: addresses::ipv6_is_usable(),
@@ -137,13 +153,30 @@ fn receive_buffer() -> Option<ReceiveBuffer> {
     })
 }
 
+#[cfg(feature = "glommio")]
+fn locked_memory(options: &Options) -> Option<LockedMemory> {
+    let workers = options.listen.workers as u64;
+    let least = etracker_glommio::LOCKED_BYTES_MIN;
+    Some(LockedMemory {
+        needed: runtime::prefers_glommio(options),
+        least,
+        wanted: least.max(workers * limits::LOCKED_MEMORY_OF_WORKER),
+        granted: limits::locked_memory_raised()?,
+    })
+}
+
+#[cfg(not(feature = "glommio"))]
+const fn locked_memory(_options: &Options) -> Option<LockedMemory> {
+    None
+}
+
 /// Starts a tracker without lists and state on these sockets, asks it, and stops it.
 fn serve_and_ask(
     options: &Options,
     opened: Opened,
     connections_max: usize,
 ) -> Result<(Place, Vec<RoundTrip>), Failure> {
-    let serve = match runtime::choose(options) {
+    let serve = match runtime::choose(options, &|_| ()) {
         Ok(serve) => serve,
         Err(reason) => return Ok((Place::Broken(reason), Vec::new())),
     };

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use etracker_runtime_common::{OpenError, Transport};
 
-use super::facts::{Facts, Ipv6, OpenFiles, Place, ReceiveBuffer, RoundTrip};
+use super::facts::{Facts, Ipv6, LockedMemory, OpenFiles, Place, ReceiveBuffer, RoundTrip};
 use super::probe::{Answer, Unanswered};
 
 /// The outcome of one check.
@@ -13,7 +13,7 @@ pub(super) struct Finding {
     pub(super) grade: Grade,
     pub(super) about: String,
     pub(super) what: String,
-    /// What to do.
+    /// What to do, or can be done.
     pub(super) remedy: Option<String>,
 }
 
@@ -41,6 +41,7 @@ impl Grade {
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![open_files(facts.open_files, facts.workers)];
     findings.extend(facts.receive_buffer.map(receive_buffer));
+    findings.extend(facts.locked_memory.map(locked_memory));
     findings.push(ipv6(facts.ipv6));
     findings.push(place(facts));
     findings.extend(facts.round_trips.iter().map(round_trip));
@@ -103,6 +104,31 @@ fn receive_buffer(buffer: ReceiveBuffer) -> Finding {
         format!("{what}: bursts of UDP requests are lost"),
         format!("sysctl -w {BUFFER_LIMIT}={wanted}, and the same line in /etc/sysctl.d/60-etracker.conf"),
     )
+}
+
+fn locked_memory(memory: LockedMemory) -> Finding {
+    let about = "locked memory";
+    let LockedMemory {
+        least,
+        wanted,
+        granted,
+        ..
+    } = memory;
+    if !memory.needed {
+        return ok(about, "not needed: smol serves");
+    }
+    let what = format!("{granted} of {wanted} bytes wanted");
+    if granted >= wanted {
+        return ok(about, what);
+    }
+    let kib = wanted.div_ceil(1024);
+    let raise = format!("ulimit -Hl {kib} as root, or LimitMEMLOCK={kib}K in the unit");
+    let what = if granted < least {
+        format!("{what}: glommio does not start")
+    } else {
+        format!("{what}: some workers may not start")
+    };
+    warning(about, what, raise)
 }
 
 fn ipv6(ipv6: Ipv6) -> Finding {
@@ -189,31 +215,39 @@ fn round_trip(trip: &RoundTrip) -> Finding {
     }
 }
 
-/// What was served counts, and what the options let it become.
+/// What is served counts. What it may become by the options is a remark: only the load of the days to come tells.
 fn interval(facts: &Facts) -> Finding {
     let about = "interval";
     let served = facts.round_trips.iter().filter_map(|trip| match trip.asked {
         Ok(Answer::Interval(secs)) => Some(secs),
         _ => None,
     });
-    let bounds = [facts.intervals.min, facts.intervals.max];
-    let (shortest, longest) = served
-        .chain(bounds)
-        .fold((u32::MAX, 0), |(low, high), secs| (low.min(secs), high.max(secs)));
-    let what = format!("{shortest} to {longest} s");
     let (lowest, highest) = LISTED_SECS.into_inner();
-    if shortest < lowest || longest > highest {
-        return warning(
+    let secs = served
+        .max_by_key(|&secs| lowest.saturating_sub(secs).max(secs.saturating_sub(highest)))
+        .unwrap_or(facts.intervals.initial);
+    let min = facts.intervals.min;
+    let lists = format!("public lists of trackers take {lowest} to {highest} s");
+    let lift = format!("--min-interval {lowest}");
+    if secs < lowest {
+        warning(about, format!("{secs} s is served: {lists}"), lift)
+    } else if secs > highest {
+        let lower = format!("--max-interval {highest} at the most");
+        warning(about, format!("{secs} s is served: {lists}"), lower)
+    } else if min < lowest {
+        Finding {
+            remedy: Some(format!("{lift} to be on them all the time: {lists}")),
+            ..ok(
+                about,
+                format!("{secs} s, and down to {min} while the load is low"),
+            )
+        }
+    } else {
+        ok(
             about,
-            format!("{what}; public lists of trackers take {lowest} to {highest}"),
-            format!(
-                "--min-interval {}, --max-interval {}",
-                shortest.max(lowest),
-                longest.min(highest)
-            ),
-        );
+            format!("{secs} s, within what public lists of trackers take"),
+        )
     }
-    ok(about, what)
 }
 
 /// Announce intervals that public lists of trackers take: 5 minutes to 3 hours.
@@ -253,6 +287,7 @@ mod tests {
                 wanted: 4 << 20,
                 granted: 4 << 20,
             }),
+            locked_memory: None,
             ipv6: Ipv6 {
                 wanted: true,
                 usable: true,
@@ -398,13 +433,50 @@ mod tests {
 
     #[test]
     fn intervals_that_lists_do_not_take_are_a_warning() {
-        let line = trouble(|facts| facts.intervals.min = 239);
-        assert!(line.starts_with("warning interval: 239 to 1799 s"), "{line}");
+        let serving = |secs| trouble(|facts| facts.round_trips[0].asked = Ok(Answer::Interval(secs)));
+        let line = serving(239);
+        assert!(line.starts_with("warning interval: 239 s is served"), "{line}");
+        assert!(line.ends_with("-> --min-interval 300"), "{line}");
+        assert!(serving(11_000).ends_with("-> --max-interval 10800 at the most"));
+        let line = trouble(|facts| {
+            facts.round_trips.clear();
+            facts.intervals.initial = 299;
+        });
+        assert!(line.starts_with("warning interval: 299 s"), "{line}");
+    }
+
+    #[test]
+    fn a_lower_bound_that_lists_do_not_take_is_a_remark() {
+        let mut facts = well();
+        facts.intervals.min = 239;
+        assert_all_ok(&facts);
+        let findings = judge(&facts);
+        let interval = findings.last().unwrap();
+        assert_eq!(interval.what, "1799 s, and down to 239 while the load is low");
+        let remark = interval.remedy.as_deref().unwrap();
+        assert!(remark.starts_with("--min-interval 300"), "{remark}");
+    }
+
+    #[test]
+    fn too_little_locked_memory_is_a_warning_where_glommio_serves() {
+        let memory = |granted, needed| LockedMemory {
+            needed,
+            least: 512 << 10,
+            wanted: 1536 << 10,
+            granted,
+        };
+        let line = trouble(|facts| facts.locked_memory = Some(memory(64 << 10, true)));
         assert!(
-            line.ends_with("-> --min-interval 300, --max-interval 1799"),
+            line.starts_with("warning locked memory: 65536 of 1572864 bytes wanted: glommio does not start"),
             "{line}"
         );
-        let line = trouble(|facts| facts.round_trips[0].asked = Ok(Answer::Interval(11_000)));
-        assert!(line.contains("300 to 11000 s"), "{line}");
+        assert!(line.ends_with("LimitMEMLOCK=1536K in the unit"), "{line}");
+        let line = trouble(|facts| facts.locked_memory = Some(memory(1 << 20, true)));
+        assert!(line.contains("some workers may not start"), "{line}");
+        for fine in [memory(64 << 10, false), memory(8 << 20, true)] {
+            let mut facts = well();
+            facts.locked_memory = Some(fine);
+            assert_all_ok(&facts);
+        }
     }
 }
