@@ -15,6 +15,7 @@ use super::{CHARSET_DEFAULT, LOCALE_DEFAULT, PORT_DEFAULT, PORTS, Runtime, WORKE
 /// What the command line holds, not yet understood.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
+    pub(super) common: Common,
     pub(super) service: Service,
     pub(super) swarms: Swarms,
     pub(super) http: Http,
@@ -25,23 +26,34 @@ pub(super) struct Given {
     pub(super) version: bool,
 }
 
-/// Options of the process and its sockets.
+/// What most operators set, first on the screen.
 #[derive(Clone, Debug)]
-pub(super) struct Service {
+pub(super) struct Common {
     pub(super) port: Option<String>,
     pub(super) bind: Vec<String>,
-    pub(super) no_tcp: bool,
-    pub(super) no_udp: bool,
     pub(super) workers: Option<String>,
-    pub(super) runtime: Option<String>,
-}
-
-/// Options of intervals and swarms.
-#[derive(Clone, Debug)]
-pub(super) struct Swarms {
     pub(super) interval: Option<String>,
     pub(super) min_interval: Option<String>,
     pub(super) max_interval: Option<String>,
+    pub(super) keep_alive: bool,
+    pub(super) x_forwarded_for: bool,
+    pub(super) stats_from: Vec<String>,
+    pub(super) failed: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) state: Option<String>,
+}
+
+/// Further options of the process and its sockets.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    pub(super) no_tcp: bool,
+    pub(super) no_udp: bool,
+    pub(super) runtime: Option<String>,
+}
+
+/// Further options of announces and swarms.
+#[derive(Clone, Debug)]
+pub(super) struct Swarms {
     pub(super) max_load_avg: Option<String>,
     pub(super) max_peers_per_response: Option<String>,
     pub(super) peers_per_address: Option<String>,
@@ -49,13 +61,11 @@ pub(super) struct Swarms {
     pub(super) no_peer_ids: bool,
 }
 
-/// Options of HTTP.
+/// Further options of HTTP.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
-    pub(super) keep_alive: bool,
     pub(super) socket_timeout: Option<String>,
     pub(super) full_scrape: bool,
-    pub(super) x_forwarded_for: bool,
     pub(super) trusted_proxy: Vec<String>,
 }
 
@@ -67,12 +77,11 @@ pub(super) struct Access {
     pub(super) deny_address: Option<String>,
 }
 
-/// Options of what is shown to people.
+/// Further options of what is shown to people.
 #[derive(Clone, Debug)]
 pub(super) struct Pages {
     pub(super) charset: Option<String>,
     pub(super) locale: Option<String>,
-    pub(super) stats_from: Vec<String>,
 }
 
 /// Options of the log.
@@ -86,6 +95,7 @@ pub(super) struct Logs {
 /// The grammar of the command line. It takes every value as text: what values mean is the same for the environment.
 pub(super) fn grammar() -> OptionParser<Given> {
     let defaults = Config::default();
+    let common = common(&defaults);
     let service = service();
     let swarms = swarms(&defaults);
     let http = http(&defaults);
@@ -95,6 +105,7 @@ pub(super) fn grammar() -> OptionParser<Given> {
     let lasting = lasting::grammar();
     let version = switch(name::VERSION, "Print the version");
     construct!(Given {
+        common,
         service,
         swarms,
         http,
@@ -115,7 +126,7 @@ pub(super) fn manual() -> String {
     grammar().render_manpage("etracker", Section::General, None, None, Some("etracker"))
 }
 
-fn service() -> impl Parser<Service> {
+fn common(defaults: &Config) -> impl Parser<Common> + use<> {
     let port = value(
         name::PORT,
         "PORT",
@@ -126,13 +137,44 @@ fn service() -> impl Parser<Service> {
         "ADDRESS",
         "Address to listen on, repeatable (all addresses)",
     );
+    let workers = number("Worker threads", WORKERS, "one per processor");
+    let workers = value(name::WORKERS, "NUM", &workers);
+    let intervals = defaults.intervals();
+    let first = number("First announce interval", INTERVAL_SECS, intervals.initial);
+    let interval = value(name::INTERVAL, "SECONDS", &first);
+    let shortest = number("Shortest interval served", INTERVAL_SECS, intervals.min);
+    let min_interval = value(name::MIN_INTERVAL, "SECONDS", &shortest);
+    let longest = number("Longest interval served", INTERVAL_SECS, intervals.max);
+    let max_interval = value(name::MAX_INTERVAL, "SECONDS", &longest);
+    let keep_alive = switch(name::KEEP_ALIVE, "Serve further requests on a connection");
+    let forwarded = "Take the client's address from X-Forwarded-For";
+    let x_forwarded_for = switch(name::X_FORWARDED_FOR, forwarded);
+    let from = "Who may see the pages, repeatable (everyone)";
+    let stats_from = values(name::STATS_FROM, "CIDR", from);
+    let failed = value(name::FAILED, "COUNT", &lasting::failed());
+    let user = value(name::USER, "NAME", "User to serve as once the sockets are open");
+    let kept = "Where swarms are kept over restarts (nowhere)";
+    let state = value(name::STATE, "FILE", kept);
+    construct!(Common {
+        port,
+        bind,
+        workers,
+        interval,
+        min_interval,
+        max_interval,
+        keep_alive,
+        x_forwarded_for,
+        stats_from,
+        failed,
+        user,
+        state
+    })
+    .group_help("Common:")
+}
+
+fn service() -> impl Parser<Service> {
     let no_tcp = switch(name::NO_TCP, "No HTTP");
     let no_udp = switch(name::NO_UDP, "No UDP");
-    let workers = value(
-        name::WORKERS,
-        "NUM",
-        &number("Worker threads", WORKERS, "one per processor"),
-    );
     let runtimes = format!(
         "What drives the workers: {} ({})",
         Runtime::names(),
@@ -140,28 +182,14 @@ fn service() -> impl Parser<Service> {
     );
     let runtime = value(name::RUNTIME, "NAME", &runtimes);
     construct!(Service {
-        port,
-        bind,
         no_tcp,
         no_udp,
-        workers,
         runtime
     })
     .group_help("Service:")
 }
 
 fn swarms(defaults: &Config) -> impl Parser<Swarms> + use<> {
-    let intervals = defaults.intervals();
-    let first = number(
-        "First announce interval in seconds",
-        INTERVAL_SECS,
-        intervals.initial,
-    );
-    let interval = value(name::INTERVAL, "SECONDS", &first);
-    let shortest = number("Shortest interval served", INTERVAL_SECS, intervals.min);
-    let min_interval = value(name::MIN_INTERVAL, "SECONDS", &shortest);
-    let longest = number("Longest interval served", INTERVAL_SECS, intervals.max);
-    let max_interval = value(name::MAX_INTERVAL, "SECONDS", &longest);
     let load = "Load average above which the interval grows (processors - 0.5)";
     let max_load_avg = value(name::MAX_LOAD_AVG, "LOAD", load);
     let peers = number(
@@ -181,9 +209,6 @@ fn swarms(defaults: &Config) -> impl Parser<Swarms> + use<> {
     let private_peers = value(name::PRIVATE_PEERS, "allow|deny", private);
     let no_peer_ids = switch(name::NO_PEER_IDS, "Keep no peer ids: 20 bytes less a peer");
     construct!(Swarms {
-        interval,
-        min_interval,
-        max_interval,
         max_load_avg,
         max_peers_per_response,
         peers_per_address,
@@ -194,7 +219,6 @@ fn swarms(defaults: &Config) -> impl Parser<Swarms> + use<> {
 }
 
 fn http(defaults: &Config) -> impl Parser<Http> + use<> {
-    let keep_alive = switch(name::KEEP_ALIVE, "Serve further requests on a connection");
     let timeout = number(
         "Patience with a client in seconds",
         SOCKET_TIMEOUT_SECS,
@@ -202,17 +226,11 @@ fn http(defaults: &Config) -> impl Parser<Http> + use<> {
     );
     let socket_timeout = value(name::SOCKET_TIMEOUT, "SECONDS", &timeout);
     let full_scrape = switch(name::FULL_SCRAPE, "Allow scrapes of all torrents at once");
-    let x_forwarded_for = switch(
-        name::X_FORWARDED_FOR,
-        "Take the client's address from X-Forwarded-For",
-    );
-    let proxies = "Who may send it, repeatable (loopback, private)";
+    let proxies = "Who may send X-Forwarded-For, repeatable (loopback, private)";
     let trusted_proxy = values(name::TRUSTED_PROXY, "CIDR", proxies);
     construct!(Http {
-        keep_alive,
         socket_timeout,
         full_scrape,
-        x_forwarded_for,
         trusted_proxy
     })
     .group_help("HTTP:")
@@ -229,14 +247,7 @@ fn pages() -> impl Parser<Pages> {
         "LOCALE",
         &format!("Grouping of digits ({LOCALE_DEFAULT})"),
     );
-    let from = "Who may see the pages, repeatable (everyone)";
-    let stats_from = values(name::STATS_FROM, "CIDR", from);
-    construct!(Pages {
-        charset,
-        locale,
-        stats_from
-    })
-    .group_help("Stats pages:")
+    construct!(Pages { charset, locale }).group_help("Stats pages:")
 }
 
 fn access() -> impl Parser<Access> {
@@ -288,8 +299,8 @@ pub(super) fn number<N: Display>(what: &str, range: RangeInclusive<N>, default: 
     format!("{what}, {}-{} ({default})", range.start(), range.end())
 }
 
-const USAGE: &str = "Usage: etracker [OPTION]... | doctor [OPTION]... | man";
-const FOOTER: &str = "doctor checks whether this host is fit for a tracker with these options, and says what to do. man prints \
-                      the manual page.\n\n\
-                      In the environment: ETRACKER_PORT=6969, ETRACKER_KEEP_ALIVE=true, ETRACKER_BIND=127.0.0.1,::1 \
+const USAGE: &str = "Usage: etracker [OPTION]...         serve\n \
+                     \x20      etracker doctor [OPTION]...  check whether this host is fit for that\n \
+                     \x20      etracker man                 print the manual page";
+const FOOTER: &str = "In the environment: ETRACKER_PORT=6969, ETRACKER_KEEP_ALIVE=true, ETRACKER_BIND=127.0.0.1,::1 \
                       and so on; the command line comes first.";

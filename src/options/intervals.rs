@@ -2,14 +2,14 @@
 
 use etracker_core::config::{INTERVAL_SECS, Intervals};
 
-use super::given::Swarms;
+use super::given::Common;
 use super::name::{INTERVAL, MAX_INTERVAL, MIN_INTERVAL};
 use super::reader::{Number, Reader};
 use super::refusal::Refusal;
 
 /// Reads the intervals: `min <= interval <= max`. One that is not given is the default; the first one follows the
 /// bounds then.
-pub(super) fn read(reader: Reader<'_>, defaults: Intervals, given: &Swarms) -> Result<Intervals, Refusal> {
+pub(super) fn read(reader: Reader<'_>, defaults: Intervals, given: &Common) -> Result<Intervals, Refusal> {
     let number = |name, argument: &Option<String>| reader.number(name, argument.clone(), INTERVAL_SECS);
     let initial = number(INTERVAL, &given.interval)?;
     let min = number(MIN_INTERVAL, &given.min_interval)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bpaf::{Parser, construct};
 
-use super::given::{number, value};
+use super::given::{Common, number, value};
 use super::name::{self, Name};
 use super::reader::{Reader, Text};
 use super::refusal::Refusal;
@@ -26,50 +26,36 @@ pub(crate) struct Lasting {
     pub(crate) state_period: Duration,
 }
 
-/// The same, as it is given.
+/// What of it is not given among the common options.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
-    failed: Option<String>,
-    user: Option<String>,
     chroot: Option<String>,
-    state: Option<String>,
     state_period: Option<String>,
 }
 
+pub(super) fn failed() -> String {
+    number("Restarts after failures", RESTARTS, 0)
+}
+
 pub(super) fn grammar() -> impl Parser<Given> {
-    let restarts = number("Restarts after failures", RESTARTS, 0);
-    let failed = value(name::FAILED, "COUNT", &restarts);
-    let user = value(name::USER, "NAME", "User to serve as once the sockets are open");
     let chroot = value(name::CHROOT, "DIR", "New root folder; with --user only");
-    let state = value(
-        name::STATE,
-        "FILE",
-        "Where swarms are kept over restarts (nowhere)",
-    );
     let period = number(
-        "Seconds from one writing to the next",
+        "Seconds from one writing of the state to the next",
         STATE_PERIOD_SECS,
         STATE_PERIOD_SECS_DEFAULT,
     );
     let state_period = value(name::STATE_PERIOD, "SECONDS", &period);
-    construct!(Given {
-        failed,
-        user,
-        chroot,
-        state,
-        state_period
-    })
-    .group_help("Lasting:")
+    construct!(Given { chroot, state_period }).group_help("Lasting:")
 }
 
-pub(super) fn read(reader: Reader<'_>, given: Given) -> Result<Lasting, Refusal> {
-    let restarts = reader.number(name::FAILED, given.failed, RESTARTS)?;
-    let user = filled(reader, name::USER, given.user, "the name of a user")?;
+pub(super) fn read(reader: Reader<'_>, common: &Common, given: Given) -> Result<Lasting, Refusal> {
+    let restarts = reader.number(name::FAILED, common.failed.clone(), RESTARTS)?;
+    let user = filled(reader, name::USER, common.user.clone(), "the name of a user")?;
     let chroot = filled(reader, name::CHROOT, given.chroot, "the path of a folder")?;
     if let (Some(chroot), None) = (&chroot, &user) {
         return Err(Refusal::ChrootWithoutUser(chroot.source));
     }
-    let state = filled(reader, name::STATE, given.state, "the path of a file")?;
+    let state = filled(reader, name::STATE, common.state.clone(), "the path of a file")?;
     let period = reader.number(name::STATE_PERIOD, given.state_period, STATE_PERIOD_SECS)?;
     Ok(Lasting {
         restarts: restarts.map_or(0, |restarts| restarts.value),

@@ -23,7 +23,7 @@ use ipnet::IpNet;
 
 use crate::lists::{ListFiles, TorrentFile};
 use crate::logs::{LogFormat, LogSettings};
-use given::Given;
+use given::{Common, Given};
 pub(crate) use lasting::Lasting;
 pub(crate) use name::FAILURES_VARIABLE;
 pub(crate) use reader::Environment;
@@ -109,18 +109,18 @@ impl Request {
 impl Options {
     fn from_given(given: Given, reader: Reader<'_>, processors: usize) -> Result<Self, Refusal> {
         let runtime = Runtime::read(reader, given.service.runtime.clone())?;
-        let pages = &given.pages;
-        let charset = label(reader, name::CHARSET, pages.charset.clone(), CHARSET_DEFAULT)?;
-        let locale = label(reader, name::LOCALE, pages.locale.clone(), LOCALE_DEFAULT)?;
-        let stats_from = reader.list(name::STATS_FROM, pages.stats_from.clone());
+        let (common, pages) = (given.common, given.pages);
+        let charset = label(reader, name::CHARSET, pages.charset, CHARSET_DEFAULT)?;
+        let locale = label(reader, name::LOCALE, pages.locale, LOCALE_DEFAULT)?;
+        let stats_from = reader.list(name::STATS_FROM, common.stats_from.clone());
         let stats_from = stats_from.into_iter().map(network).collect::<Result<_, _>>()?;
         let lists = lists(reader, given.access)?;
         let logs = logs(reader, given.logs)?;
         let failures = reader.number(name::FAILURES, None, 0..=u32::MAX)?;
-        let lasting = lasting::read(reader, given.lasting)?;
-        let listen = listen(reader, given.service, processors)?;
-        let config = swarms(reader, Config::default(), given.swarms, processors)?;
-        let config = http(reader, config, given.http)?;
+        let lasting = lasting::read(reader, &common, given.lasting)?;
+        let listen = listen(reader, &common, &given.service, processors)?;
+        let config = swarms(reader, Config::default(), &common, given.swarms, processors)?;
+        let config = http(reader, config, &common, given.http)?;
         Ok(Self {
             config,
             listen,
@@ -164,14 +164,19 @@ pub(crate) const LOCALE_DEFAULT: &str = "en_US.UTF-8";
 /// Bytes of a character set's or a locale's name; the longest in use are half of that.
 const LABEL_LEN_MAX: usize = 64;
 
-fn listen(reader: Reader<'_>, given: given::Service, processors: usize) -> Result<Listen, Refusal> {
-    let port = reader.number(name::PORT, given.port, PORTS)?;
+fn listen(
+    reader: Reader<'_>,
+    common: &Common,
+    given: &given::Service,
+    processors: usize,
+) -> Result<Listen, Refusal> {
+    let port = reader.number(name::PORT, common.port.clone(), PORTS)?;
     let addresses = reader
-        .list(name::BIND, given.bind)
+        .list(name::BIND, common.bind.clone())
         .into_iter()
         .map(address)
         .collect::<Result<_, _>>()?;
-    let workers = reader.number(name::WORKERS, given.workers, WORKERS)?;
+    let workers = reader.number(name::WORKERS, common.workers.clone(), WORKERS)?;
     let (no_tcp, no_udp) = (
         reader.switch(name::NO_TCP, given.no_tcp)?,
         reader.switch(name::NO_UDP, given.no_udp)?,
@@ -194,10 +199,11 @@ fn listen(reader: Reader<'_>, given: given::Service, processors: usize) -> Resul
 fn swarms(
     reader: Reader<'_>,
     mut config: Config,
+    common: &Common,
     given: given::Swarms,
     processors: usize,
 ) -> Result<Config, Refusal> {
-    let intervals = intervals::read(reader, config.intervals(), &given)?;
+    let intervals = intervals::read(reader, config.intervals(), common)?;
     config = config.with_intervals(intervals)?;
     let load = reader.number(name::MAX_LOAD_AVG, given.max_load_avg, LOAD_LIMITS)?;
     config = config.with_load_limit(load.map_or_else(|| load_limit_default(processors), |load| load.value));
@@ -228,14 +234,19 @@ fn swarms(
     Ok(config.with_peer_ids(!no_peer_ids))
 }
 
-fn http(reader: Reader<'_>, mut config: Config, given: given::Http) -> Result<Config, Refusal> {
-    config = config.with_keep_alive(reader.switch(name::KEEP_ALIVE, given.keep_alive)?);
+fn http(
+    reader: Reader<'_>,
+    mut config: Config,
+    common: &Common,
+    given: given::Http,
+) -> Result<Config, Refusal> {
+    config = config.with_keep_alive(reader.switch(name::KEEP_ALIVE, common.keep_alive)?);
     let timeout = reader.number(name::SOCKET_TIMEOUT, given.socket_timeout, SOCKET_TIMEOUT_SECS)?;
     if let Some(secs) = timeout {
         config = config.with_socket_timeout_secs(secs.value)?;
     }
     config = config.with_full_scrape(reader.switch(name::FULL_SCRAPE, given.full_scrape)?);
-    let forwarded = reader.switch(name::X_FORWARDED_FOR, given.x_forwarded_for)?;
+    let forwarded = reader.switch(name::X_FORWARDED_FOR, common.x_forwarded_for)?;
     let proxies = reader.list(name::TRUSTED_PROXY, given.trusted_proxy);
     match (forwarded, proxies.first()) {
         (false, Some(proxy)) => Err(Refusal::ProxyUnused(proxy.source)),

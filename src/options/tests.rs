@@ -452,6 +452,35 @@ fn help_names_every_option_with_its_default() {
 }
 
 #[test]
+fn the_first_screen_of_the_help_is_enough_to_start() {
+    let screen: Vec<String> = shown("--help")
+        .lines()
+        .take(SCREEN_LINES)
+        .map(str::to_owned)
+        .collect();
+    assert!(
+        screen.iter().all(|line| line.chars().count() <= 80),
+        "{screen:#?}"
+    );
+    let screen = screen.join("\n");
+    for word in [
+        "doctor",
+        "man",
+        "--port",
+        "--bind",
+        "--state",
+        "--user",
+        "--stats-from",
+        "--x-forwarded-for",
+    ] {
+        assert!(screen.contains(word), "{word} is missing in\n{screen}");
+    }
+}
+
+/// Lines of a terminal, less the one of the next prompt.
+const SCREEN_LINES: usize = 23;
+
+#[test]
 fn the_manual_page_names_every_option() {
     let manual = shown("man").replace('\\', "");
     assert!(manual.contains(".TH"));
