@@ -118,7 +118,7 @@ impl Probe {
         socket.set_read_timeout(Some(PATIENCE / TRIES))?;
         while Instant::now() < deadline {
             socket.send_to(request, at)?;
-            match socket.recv_from(&mut datagram) {
+            match uninterrupted(|| socket.recv_from(&mut datagram)) {
                 Ok((len, from)) => {
                     let reply = datagram.get(..len).unwrap_or_default();
                     let ours = Response::decode(reply)
@@ -153,7 +153,7 @@ impl Probe {
 fn read_response(stream: &mut TcpStream) -> Result<HttpResponse, Unanswered> {
     let (mut received, mut piece) = (Vec::new(), [0; 4096]);
     while received.len() < RESPONSE_MAX {
-        let len = stream.read(&mut piece)?;
+        let len = uninterrupted(|| stream.read(&mut piece))?;
         received.extend_from_slice(piece.get(..len).unwrap_or_default());
         match HttpResponse::decode(&received, len == 0) {
             Ok(Some(response)) => return Ok(response),
@@ -162,6 +162,17 @@ fn read_response(stream: &mut TcpStream) -> Result<HttpResponse, Unanswered> {
         }
     }
     Err(Unanswered::Unreadable)
+}
+
+/// Calls again what the end of an io_uring interrupts in the thread that had it.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted && Instant::now() < deadline => {}
+            outcome => return outcome,
+        }
+    }
 }
 
 fn announce() -> Announce {
