@@ -152,7 +152,9 @@ impl<S: Stream> Talk<S> {
                     self.next = Next::Respond;
                     break;
                 }
-                Ok(Step::Close) if self.has_ended => return Poll::Ready(Parting::Abrupt),
+                Ok(Step::Close) if self.has_ended || self.connection.is_heard_out() => {
+                    return Poll::Ready(Parting::Abrupt);
+                }
                 Ok(Step::Close) => return Poll::Ready(Parting::Goodbye),
                 Err(parting) => return Poll::Ready(parting),
             };
@@ -468,6 +470,16 @@ mod tests {
         assert!(refused.0.borrow().received.starts_with(b"HTTP/1.1 400 "));
         assert_eq!(desk.borrow().seats.taken(), 0);
         assert_eq!(left(&desk), (0, 1));
+    }
+
+    #[test]
+    fn a_client_that_has_said_its_last_does_not_linger() {
+        let desk = desk();
+        let last = client(&[b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"], usize::MAX);
+        assert!(poll(&mut conversation(&desk, &last)).is_ready());
+        assert!(last.0.borrow().received.starts_with(b"HTTP/1.1 200 "));
+        assert!(!last.0.borrow().shut_down);
+        assert_eq!(left(&desk), (0, 0));
     }
 
     #[test]

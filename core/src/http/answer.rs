@@ -26,10 +26,10 @@ pub(super) enum Answer {
     Impossible,
 }
 
-/// Answers the request whose head is `head`, which came over a connection from `peer`.
+/// Answers a request, or what was to be one, that came over a connection from `peer`.
 pub(super) fn answer(
     now: Instant,
-    head: &[u8],
+    request: Result<Request<'_>, request::Fault>,
     peer: IpAddr,
     worker: &mut Worker,
     reply: &mut [u8],
@@ -38,7 +38,7 @@ pub(super) fn answer(
         IpAddr::V4(_) => Count::HttpRequest4,
         IpAddr::V6(_) => Count::HttpRequest6,
     });
-    let request = match Request::parse(head) {
+    let request = match request {
         Ok(request) if request.method == Method::Other => return refuse_last(Trouble::Method, worker, reply),
         Ok(request) => request,
         Err(fault) => return refuse_last(Trouble::Request(fault), worker, reply),

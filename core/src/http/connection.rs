@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::answer::{Answer, Trouble, answer, refuse_last};
-use super::request::head_end;
+use super::request::{Request, head_end};
 use super::stream::{Progress, Stream};
 use super::{HEAD_MAX, Step};
 use crate::stats::Count;
@@ -38,6 +38,8 @@ pub struct Connection {
     served: usize,
     /// Bytes after those that hold no end of a head.
     scanned: usize,
+    /// Whether the last request that was served was the client's last.
+    is_heard_out: bool,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,7 @@ impl Connection {
             input: Vec::new(),
             served: 0,
             scanned: 0,
+            is_heard_out: false,
         }
     }
 
@@ -125,6 +128,13 @@ impl Connection {
         }
     }
 
+    /// Whether the client has said its last: that the connection is to close, and nothing after that. Then it can be
+    /// closed at once, for there are no bytes to come that would reset it (RFC 9112, section 9.6).
+    #[must_use]
+    pub const fn is_heard_out(&self) -> bool {
+        self.is_heard_out
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
     #[must_use]
     pub const fn poll_timeout(&self) -> Instant {
@@ -153,7 +163,9 @@ impl Connection {
             _ = self.refuse(now, Trouble::HeadTooLarge, worker, reply);
         } else if let Some(head) = head_end.and_then(|end| input.get(..end)) {
             self.scanned = 0;
-            let answer = answer(now, head, self.peer.ip(), worker, reply);
+            let request = Request::parse(head);
+            self.is_heard_out = head.len() == input.len() && request.is_ok_and(|request| request.is_last());
+            let answer = answer(now, request, self.peer.ip(), worker, reply);
             self.begin(now, answer, worker, reply);
             return blank + head.len();
         }

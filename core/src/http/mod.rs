@@ -38,7 +38,8 @@ pub enum Step {
     Write(usize),
     /// Let others run, then call [`Connection::respond`].
     Again,
-    /// Shut down the writing side, drain what still comes for a bounded while, close.
+    /// Close: at once if the client [was heard out](Connection::is_heard_out), else shut down the writing side and drain
+    /// what still comes for a bounded while before.
     Close,
 }
 

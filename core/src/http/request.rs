@@ -83,6 +83,12 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Whether nothing more follows on the connection, by the client's own word.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        matches!(self.method, Method::Get | Method::Head) && !self.wants_keep_alive() && !self.body
+    }
+
     /// Notes the fields that say how the connection goes on.
     fn note(&mut self, name: &[u8], value: &[u8]) {
         if name.eq_ignore_ascii_case(b"connection") {

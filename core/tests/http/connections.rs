@@ -38,6 +38,32 @@ fn every_recorded_request_is_answered_with_success() {
 }
 
 #[test]
+fn a_client_is_heard_out_when_it_says_so_and_sends_nothing_more() {
+    let cases = [
+        ("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", true),
+        ("\r\nHEAD / HTTP/1.1\r\nConnection: Close\r\n\r\n", true),
+        ("GET / HTTP/1.0\r\n\r\n", true),
+        ("GET /nothing HTTP/1.0\r\n\r\n", true),
+        ("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.0\r\n\r\n", true),
+        ("GET / HTTP/1.1\r\n\r\n", false),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", false),
+        ("GET / HTTP/1.0\r\n\r\n\r\n", false),
+        ("GET / HTTP/1.0\r\nContent-Length: 3\r\n\r\n", false),
+        ("POST / HTTP/1.0\r\n\r\n", false),
+        ("GET / HTTP/1.1\r\n\r\nno HTTP\r\n\r\n", false),
+    ];
+    for keep_alive in [true, false] {
+        let house = House::new(Config::default().with_keep_alive(keep_alive));
+        for (sent, is_heard_out) in cases {
+            let mut client = house.connect("198.51.100.7");
+            client.send(sent.as_bytes());
+            let pipelined = !keep_alive && sent.starts_with("GET / HTTP/1.1\r\n\r\nG");
+            assert_eq!(client.is_heard_out(), is_heard_out && !pipelined, "{sent}");
+        }
+    }
+}
+
+#[test]
 fn broken_requests_have_their_statuses_and_bencoded_bodies() {
     let too_long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(20_000));
     let cases = [

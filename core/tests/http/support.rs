@@ -92,6 +92,11 @@ pub(crate) struct Client<'a> {
 }
 
 impl Client<'_> {
+    /// Whether it has said its last.
+    pub(crate) const fn is_heard_out(&self) -> bool {
+        self.connection.is_heard_out()
+    }
+
     /// Hands `bytes` to the connection and carries out all that follows.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         if self.open {
