@@ -128,9 +128,17 @@ mod linux {
         sent_parts: [iovec; BATCH_MAX],
         names: [Name; BATCH_MAX],
         controls: [Control; BATCH_MAX],
-        payloads: [[u8; PAYLOAD_MAX]; BATCH_MAX],
-        replies: [[u8; REPLY_MAX]; BATCH_MAX],
+        payloads: [Lines<{ PAYLOAD_MAX + LINE }>; BATCH_MAX],
+        replies: [Lines<REPLY_MAX>; BATCH_MAX],
     }
+
+    /// Room that begins with a cache line. Where there are many in a row, each is of an odd number of lines: at a
+    /// distance of a power of two, their first lines would have to share a few places of the cache.
+    #[repr(C, align(64))]
+    struct Lines<const LEN: usize>([u8; LEN]);
+
+    const LINE: usize = align_of::<Lines<0>>();
+    const _: () = assert!((PAYLOAD_MAX + LINE) / LINE % 2 == 1 && REPLY_MAX / LINE % 2 == 1);
 
     // SAFETY: the memory is owned like a box's.
     unsafe impl Send for Frames {}
@@ -182,8 +190,8 @@ mod linux {
             for ((header, name), (payload, reply)) in received.zip(frames) {
                 datagrams.push(Datagram {
                     sender: name.address(),
-                    payload: &payload[..(header.msg_len as usize).min(PAYLOAD_MAX)],
-                    reply,
+                    payload: &payload.0[..(header.msg_len as usize).min(PAYLOAD_MAX)],
+                    reply: &mut reply.0,
                     verdict: Verdict::Silent(Silence::Unhandled),
                 });
             }
