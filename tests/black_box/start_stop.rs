@@ -147,6 +147,33 @@ fn a_reply_leaves_from_the_address_that_the_request_came_to() {
     }
 }
 
+#[test]
+fn a_killed_tracker_comes_back_on_the_same_port() {
+    comes_back(5);
+}
+
+#[test]
+#[ignore = "starts a hundred times"]
+fn a_tracker_killed_a_hundred_times_comes_back_on_the_same_port() {
+    comes_back(100);
+}
+
+/// Kills a tracker, each time while clients of both protocols have it busy.
+fn comes_back(times: u16) {
+    let mut tracker = Tracker::start(&["--workers", "2", "--keep-alive"]);
+    let port = tracker.port();
+    for time in 1..=times {
+        let mut connected = UdpClient::connect(LOCALHOST, tracker.v4());
+        connected.announce(&newcomer(HASH, (LOCALHOST, 1).into()));
+        http_announce(tracker.v4(), &newcomer(HASH, (LOCALHOST, 2).into()), None);
+        let idle: Vec<_> = (0..20).map(|_| TcpStream::connect(tracker.v4())).collect();
+        tracker.stop(Signal::KILL);
+        let again = Tracker::start_at(port, &["--workers", "2", "--keep-alive"]);
+        tracker = again.unwrap_or_else(|ended| panic!("time {time}: {ended:?}"));
+        drop(idle);
+    }
+}
+
 fn ends_well(signal: Signal) {
     let tracker = Tracker::start(&[]);
     UdpClient::connect(LOCALHOST, tracker.v4()).announce(&newcomer(HASH, (LOCALHOST, 1).into()));
