@@ -163,7 +163,7 @@ fn comes_back(times: u16) {
     let mut tracker = Tracker::start(&["--workers", "2", "--keep-alive"]);
     let port = tracker.port();
     for time in 1..=times {
-        let mut connected = UdpClient::connect(LOCALHOST, tracker.v4());
+        let connected = UdpClient::connect(LOCALHOST, tracker.v4());
         connected.announce(&newcomer(HASH, (LOCALHOST, 1).into()));
         http_announce(tracker.v4(), &newcomer(HASH, (LOCALHOST, 2).into()), None);
         let idle: Vec<_> = (0..20).map(|_| TcpStream::connect(tracker.v4())).collect();
