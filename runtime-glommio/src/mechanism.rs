@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::pin::pin;
 use std::time::Duration;
 
 use etracker_runtime_common::{Mechanism, accept};
@@ -48,7 +49,15 @@ impl Mechanism for Glommio {
         // Glommio has no readiness to offer, but a look at the first byte waits for a datagram and leaves it there. What
         // came is then received, and answered, from the socket itself: glommio's `recv_from` takes one datagram at a
         // time, and its `send_to` must never be used: where the socket is full it sends datagrams of one byte.
-        udp.watched.peek_from(&mut [0]).await?;
+        let mut byte = [0];
+        let mut look = pin!(udp.watched.peek_from(&mut byte));
+        if let Some(seen) = future::poll_once(look.as_mut()).await {
+            // It was there already. Others are to have their turn, however steadily datagrams come.
+            seen?;
+            future::yield_now().await;
+        } else {
+            look.await?;
+        }
         Ok(())
     }
 
