@@ -146,9 +146,8 @@ fn in_stages(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: 
         *place = Some(swarms.prepare(announce, random));
     }
     for stage in Stage::ALL {
-        for (announce, prepared) in batch.iter().zip(prepared.iter_mut().flatten()) {
-            swarms.hint(stage, announce, prepared, prefetch);
-        }
+        let requests = batch.iter().zip(prepared.iter_mut().flatten());
+        swarms.hint(stage, requests, prefetch);
     }
     let batch = batch.iter().zip(prepared.into_iter().flatten());
     for ((announce, prepared), reply) in batch.zip(replies.chunks_mut(1472)) {
@@ -171,15 +170,18 @@ fn swarms(criterion: &mut Criterion) {
     for set in &mut sets {
         let mut group = criterion.benchmark_group("announce");
         group.bench_function(BenchmarkId::new("one by one", set.name), |bencher| {
-            bencher.iter_custom(|iterations| set.made().time(iterations, one_by_one));
+            let made = set.made();
+            bencher.iter_custom(|iterations| made.time(iterations, one_by_one));
         });
         group.bench_function(BenchmarkId::new("batches of 64", set.name), |bencher| {
-            bencher.iter_custom(|iterations| set.made().time(iterations, in_stages));
+            let made = set.made();
+            bencher.iter_custom(|iterations| made.time(iterations, in_stages));
         });
         group.bench_function(
             BenchmarkId::new("batches of 64 on each of two threads", set.name),
             |bencher| {
-                bencher.iter_custom(|iterations| set.made().time_two_threads(iterations));
+                let made = set.made();
+                bencher.iter_custom(|iterations| made.time_two_threads(iterations));
             },
         );
         group.finish();

@@ -283,15 +283,14 @@ impl Worker {
         self.tracker.swarms.prepare(announce, &mut self.random)
     }
 
-    /// Tells `hint` addresses that this announce will read: see [`Swarms::hint`].
-    pub fn hint<H: Fn(*const u8) + Copy>(
+    /// Tells `hint` addresses that a batch will read: see [`Swarms::hint`].
+    pub fn hint<'a>(
         &self,
         stage: Stage,
-        announce: &Announce,
-        prepared: &mut Prepared,
-        hint: H,
+        batch: impl Iterator<Item = (&'a Announce, &'a mut Prepared)>,
+        hint: impl Fn(*const u8) + Copy,
     ) {
-        self.tracker.swarms.hint(stage, announce, prepared, hint);
+        self.tracker.swarms.hint(stage, batch, hint);
     }
 
     /// Carries out one announce, writing the peers to `peers`.

@@ -108,9 +108,12 @@ impl<'a> Restorer<'a> {
     fn flush(&mut self, hint: impl Fn(*const u8) + Copy) {
         let swarms = self.tracker.swarms();
         for stage in Stage::ALL {
-            for (_, announce, prepared) in &mut self.batch {
-                swarms.hint(stage, announce, prepared, hint);
-            }
+            let announces = self.batch.iter_mut();
+            swarms.hint(
+                stage,
+                announces.map(|(_, announce, prepared)| (&*announce, prepared)),
+                hint,
+            );
         }
         for (announced, announce, prepared) in self.batch.drain(..) {
             let mut nobody = Handout::new(announce.peer.family(), 0, &mut []);

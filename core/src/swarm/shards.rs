@@ -10,7 +10,6 @@ use crate::lock::Lock;
 use crate::seed::{Key, Random, Seed};
 use crate::time::Instant;
 
-use super::store::Path;
 use super::{Handout, Packed, Prepared, Room, Stage, Store, Swept, Totals, Visit};
 
 /// The swarms that all workers share. No call holds a lock for longer than one operation on one shard.
@@ -47,18 +46,28 @@ impl<S: Store> Swarms<S> {
         Prepared::new(&self.key, announce, random.fork())
     }
 
-    /// Tells `hint` addresses that this announce will read. Changes nothing, and may be left out.
-    ///
-    /// It pays for a batch: every announce of it is taken through one stage, then every one through the next.
-    pub fn hint<H: Fn(*const u8) + Copy>(
+    /// Takes a batch of announces through one stage: tells `hint` addresses that they will read. Changes nothing, and may
+    /// be left out, which is better for one announce alone.
+    pub fn hint<'a>(
         &self,
         stage: Stage,
-        announce: &Announce,
-        prepared: &mut Prepared,
-        hint: H,
+        batch: impl Iterator<Item = (&'a Announce, &'a mut Prepared)>,
+        hint: impl Fn(*const u8) + Copy,
     ) {
-        if prepared.path != Path::Page {
-            self.with_shard(prepared.hash, |store| store.hint(stage, announce, prepared, hint));
+        let mut batch = batch
+            .filter(|(_, prepared)| prepared.path.needs(stage))
+            .peekable();
+        while let Some((announce, prepared)) = batch.next() {
+            let hash = prepared.hash;
+            self.with_shard(hash, |store| {
+                store.hint(stage, announce, prepared, hint);
+                // Those that follow it to the same shard need not lock it again.
+                while let Some((announce, prepared)) =
+                    batch.next_if(|(_, prepared)| shard_of(prepared.hash) == shard_of(hash))
+                {
+                    store.hint(stage, announce, prepared, hint);
+                }
+            });
         }
     }
 
@@ -180,14 +189,12 @@ impl<S: Store> Swarms<S> {
         self.key.hash(&info_hash.0)
     }
 
-    /// The highest bits of a hash choose the shard; stores begin with the lowest.
     fn with_shard<R>(&self, hash: u64, act: impl FnOnce(&mut S) -> R) -> R {
-        let index = usize::from(hash.to_be_bytes()[0]) % SHARDS;
         #[expect(
             clippy::indexing_slicing,
-            reason = "there are as many shards as the modulus says"
+            reason = "there are as many shards as hashes can tell"
         )]
-        self.shards[index].store.with(act)
+        self.shards[shard_of(hash)].store.with(act)
     }
 
     /// Keeps the number of torrents in step with what `act` does to one shard.
@@ -200,6 +207,11 @@ impl<S: Store> Swarms<S> {
         }
         result
     }
+}
+
+/// The highest bits of a hash choose the shard; stores begin with the lowest.
+const fn shard_of(hash: u64) -> usize {
+    hash.to_be_bytes()[0] as usize % SHARDS
 }
 
 /// How unevenly swarms are spread.

@@ -95,7 +95,7 @@ pub struct Prepared {
     pub(super) hash: u64,
     /// The generator for this announce alone, so that what it will choose can be told before.
     pub(super) random: Random,
-    /// What the stages so far have found. It may be out of date: it is for hints alone.
+    /// What the stages so far have found. Where it leads to may be out of date: that is for hints alone.
     pub(super) path: Path,
 }
 
@@ -116,10 +116,29 @@ impl Prepared {
 pub(super) enum Path {
     /// Its torrent was not looked up yet.
     Unknown,
-    /// Its torrent has no large swarm: there is nothing more to fetch.
+    /// There is nothing more to fetch.
     Page,
-    /// It leads to this large swarm.
-    Swarm(u32),
+    /// It leads to this large swarm, in which `peer` is the hash of the announcing peer.
+    Swarm { number: u32, peer: u64 },
+}
+
+impl Path {
+    /// Whether a stage has anything left to do.
+    pub(super) const fn needs(self, stage: Stage) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Page => false,
+            Self::Swarm { .. } => matches!(stage, Stage::Tables | Stage::Buckets),
+        }
+    }
+
+    /// The hash of the announcing peer, if it had to be worked out.
+    pub(super) const fn peer(self) -> Option<u64> {
+        match self {
+            Self::Swarm { peer, .. } => Some(peer),
+            Self::Unknown | Self::Page => None,
+        }
+    }
 }
 
 /// How far ahead of an announce a hint is. Each stage reads what the one before told, and tells what the next will read.
@@ -127,8 +146,10 @@ pub(super) enum Path {
 pub enum Stage {
     /// The entry of the table of pages.
     Slot,
-    /// The page.
+    /// The head of the page.
     Page,
+    /// What the page holds of the torrent.
+    Torrent,
     /// The large swarm, if the torrent has one.
     Swarm,
     /// The entries of its tables of buckets.
@@ -139,7 +160,14 @@ pub enum Stage {
 
 impl Stage {
     /// All stages in their order.
-    pub const ALL: [Self; 5] = [Self::Slot, Self::Page, Self::Swarm, Self::Tables, Self::Buckets];
+    pub const ALL: [Self; 6] = [
+        Self::Slot,
+        Self::Page,
+        Self::Torrent,
+        Self::Swarm,
+        Self::Tables,
+        Self::Buckets,
+    ];
 }
 
 /// Whether the tracker as a whole has room for one more torrent.

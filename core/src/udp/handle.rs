@@ -45,11 +45,11 @@ impl Worker {
             *request = self.read(now, datagram.sender, datagram.payload);
         }
         for stage in Stage::ALL.into_iter().filter(|_| N > 1) {
-            for request in &mut requests {
-                if let Request::Announce(_, announce, prepared) = request {
-                    self.hint(stage, announce, prepared, hint);
-                }
-            }
+            let announces = requests.iter_mut().filter_map(|request| match request {
+                Request::Announce(_, announce, prepared) => Some((&*announce, prepared)),
+                Request::Ignored(_) | Request::Connect(_) | Request::Scrape(_) | Request::Refused(..) => None,
+            });
+            self.hint(stage, announces, hint);
         }
         for (request, datagram) in requests.into_iter().zip(piece) {
             datagram.verdict = self.respond(now, request, datagram);

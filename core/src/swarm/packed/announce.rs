@@ -158,7 +158,8 @@ impl Packed {
         let Some(swarm) = self.swarms.get_mut(number) else {
             return Ok(Counts::default());
         };
-        let hash = rules.peer_hash(&peer.endpoint);
+        let hash = prepared.path.peer();
+        let hash = hash.unwrap_or_else(|| rules.peer_hash(&peer.endpoint));
         let known = swarm.find(rules, hash, &peer.endpoint, peer.seeder);
         match known {
             Some((seeder, place)) if seeder == peer.seeder => {

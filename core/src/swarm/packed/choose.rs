@@ -113,7 +113,7 @@ impl Draws {
 }
 
 /// How many of the `wanted` are to be leechers: on average as many as there are in proportion.
-fn leechers_share(leechers: u32, seeders: u32, wanted: usize, random: &mut Random) -> usize {
+pub(super) fn leechers_share(leechers: u32, seeders: u32, wanted: usize, random: &mut Random) -> usize {
     let (leechers, all) = (u64::from(leechers), u64::from(leechers) + u64::from(seeders));
     if all <= wanted as u64 {
         return wanted;

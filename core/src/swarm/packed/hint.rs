@@ -1,15 +1,21 @@
 //! What an announce will read, told before it is carried out.
+//!
+//! A line that is told and not read costs about as much as a line that is read and not told, in a store that is in the
+//! processor's caches even more. So what is told is what the announce will come by: it makes the same draws.
 
 use core::ptr;
 
 use crate::announce::Announce;
+use crate::seed::Random;
 use crate::swarm::store::Path;
 use crate::swarm::{Prepared, Stage};
 
 use super::Packed;
-use super::choose::Draws;
+use super::choose::{Draws, leechers_share};
+use super::page::{Page, Record};
+use super::peers::Shape;
 use super::rules::Compact;
-use super::set::Set;
+use super::set::{Place, Set};
 use super::swarm::Swarm;
 
 impl Packed {
@@ -22,33 +28,51 @@ impl Packed {
         prepared: &mut Prepared,
         hint: H,
     ) {
+        if let Path::Swarm { number, peer } = prepared.path {
+            if let Some(swarm) = self.swarms.get(number) {
+                self.hint_swarm(stage, swarm, announce, peer, prepared, hint);
+            }
+            return;
+        }
+        let Some(page) = self.pages.get(self.page_of(prepared.hash)) else {
+            return;
+        };
         match stage {
-            Stage::Slot | Stage::Page | Stage::Swarm => {
-                let Some(page) = self.pages.get(self.page_of(prepared.hash)) else {
-                    return;
-                };
-                match stage {
-                    Stage::Slot => hint(ptr::from_ref(page).cast()),
-                    Stage::Page => lines(page.bytes(), hint),
-                    Stage::Swarm | Stage::Tables | Stage::Buckets => {
-                        let record = page.find(&self.rules, &announce.info_hash);
-                        let large = record.filter(super::page::Record::is_large);
-                        prepared.path = large.map_or(Path::Page, |record| Path::Swarm(page.large(&record)));
+            Stage::Slot if self.bytes <= NEAR => self.follow(page, announce, prepared, hint),
+            Stage::Slot => hint(ptr::from_ref(page).cast()),
+            Stage::Page => hint(page.bytes().as_ptr()),
+            Stage::Torrent => match page.likely(&self.rules, &announce.info_hash) {
+                Some((record, parts)) => {
+                    parts.into_iter().for_each(|part| lines(part, hint));
+                    if !record.is_large() {
+                        prepared.path = Path::Page;
                     }
                 }
-                if let Path::Swarm(number) = prepared.path {
-                    for line in 0..SWARM_LINES {
-                        hint(self.swarms.address(number).wrapping_add(line * LINE));
-                    }
-                }
-            }
-            Stage::Tables | Stage::Buckets => {
-                if let Path::Swarm(number) = prepared.path
-                    && let Some(swarm) = self.swarms.get(number)
-                {
-                    self.hint_swarm(stage, swarm, announce, prepared, hint);
-                }
-            }
+                None => prepared.path = Path::Page,
+            },
+            Stage::Swarm => self.follow(page, announce, prepared, hint),
+            Stage::Tables | Stage::Buckets => {}
+        }
+    }
+
+    /// Looks for the torrent, and tells its swarm if it has a large one.
+    fn follow<H: Fn(*const u8) + Copy>(
+        &self,
+        page: &Page,
+        announce: &Announce,
+        prepared: &mut Prepared,
+        hint: H,
+    ) {
+        let record = page.find(&self.rules, &announce.info_hash);
+        let Some(record) = record.filter(Record::is_large) else {
+            prepared.path = Path::Page;
+            return;
+        };
+        let number = page.large(&record);
+        let peer = self.rules.peer_hash(&Compact::from(announce.peer));
+        prepared.path = Path::Swarm { number, peer };
+        for line in 0..SWARM_LINES {
+            hint(self.swarms.address(number).wrapping_add(line * LINE));
         }
     }
 
@@ -57,58 +81,100 @@ impl Packed {
         stage: Stage,
         swarm: &Swarm,
         announce: &Announce,
+        peer: u64,
         prepared: &Prepared,
         hint: H,
     ) {
-        let endpoint = Compact::from(announce.peer);
-        let (family, seeder) = (endpoint.family, announce.is_seeder());
+        let (family, seeder) = (announce.peer.family(), announce.is_seeder());
         let shape = self.rules.shape(family);
-        let tell = |set: &Set, bucket: usize| {
-            let Some(bucket) = set.buckets.get(bucket) else {
-                return;
-            };
-            if stage == Stage::Tables {
-                hint(ptr::from_ref(bucket).cast());
-            } else {
-                lines(bucket.head(shape), hint);
+        let (own, leechers, seeders) = (
+            swarm.set(family, seeder),
+            swarm.set(family, false),
+            swarm.set(family, true),
+        );
+        let mut random = prepared.random.clone();
+        let mut draws = Draws::new(&mut random);
+        let own = own.buckets.get(own.bucket_of(peer));
+        if stage == Stage::Tables {
+            own.into_iter().for_each(|own| hint(ptr::from_ref(own).cast()));
+            candidates(leechers, &mut draws.leecher, hint);
+            if !seeder {
+                candidates(seeders, &mut draws.seeder, hint);
             }
-        };
-        let own = swarm.set(family, seeder);
-        tell(own, own.bucket_of(self.rules.peer_hash(&endpoint)));
-        let mut draws = Draws::new(&mut prepared.random.clone());
-        for (set, random) in [
-            (swarm.set(family, false), Some(&mut draws.leecher)),
-            (
-                swarm.set(family, true),
-                Some(&mut draws.seeder).filter(|_| !seeder),
-            ),
-        ] {
-            let Some(random) = random.filter(|_| set.len() > 0) else {
-                continue;
-            };
-            if stage == Stage::Tables {
-                for _ in 0..CANDIDATES {
-                    tell(set, set.candidate(random).bucket);
-                }
-            } else if let Some(start) = set.any(shape, random) {
-                tell(set, start.bucket);
-                tell(set, start.bucket + 1);
-            }
+            return;
+        }
+        if let Some(own) = own {
+            lines(beginning(own.head(shape)), hint);
+        }
+        if seeder {
+            round(leechers, shape, &mut draws.leecher, WANTED, hint);
+        } else {
+            let share = leechers_share(leechers.len(), seeders.len(), WANTED, &mut random);
+            round(leechers, shape, &mut draws.leecher, share, hint);
+            round(seeders, shape, &mut draws.seeder, WANTED - share, hint);
         }
     }
+}
+
+/// Tells the entries of the table that a round may begin with.
+fn candidates<H: Fn(*const u8) + Copy>(set: &Set, random: &mut Random, hint: H) {
+    if set.buckets.len() > TABLE_NEAR {
+        return;
+    }
+    for _ in 0..CANDIDATES {
+        let bucket = set.buckets.get(set.candidate(random).bucket);
+        bucket
+            .into_iter()
+            .for_each(|bucket| hint(ptr::from_ref(bucket).cast()));
+    }
+}
+
+/// Tells what a round that hands out `count` peers reads of its first bucket and of the one behind.
+fn round<H: Fn(*const u8) + Copy>(set: &Set, shape: Shape, random: &mut Random, count: usize, hint: H) {
+    let Some(Place { bucket, index }) = set.any(shape, random) else {
+        return;
+    };
+    let (mut bucket, mut from, mut left) = (bucket, index, count);
+    for _ in 0..2 {
+        let Some(found) = set.buckets.get(bucket).filter(|_| left > 0) else {
+            return;
+        };
+        let end = found.count(shape).min(from + left);
+        let [window, endpoints, stamps] = found.parts(shape, from..end);
+        hint(window.as_ptr());
+        lines(endpoints, hint);
+        lines(stamps, hint);
+        left -= end.saturating_sub(from);
+        (bucket, from) = ((bucket + 1) % set.buckets.len(), 0);
+    }
+}
+
+fn beginning(bytes: &[u8]) -> &[u8] {
+    bytes.get(..TOLD_MAX).unwrap_or(bytes)
+}
+
+/// Tells all lines that some bytes lie in.
+#[inline]
+fn lines<H: Fn(*const u8) + Copy>(bytes: &[u8], hint: H) {
+    bytes.chunks(LINE).for_each(|line| hint(line.as_ptr()));
+    bytes
+        .last()
+        .into_iter()
+        .for_each(|last| hint(ptr::from_ref(last)));
 }
 
 /// Bytes that a processor fetches together.
 const LINE: usize = 64;
 /// Lines that a swarm lies in.
 const SWARM_LINES: usize = size_of::<Swarm>().div_ceil(LINE);
-/// Lines that are told of one page or bucket: an ordinary one whole but for ids, of an extraordinary one the beginning.
-const LINES_MAX: usize = 16;
+/// Bytes that are told of a bucket to look through: half of a usual one. The processor sees itself what is next.
+const TOLD_MAX: usize = 6 * LINE;
+/// Bytes of all pages that are taken to be in the processor's caches, so that a page is looked into at once: as all
+/// shards together then take no more than a megabyte.
+const NEAR: usize = 16 * 1024;
+/// Entries of a table from which on its swarm is taken to be asked for so often that the table is in the caches anyway.
+const TABLE_NEAR: usize = 128;
 /// Draws whose entries in the table are told: every other is accepted.
 const CANDIDATES: usize = 3;
-
-fn lines<H: Fn(*const u8)>(bytes: &[u8], hint: H) {
-    for line in bytes.chunks(LINE).take(LINES_MAX) {
-        hint(line.as_ptr());
-    }
-}
+/// Peers that an announce is taken to want.
+const WANTED: usize = 50;

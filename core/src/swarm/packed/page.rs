@@ -160,6 +160,18 @@ impl Page {
         Some(self.record(rules, index))
     }
 
+    /// The torrent that is probably the one of this info-hash, as far as the head of the page tells, and what will be
+    /// read of it.
+    pub(super) fn likely(&self, rules: &Rules, info_hash: &InfoHash) -> Option<(Record, [&[u8]; 2])> {
+        let count = self.torrents();
+        let mut firsts = self.0.get(HEAD..HEAD + count)?.iter();
+        let index = firsts.position(|first| *first == info_hash.0[0])?;
+        let record = self.record(rules, index);
+        let rest = HEAD + 2 * count + 19 * index;
+        let parts = [rest..rest + 19, record.start..record.end];
+        Some((record, parts.map(|part| self.0.get(part).unwrap_or_default())))
+    }
+
     /// The torrent number `index`.
     pub(super) fn record(&self, rules: &Rules, index: usize) -> Record {
         let count = self.torrents();

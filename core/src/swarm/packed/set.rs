@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::mem;
+use core::ops::Range;
 
 use crate::seed::Random;
 use crate::time::Minute;
@@ -229,10 +230,18 @@ pub(super) struct Bucket(Box<[u8]>);
 const HEAD: usize = 4;
 
 impl Bucket {
-    /// What is read to find or choose peers: all but their ids.
+    /// What is read to find a peer: the window and the endpoints.
     pub(super) fn head(&self, shape: Shape) -> &[u8] {
         let stamps = peers::stamps_at(shape, HEAD, self.count(shape));
-        self.0.get(..stamps.end).unwrap_or_default()
+        self.0.get(..stamps.start).unwrap_or_default()
+    }
+
+    /// What is read to hand out some peers: the window, their endpoints and their stamps.
+    pub(super) fn parts(&self, shape: Shape, range: Range<usize>) -> [&[u8]; 3] {
+        let columns = self.columns(shape);
+        let window = self.0.get(..HEAD).unwrap_or_default();
+        let (endpoints, _) = columns.range(range.clone());
+        [window, endpoints, columns.stamps.get(range).unwrap_or_default()]
     }
 
     pub(super) fn columns(&self, shape: Shape) -> Columns<'_> {
