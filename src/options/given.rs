@@ -299,8 +299,9 @@ pub(super) fn number<N: Display>(what: &str, range: RangeInclusive<N>, default: 
     format!("{what}, {}-{} ({default})", range.start(), range.end())
 }
 
-const USAGE: &str = "Usage: etracker [OPTION]...         serve\n \
-                     \x20      etracker doctor [OPTION]...  check whether this host is fit for that\n \
-                     \x20      etracker man                 print the manual page";
+const USAGE: &str = "Usage:\n \
+                     \x20etracker [OPTION]...         serve\n \
+                     \x20etracker doctor [OPTION]...  check whether this host is fit for that\n \
+                     \x20etracker man                 print the manual page";
 const FOOTER: &str = "In the environment: ETRACKER_PORT=6969, ETRACKER_KEEP_ALIVE=true, ETRACKER_BIND=127.0.0.1,::1 \
                       and so on; the command line comes first.";

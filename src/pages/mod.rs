@@ -231,6 +231,24 @@ mod tests {
     }
 
     #[test]
+    fn however_many_ask_a_second_costs_one_writing_of_each_page_and_a_hundred_answers() {
+        let (shelf, tracker) = (shelf(), tracker());
+        let mut answers: Vec<Arc<[u8]>> = Vec::new();
+        for asked in 0..6000_u32 {
+            let now = NOW.saturating_add(std::time::Duration::from_micros(u64::from(asked) * 333));
+            let path = ["/stats", "/stats.json", "/metrics"][asked as usize % 3];
+            let found = shelf.find(now, path.as_bytes(), IpAddr::V4(asked.into()), &tracker);
+            if let Found::Page(page) = found {
+                answers.push(page.body);
+            }
+        }
+        let seconds = 2;
+        assert_eq!(answers.len(), seconds * 100);
+        let written: std::collections::HashSet<_> = answers.iter().map(|body| body.as_ptr()).collect();
+        assert_eq!(written.len(), seconds * 3);
+    }
+
+    #[test]
     fn the_start_is_shown_as_it_always_was() {
         let (shelf, tracker) = (shelf(), tracker());
         let page = found(&shelf, &tracker, 200_000, "/stats");
