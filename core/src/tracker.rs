@@ -140,8 +140,11 @@ impl Tracker {
         let Some(gates) = &self.gates else {
             return false;
         };
-        gates.replace(&access);
+        let before = gates.replace(&access);
+        // A purge by the lists before may still hold them.
         self.upkeep.with(|upkeep| upkeep.begin_purge(access));
+        // Freed here, where nobody waits.
+        drop(before);
         true
     }
 

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 
 use super::Access;
 use crate::lock::Lock;
@@ -44,13 +45,35 @@ impl Gates {
         self.0.with(|inner| Arc::clone(&inner.access))
     }
 
-    /// Puts `access` in force: when this returns, nothing is under way that saw the lists before.
-    pub(crate) fn replace(&self, access: &Arc<Access>) {
+    /// Puts `access` in force: when this returns, nothing is under way that saw the lists before. These are returned,
+    /// as freeing them can take long, and workers wait for the gates.
+    #[must_use]
+    pub(crate) fn replace(&self, access: &Arc<Access>) -> Arc<Access> {
         self.0.with(|inner| {
-            inner.access = Arc::clone(access);
+            let before = mem::replace(&mut inner.access, Arc::clone(access));
             for gate in &inner.gates {
                 gate.with(|seen| *seen = Arc::clone(access));
             }
-        });
+            before
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_replaces_the_lists_is_the_last_to_hold_those_before() {
+        let gates = Gates::new(Arc::default());
+        let workers = [gates.add(), gates.add()];
+        let before = gates.replace(&Arc::default());
+        assert_eq!(Arc::strong_count(&before), 1);
+        let now = gates.access();
+        assert!(
+            workers
+                .iter()
+                .all(|gate| gate.with(|seen| Arc::ptr_eq(seen, &now)))
+        );
     }
 }
