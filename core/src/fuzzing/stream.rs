@@ -11,7 +11,8 @@ use crate::{Config, Worker};
 use super::{NOW, address, take, worker};
 
 /// A byte of settings and one of cutting, then what a client sends: cut into pieces it is answered as it is in one, and
-/// every answer is HTTP of the right length with a body of canonical bencode, or the front page.
+/// every answer is HTTP of the right length with a body of canonical bencode, or the front page. Taken for an answer, the
+/// bytes are read without a body longer than they are.
 pub fn http_stream(mut data: &[u8]) {
     let settings = take(&mut data);
     let cut = usize::from(take(&mut data)) % 64 + 1;
@@ -24,6 +25,7 @@ pub fn http_stream(mut data: &[u8]) {
     if !data.windows(4).any(|window| window == b"HEAD") {
         check(&whole);
     }
+    read_as_answer(data);
 }
 
 /// All pieces that were written, one after the other.
@@ -109,6 +111,17 @@ fn check_body(response: &Response) {
     assert!(value.is_ok(), "the body is not canonical bencode");
     let is_dictionary = value.is_ok_and(|value| value.as_dictionary().is_some());
     assert!(is_dictionary, "the body is no dictionary");
+}
+
+fn read_as_answer(data: &[u8]) {
+    for ended in [false, true] {
+        if let Ok(Some(response)) = Response::decode(data, ended) {
+            assert!(
+                response.body.len() <= response.len && response.len <= data.len(),
+                "an answer is longer than what came"
+            );
+        }
+    }
 }
 
 const INPUT_MAX: usize = 64 * 1024;

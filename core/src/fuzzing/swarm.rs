@@ -83,8 +83,8 @@ impl Pair {
                 );
             }
             3 => self.compare(),
-            // A whole crowd at once, so that swarms grow large.
-            4 => (0..=detail).for_each(|port| self.announce(info_hash, peer, port, 8)),
+            // A whole crowd at once, so that swarms grow large: of seeders, or of leechers.
+            4 => (0..=detail).for_each(|port| self.announce(info_hash, peer, port, 8 | torrent & 16)),
             5 => (0..=detail).for_each(|port| self.announce(info_hash, peer, port, 3)),
             _ => self.announce(info_hash, peer, detail, kind),
         }
