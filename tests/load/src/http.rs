@@ -1,0 +1,241 @@
+//! Clients that speak HTTP (BEP 3): announces alone, one at a time on a connection.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Instant;
+
+use etracker_core::announce::Family;
+use etracker_core::bencode::Value;
+use socket2::{Domain, Socket, Type};
+
+use crate::drive::{Client, Request};
+use crate::population::{Peer, Population, source};
+use crate::tally::{Announced, Tally};
+use crate::udp::PEER_ID;
+
+/// A connection at a time, and what is under way on it.
+pub(crate) struct HttpClient<'p> {
+    population: &'p Population,
+    target: SocketAddr,
+    number: u32,
+    keep_alive: bool,
+    stream: Option<TcpStream>,
+    pending: Option<(Peer, Option<Instant>)>,
+    output: Vec<u8>,
+    /// What was received of an answer.
+    input: Vec<u8>,
+}
+
+impl<'p> HttpClient<'p> {
+    pub(crate) fn new(population: &'p Population, target: SocketAddr, number: u32, keep_alive: bool) -> Self {
+        Self {
+            population,
+            target,
+            number,
+            keep_alive,
+            stream: None,
+            pending: None,
+            output: Vec::new(),
+            input: Vec::new(),
+        }
+    }
+
+    /// A connection from this client's address. Over loopback it is there at once.
+    fn connect(&self) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(self.target), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(source(self.target.ip(), self.number), 0).into())?;
+        socket.connect(&self.target.into())?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    }
+
+    /// Takes what is there; whether the tracker has closed.
+    fn read(&mut self) -> io::Result<bool> {
+        let mut piece = [0; 8192];
+        loop {
+            let Some(stream) = &mut self.stream else {
+                return Ok(true);
+            };
+            match stream.read(&mut piece) {
+                Ok(0) => return Ok(true),
+                Ok(len) => {
+                    self.input.extend_from_slice(&piece[..len]);
+                    // Where the tracker keeps the connection, more would only be the error that there is no more.
+                    if self.keep_alive && len < piece.len() {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Client for HttpClient<'_> {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.as_ref().map(TcpStream::as_fd)
+    }
+
+    fn under_way(&self) -> usize {
+        usize::from(self.pending.is_some())
+    }
+
+    fn send(&mut self, requests: &[Request], due: Option<Instant>, tally: &mut Tally) -> io::Result<()> {
+        let [Request::Announce(peer)] = requests else {
+            return Err(io::Error::other("HTTP clients announce, one at a time"));
+        };
+        write_request(self.population, peer, self.keep_alive, &mut self.output);
+        let stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => self.connect()?,
+        };
+        let stream = self.stream.insert(stream);
+        // A request fits into any socket's buffer. A tracker that closed meanwhile is found when it is read from.
+        drop(stream.write_all(&self.output));
+        self.input.clear();
+        self.pending = Some((*peer, due));
+        tally.sent += 1;
+        Ok(())
+    }
+
+    fn receive(&mut self, tally: &mut Tally) -> io::Result<()> {
+        let is_closed = self.read()?;
+        let Some((peer, due)) = self.pending else {
+            return Ok(());
+        };
+        let body = body(&self.input);
+        // Without keep-alive the end of the connection belongs to the answer.
+        let is_whole = body.is_some() && (self.keep_alive || is_closed);
+        if !is_whole && !is_closed {
+            return Ok(());
+        }
+        self.pending = None;
+        tally.took(due);
+        count(body, &peer, self.target, tally);
+        if is_closed {
+            self.stream = None;
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, tally: &mut Tally) {
+        tally.lost += self.under_way() as u64;
+        (self.pending, self.stream) = (None, None);
+    }
+}
+
+/// Counts an answer.
+fn count(body: Option<&[u8]>, peer: &Peer, target: SocketAddr, tally: &mut Tally) {
+    let dictionary = body
+        .and_then(|body| Value::parse(body).ok())
+        .and_then(Value::as_dictionary);
+    let Some(dictionary) = dictionary else {
+        tally.wrong += 1;
+        tally.complain(|| format!("{peer:?} was answered {:?}", body.map(String::from_utf8_lossy)));
+        return;
+    };
+    if let Some(reason) = dictionary.get(b"failure reason").and_then(Value::as_bytes) {
+        tally.refused += 1;
+        tally.complain(|| format!("{peer:?} was refused: {}", String::from_utf8_lossy(reason)));
+        return;
+    }
+    let number = |key| dictionary.get(key).and_then(Value::as_integer).unwrap_or(0);
+    let family = Family::of(target.ip());
+    let key: &[u8] = if family == Family::V4 { b"peers" } else { b"peers6" };
+    let answer = Announced {
+        counted: number(b"complete")
+            .saturating_add(number(b"incomplete"))
+            .unsigned_abs(),
+        family,
+        compact: dictionary.get(key).and_then(Value::as_bytes).unwrap_or_default(),
+        target: target.ip(),
+    };
+    tally.announced(peer, &answer);
+}
+
+/// The body of an answer that is there whole.
+fn body(input: &[u8]) -> Option<&[u8]> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let head_len = match response.parse(input).ok()? {
+        httparse::Status::Complete(len) => len,
+        httparse::Status::Partial => return None,
+    };
+    let length = response
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
+    let length: usize = str::from_utf8(length.value).ok()?.trim().parse().ok()?;
+    input.get(head_len..head_len.checked_add(length)?)
+}
+
+fn write_request(population: &Population, peer: &Peer, keep_alive: bool, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(b"GET /announce?info_hash=");
+    for byte in population.info_hash(peer.torrent) {
+        let digit = |nibble: u8| b"0123456789ABCDEF"[usize::from(nibble & 15)];
+        out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
+    }
+    out.extend_from_slice(b"&peer_id=");
+    out.extend_from_slice(&PEER_ID.0);
+    let connection = if keep_alive { "keep-alive" } else { "close" };
+    let (port, wanted) = (peer.port, peer.wanted);
+    // Writing to memory does not fail.
+    drop(write!(
+        out,
+        "&port={port}&uploaded=0&downloaded=0&left=1&compact=1&numwant={wanted} HTTP/1.1\r\n\
+         Host: tracker\r\nConnection: {connection}\r\n\r\n"
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use etracker_core::http::HEAD_MAX;
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_there_when_it_is_whole() {
+        let answer = b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nd1:ae";
+        for len in 0..answer.len() {
+            assert_eq!(body(&answer[..len]), None, "{len}");
+        }
+        assert_eq!(body(answer), Some(&b"d1:ae"[..]));
+    }
+
+    #[test]
+    fn answers_are_counted_as_what_they_are() {
+        let population = Population::new(1, 3, 1, 30).unwrap();
+        let (peer, target) = (population.peer(0, 0), "127.0.0.1:9".parse().unwrap());
+        let counted = |body: &[u8]| {
+            let mut tally = Tally::default();
+            count(Some(body), &peer, target, &mut tally);
+            [tally.announces, tally.peers, tally.refused, tally.wrong]
+        };
+        let right = b"d8:completei0e10:incompletei3e8:intervali9e5:peers6:\x7f\x01\x00\x01\x08\x00e";
+        assert_eq!(counted(right), [1, 1, 0, 0]);
+        assert_eq!(counted(b"d14:failure reason2:noe"), [0, 0, 1, 0]);
+        assert_eq!(counted(b"<html>"), [0, 0, 0, 1]);
+        assert_eq!(counted(b"de"), [0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_request_is_one_that_trackers_read() {
+        let population = Population::new(10, 100, 1, 30).unwrap();
+        let mut out = Vec::new();
+        write_request(&population, &population.peer(0, 7), true, &mut out);
+        let mut headers = [httparse::EMPTY_HEADER; 8];
+        let mut request = httparse::Request::new(&mut headers);
+        assert!(request.parse(&out).unwrap().is_complete() && out.len() < HEAD_MAX);
+        let path = request.path.unwrap();
+        assert!(
+            path.contains("&port=1031&") && path.matches('%').count() == 20,
+            "{path}"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! Measures trackers.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "etracker-load takes what it measures from /proc, and batches from recvmmsg: it is for Linux alone"
+);
+
+use std::process::ExitCode;
+
+use crate::compare::{Comparison, compare};
+use crate::options::{Many, One, Options, Peers, options};
+use crate::population::Population;
+use crate::process::pin;
+use crate::report::{Row, say, table};
+use crate::round::{Load, Protocol};
+
+mod compare;
+mod drive;
+mod floor;
+mod http;
+mod options;
+mod population;
+mod process;
+mod report;
+mod round;
+mod stats;
+mod sys;
+mod tally;
+mod udp;
+
+fn main() -> ExitCode {
+    let done = match options().run() {
+        Options::Udp(one) => measure(Protocol::Udp, &one),
+        Options::Http(one) => measure(Protocol::Http, &one),
+        Options::HttpClose(one) => measure(Protocol::HttpClose, &one),
+        Options::Compare(many) => measure_all(&many),
+        Options::Floor { bind } => match floor::serve(bind) {
+            Err(error) => Err(error.to_string()),
+        },
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("etracker-load: not all answers are right");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("etracker-load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures one tracker that runs already. Whether all answers were right.
+fn measure(protocol: Protocol, one: &One) -> Result<bool, String> {
+    if let Some(cpu) = one.cpu {
+        pin(Some(cpu)).map_err(|error| error.to_string())?;
+    }
+    let population = population(&one.peers)?;
+    let at = |error| format!("{}: {error}", one.target);
+    let mut load = Load::new(protocol, one.target, &population).map_err(at)?;
+    if !one.filled {
+        let tally = load.fill().map_err(at)?;
+        say(format_args!(
+            "filled: sent {}, answered {}, lost {}",
+            tally.sent,
+            tally.answered(),
+            tally.lost
+        ));
+    }
+    let mut row = Row::new(&one.target.to_string());
+    for _ in 0..one.rounds {
+        let round = load.round(one.seconds, one.rate, one.pid).map_err(at)?;
+        say(&round);
+        row.rounds.push(round);
+    }
+    let is_right = row.is_right();
+    say(format_args!("\n{}", table(&[row])));
+    Ok(is_right)
+}
+
+fn measure_all(many: &Many) -> Result<bool, String> {
+    compare(&Comparison {
+        protocol: many.protocol,
+        servers: &many.servers,
+        population: &population(&many.peers)?,
+        span: many.seconds,
+        rounds: many.rounds,
+        rates: &many.rates,
+        cpus: (!many.unpinned).then_some((many.server_cpu, many.load_cpu)),
+    })
+}
+
+fn population(peers: &Peers) -> Result<Population, String> {
+    Population::new(peers.torrents, peers.peers, peers.clients, peers.numwant)
+}

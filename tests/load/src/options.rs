@@ -1,0 +1,155 @@
+//! The options of the command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bpaf::Bpaf;
+
+use crate::round::Protocol;
+
+/// Measures trackers: how many responses they give a second, and a second of processor time
+#[derive(Clone, Debug, Bpaf)]
+#[bpaf(options)]
+pub(crate) enum Options {
+    /// Measures one tracker over UDP: connects, announces and scrapes as 50 : 50 : 1
+    #[bpaf(command)]
+    Udp(#[bpaf(external(one))] One),
+    /// Measures one tracker over HTTP: announces, many on a connection
+    #[bpaf(command)]
+    Http(#[bpaf(external(one))] One),
+    /// Measures one tracker over HTTP: a connection for each announce
+    #[bpaf(command("http-close"))]
+    HttpClose(#[bpaf(external(one))] One),
+    /// Starts several trackers and measures them in turn
+    #[bpaf(command)]
+    Compare(#[bpaf(external(many))] Many),
+    /// Answers UDP requests without being a tracker: what none can be faster than
+    #[bpaf(command)]
+    Floor {
+        /// Where to listen
+        #[bpaf(argument("ADDRESS"))]
+        bind: SocketAddr,
+    },
+}
+
+/// How one tracker is measured.
+#[derive(Clone, Debug, Bpaf)]
+pub(crate) struct One {
+    /// The tracker, as 127.0.0.1:6969
+    #[bpaf(argument("ADDRESS"))]
+    pub(crate) target: SocketAddr,
+    #[bpaf(external)]
+    pub(crate) peers: Peers,
+    /// It was filled with the same numbers before
+    pub(crate) filled: bool,
+    /// How long a round takes
+    #[bpaf(argument::<String>("SECONDS"), parse(seconds), fallback(Duration::from_secs(5)))]
+    pub(crate) seconds: Duration,
+    /// Rounds to measure
+    #[bpaf(argument("NUM"), fallback(1), display_fallback)]
+    pub(crate) rounds: usize,
+    /// Requests a second, one by one, to measure latency; without, as many as are answered
+    #[bpaf(argument("NUM"), guard(|&rate| rate > 0, "a rate is above 0"), optional)]
+    pub(crate) rate: Option<u32>,
+    /// Processor to run on
+    #[bpaf(argument("NUM"), optional)]
+    pub(crate) cpu: Option<usize>,
+    /// Process of the tracker, to measure its processor time and memory
+    #[bpaf(argument("PID"), optional)]
+    pub(crate) pid: Option<u32>,
+}
+
+/// Who announces.
+#[derive(Clone, Debug, Bpaf)]
+pub(crate) struct Peers {
+    /// Torrents
+    #[bpaf(argument("NUM"), fallback(100_000), display_fallback)]
+    pub(crate) torrents: u32,
+    /// Peers over all torrents, leechers all
+    #[bpaf(argument("NUM"), fallback(200_000), display_fallback)]
+    pub(crate) peers: u32,
+    /// Clients that they announce from, each with an address of its own if the tracker is at 127.0.0.0/8
+    #[bpaf(argument("NUM"), fallback(32), display_fallback)]
+    pub(crate) clients: u32,
+    /// Most peers that an announce asks for; in smaller swarms it asks for all but itself
+    #[bpaf(argument("NUM"), fallback(30), display_fallback)]
+    pub(crate) numwant: u32,
+}
+
+/// How several trackers are measured.
+#[derive(Clone, Debug, Bpaf)]
+pub(crate) struct Many {
+    /// File that names the servers, as tests/load/servers.toml
+    #[bpaf(argument("FILE"))]
+    pub(crate) servers: PathBuf,
+    #[bpaf(external)]
+    pub(crate) peers: Peers,
+    /// How long a round takes
+    #[bpaf(argument::<String>("SECONDS"), parse(seconds), fallback(Duration::from_secs(5)))]
+    pub(crate) seconds: Duration,
+    /// Rounds to measure
+    #[bpaf(argument("NUM"), fallback(5), display_fallback)]
+    pub(crate) rounds: usize,
+    /// Requests a second, 0 for as many as are answered; repeatable, a table for each
+    #[bpaf(long("rate"), argument("NUM"), some("a rate"), fallback(vec![0]))]
+    pub(crate) rates: Vec<u32>,
+    /// Processor that servers run on
+    #[bpaf(argument("NUM"), fallback(0), display_fallback)]
+    pub(crate) server_cpu: usize,
+    /// Processor that the load runs on
+    #[bpaf(argument("NUM"), fallback(1), display_fallback)]
+    pub(crate) load_cpu: usize,
+    /// Everything runs where the system puts it
+    pub(crate) unpinned: bool,
+    /// udp, http or http-close
+    #[bpaf(positional("PROTOCOL"))]
+    pub(crate) protocol: Protocol,
+}
+
+impl FromStr for Protocol {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "udp" => Ok(Self::Udp),
+            "http" => Ok(Self::Http),
+            "http-close" => Ok(Self::HttpClose),
+            _ => Err("there are udp, http and http-close"),
+        }
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "as the parser of options hands it on"
+)]
+fn seconds(text: String) -> Result<Duration, String> {
+    let secs: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    Duration::try_from_secs_f64(secs).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_are_well_formed() {
+        options().check_invariants(false);
+        let Ok(Options::Compare(many)) =
+            options().run_inner(&["compare", "udp", "--servers", "x", "--seconds", "0.5"])
+        else {
+            panic!("a comparison");
+        };
+        assert_eq!(
+            (many.protocol, many.seconds),
+            (Protocol::Udp, Duration::from_millis(500))
+        );
+        assert!(
+            options()
+                .run_inner(&["udp", "--target", "127.0.0.1:1", "--rate", "0"])
+                .is_err()
+        );
+    }
+}

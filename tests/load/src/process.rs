@@ -1,0 +1,81 @@
+//! What the system knows about a process.
+
+use std::fs;
+use std::io;
+
+/// Processor time that all threads of a process have used.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct CpuTime {
+    pub(crate) user_secs: f64,
+    pub(crate) system_secs: f64,
+}
+
+impl CpuTime {
+    /// Reads it from `/proc/PID/stat`.
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let [user, system] = ticks(&stat).ok_or_else(|| io::Error::other("an odd /proc/PID/stat"))?;
+        #[expect(clippy::cast_precision_loss, reason = "ticks are a hundredth of a second")]
+        let secs = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+        Ok(Self {
+            user_secs: secs(user),
+            system_secs: secs(system),
+        })
+    }
+
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            user_secs: self.user_secs - earlier.user_secs,
+            system_secs: self.system_secs - earlier.system_secs,
+        }
+    }
+
+    pub(crate) fn total_secs(self) -> f64 {
+        self.user_secs + self.system_secs
+    }
+}
+
+/// Resident memory of a process, in MiB.
+pub(crate) fn resident_mib(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kib.ok_or_else(|| io::Error::other("no VmRSS in /proc/PID/status"))? / 1024)
+}
+
+/// Has this thread, and what it starts, run on one processor, or on all that there are.
+pub(crate) fn pin(cpu: Option<usize>) -> io::Result<()> {
+    let mut cpus = rustix::thread::CpuSet::new();
+    match cpu {
+        Some(cpu) if cpu < rustix::thread::CpuSet::MAX_CPU => cpus.set(cpu),
+        Some(_) => return Err(io::Error::other("there is no such processor")),
+        None => (0..rustix::thread::CpuSet::MAX_CPU).for_each(|cpu| cpus.set(cpu)),
+    }
+    Ok(rustix::thread::sched_setaffinity(None, &cpus)?)
+}
+
+/// The 14th and the 15th field. The second is a name in parentheses, which may hold anything.
+fn ticks(stat: &str) -> Option<[u64; 2]> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11);
+    Some([fields.next()?.parse().ok()?, fields.next()?.parse().ok()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_found_behind_any_name() {
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194304 100 0 0 0 123 45 0 0 20 0 1 0 5 6 7";
+        assert_eq!(ticks(stat), Some([123, 45]));
+        assert_eq!(ticks("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn this_process_has_used_time_and_memory() {
+        let pid = std::process::id();
+        assert!(CpuTime::of(pid).unwrap().total_secs() >= 0.0);
+        assert!(resident_mib(pid).unwrap() > 0);
+    }
+}

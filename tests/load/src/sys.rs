@@ -1,0 +1,149 @@
+//! Several datagrams by one call, which neither std nor socket2 offers.
+#![expect(
+    unsafe_code,
+    reason = "the calls are foreign; each block says why it is sound"
+)]
+
+use std::io;
+use std::mem;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd as _;
+use std::ptr;
+
+use libc::{c_int, c_uint, iovec, mmsghdr, sockaddr_in6, socklen_t};
+
+/// A datagram, and who it is from or for.
+pub(crate) struct Frame {
+    name: sockaddr_in6,
+    name_len: socklen_t,
+    /// Invariant: at most [`FRAME_LEN`].
+    len: usize,
+    bytes: [u8; FRAME_LEN],
+}
+
+impl Frame {
+    /// A datagram without bytes, for whom the socket is connected to.
+    pub(crate) const fn new() -> Self {
+        Self {
+            // SAFETY: integers, for which zeros are valid.
+            name: unsafe { mem::zeroed() },
+            name_len: 0,
+            len: 0,
+            bytes: [0; FRAME_LEN],
+        }
+    }
+
+    /// What was received, or is to be sent.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Has `fill` write the payload and say how long it is.
+    pub(crate) fn write(&mut self, fill: impl FnOnce(&mut [u8; FRAME_LEN]) -> usize) {
+        self.len = fill(&mut self.bytes).min(FRAME_LEN);
+    }
+}
+
+/// Receives up to [`BATCH_MAX`] datagrams: those that are there, or if there are none and `wait` says so, one at least.
+pub(crate) fn receive(socket: &UdpSocket, frames: &mut [Frame], wait: bool) -> io::Result<usize> {
+    let flags = if wait {
+        libc::MSG_WAITFORONE
+    } else {
+        libc::MSG_DONTWAIT
+    };
+    for frame in frames.iter_mut().take(BATCH_MAX) {
+        (frame.len, frame.name_len) = (FRAME_LEN, NAME_LEN);
+    }
+    let received = all_at_once(frames, |headers, count| {
+        // SAFETY: `count` headers point to memory of the lengths that they say, exclusively borrowed during the call.
+        unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, count, flags, ptr::null_mut()) }
+    })?;
+    Ok(received)
+}
+
+/// Sends datagrams, [`BATCH_MAX`] at most, to whom they came from; how many went.
+pub(crate) fn send(socket: &UdpSocket, frames: &mut [Frame]) -> io::Result<usize> {
+    all_at_once(frames, |headers, count| {
+        // SAFETY: `count` headers point to memory of the lengths that they say, exclusively borrowed during the call.
+        unsafe { libc::sendmmsg(socket.as_raw_fd(), headers, count, 0) }
+    })
+}
+
+/// Makes a header for each frame, and takes over the lengths that the call sets.
+fn all_at_once(frames: &mut [Frame], call: impl FnOnce(*mut mmsghdr, c_uint) -> c_int) -> io::Result<usize> {
+    // SAFETY: integers and raw pointers, for which zeros are valid.
+    let (mut parts, mut headers): ([iovec; BATCH_MAX], [mmsghdr; BATCH_MAX]) = unsafe { mem::zeroed() };
+    let mut count = 0;
+    for ((frame, part), header) in frames.iter_mut().zip(&mut parts).zip(&mut headers) {
+        part.iov_base = frame.bytes.as_mut_ptr().cast();
+        part.iov_len = frame.len;
+        header.msg_hdr.msg_iov = part;
+        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_namelen = frame.name_len;
+        if frame.name_len != 0 {
+            header.msg_hdr.msg_name = (&raw mut frame.name).cast();
+        }
+        count += 1;
+    }
+    let Ok(done) = usize::try_from(call(headers.as_mut_ptr(), count)) else {
+        return Err(io::Error::last_os_error());
+    };
+    for (frame, header) in frames.iter_mut().zip(&headers).take(done) {
+        frame.len = (header.msg_len as usize).min(FRAME_LEN);
+        frame.name_len = header.msg_hdr.msg_namelen.min(NAME_LEN);
+    }
+    Ok(done)
+}
+
+/// Datagrams of one call: more gain nothing.
+pub(crate) const BATCH_MAX: usize = 64;
+/// More than any tracker's datagram, which is not to be fragmented.
+pub(crate) const FRAME_LEN: usize = 2048;
+#[expect(clippy::cast_possible_truncation, reason = "28 bytes")]
+const NAME_LEN: socklen_t = size_of::<sockaddr_in6>() as socklen_t;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Vec<Frame> {
+        (0..BATCH_MAX).map(|_| Frame::new()).collect()
+    }
+
+    #[test]
+    fn a_batch_goes_out_whole_and_back_to_its_senders() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let clients = ["127.0.0.2:0", "127.0.0.3:0"].map(|address| UdpSocket::bind(address).unwrap());
+        for (client, count) in clients.iter().zip([3_u8, 2]) {
+            client.connect(server.local_addr().unwrap()).unwrap();
+            let mut sent = frames();
+            for (frame, number) in sent.iter_mut().zip(0..count) {
+                frame.write(|bytes| {
+                    bytes.fill(number);
+                    usize::from(number) + 1
+                });
+            }
+            assert_eq!(
+                send(client, &mut sent[..usize::from(count)]).unwrap(),
+                usize::from(count)
+            );
+        }
+        let mut received = frames();
+        assert_eq!(receive(&server, &mut received, true).unwrap(), 5);
+        assert_eq!(send(&server, &mut received[..5]).unwrap(), 5);
+        for (client, count) in clients.iter().zip([3_u8, 2]) {
+            let mut back = frames();
+            assert_eq!(receive(client, &mut back, true).unwrap(), usize::from(count));
+            for (frame, number) in back.iter().zip(0..count) {
+                assert_eq!(frame.payload(), vec![number; usize::from(number) + 1]);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_there_is_an_error_unless_one_waits() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let error = receive(&socket, &mut frames(), false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}
