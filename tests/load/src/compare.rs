@@ -172,11 +172,7 @@ impl Process {
         let (program, arguments) = command
             .split_first()
             .ok_or_else(|| io::Error::other("no command"))?;
-        if comparison.protocol == Protocol::Udp {
-            drop(UdpSocket::bind(target)?);
-        } else {
-            drop(TcpListener::bind(target)?);
-        }
+        wait_until_free(target, comparison.protocol)?;
         // A process runs where the thread that starts it does.
         pin(comparison.cpus.map(|(server, _)| server))?;
         let mut command = Command::new(program);
@@ -212,6 +208,21 @@ impl Drop for Process {
             }
             sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// Waits for a server that ended just now to leave its address: io_uring gives sockets back late.
+fn wait_until_free(target: SocketAddr, protocol: Protocol) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        let bound = match protocol {
+            Protocol::Udp => UdpSocket::bind(target).map(drop),
+            Protocol::Http | Protocol::HttpClose => TcpListener::bind(target).map(drop),
+        };
+        if bound.is_ok() || began.elapsed() > STOP_MAX {
+            return bound;
+        }
+        sleep(Duration::from_millis(20));
     }
 }
 

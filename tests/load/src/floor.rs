@@ -18,7 +18,7 @@ pub(crate) fn serve(address: SocketAddr) -> io::Result<Infallible> {
     let peers = peers();
     let mut frames: Vec<Frame> = (0..BATCH_MAX).map(|_| Frame::new()).collect();
     loop {
-        let received = match sys::receive(&socket, &mut frames, true) {
+        let received = match sys::receive_from(&socket, &mut frames) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             received => received?,
         };

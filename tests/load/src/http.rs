@@ -131,8 +131,9 @@ impl Client for HttpClient<'_> {
 
 /// Counts an answer.
 fn count(body: Option<&[u8]>, peer: &Peer, target: SocketAddr, tally: &mut Tally) {
+    // Some trackers end their answers like lines.
     let dictionary = body
-        .and_then(|body| Value::parse(body).ok())
+        .and_then(|body| Value::parse(body.trim_ascii_end()).ok())
         .and_then(Value::as_dictionary);
     let Some(dictionary) = dictionary else {
         tally.wrong += 1;

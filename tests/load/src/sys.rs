@@ -44,24 +44,32 @@ impl Frame {
     }
 }
 
-/// Receives up to [`BATCH_MAX`] datagrams: those that are there, or if there are none and `wait` says so, one at least.
-pub(crate) fn receive(socket: &UdpSocket, frames: &mut [Frame], wait: bool) -> io::Result<usize> {
-    let flags = if wait {
-        libc::MSG_WAITFORONE
-    } else {
-        libc::MSG_DONTWAIT
-    };
-    for frame in frames.iter_mut().take(BATCH_MAX) {
-        (frame.len, frame.name_len) = (FRAME_LEN, NAME_LEN);
-    }
-    let received = all_at_once(frames, |headers, count| {
-        // SAFETY: `count` headers point to memory of the lengths that they say, exclusively borrowed during the call.
-        unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, count, flags, ptr::null_mut()) }
-    })?;
-    Ok(received)
+/// Receives up to [`BATCH_MAX`] of the datagrams that are there, without saying who they are from.
+pub(crate) fn receive(socket: &UdpSocket, frames: &mut [Frame]) -> io::Result<usize> {
+    receive_by(socket, frames, 0, libc::MSG_DONTWAIT)
 }
 
-/// Sends datagrams, [`BATCH_MAX`] at most, to whom they came from; how many went.
+/// Receives up to [`BATCH_MAX`] datagrams, and waits for the first if there is none.
+pub(crate) fn receive_from(socket: &UdpSocket, frames: &mut [Frame]) -> io::Result<usize> {
+    receive_by(socket, frames, NAME_LEN, libc::MSG_WAITFORONE)
+}
+
+fn receive_by(
+    socket: &UdpSocket,
+    frames: &mut [Frame],
+    name_len: socklen_t,
+    flags: c_int,
+) -> io::Result<usize> {
+    for frame in frames.iter_mut().take(BATCH_MAX) {
+        (frame.len, frame.name_len) = (FRAME_LEN, name_len);
+    }
+    all_at_once(frames, |headers, count| {
+        // SAFETY: `count` headers point to memory of the lengths that they say, exclusively borrowed during the call.
+        unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, count, flags, ptr::null_mut()) }
+    })
+}
+
+/// Sends datagrams, [`BATCH_MAX`] at most, to whom they came from or the socket is connected to; how many went.
 pub(crate) fn send(socket: &UdpSocket, frames: &mut [Frame]) -> io::Result<usize> {
     all_at_once(frames, |headers, count| {
         // SAFETY: `count` headers point to memory of the lengths that they say, exclusively borrowed during the call.
@@ -129,11 +137,11 @@ mod tests {
             );
         }
         let mut received = frames();
-        assert_eq!(receive(&server, &mut received, true).unwrap(), 5);
+        assert_eq!(receive_from(&server, &mut received).unwrap(), 5);
         assert_eq!(send(&server, &mut received[..5]).unwrap(), 5);
         for (client, count) in clients.iter().zip([3_u8, 2]) {
             let mut back = frames();
-            assert_eq!(receive(client, &mut back, true).unwrap(), usize::from(count));
+            assert_eq!(receive_from(client, &mut back).unwrap(), usize::from(count));
             for (frame, number) in back.iter().zip(0..count) {
                 assert_eq!(frame.payload(), vec![number; usize::from(number) + 1]);
             }
@@ -143,7 +151,7 @@ mod tests {
     #[test]
     fn nothing_there_is_an_error_unless_one_waits() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let error = receive(&socket, &mut frames(), false).unwrap_err();
+        let error = receive(&socket, &mut frames()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -147,7 +147,7 @@ impl Client for UdpClient<'_> {
     }
 
     fn receive(&mut self, tally: &mut Tally) -> io::Result<()> {
-        let count = match sys::receive(&self.socket, &mut self.frames, false) {
+        let count = match sys::receive(&self.socket, &mut self.frames) {
             Ok(count) => count,
             Err(error) if is_passing(&error) => 0,
             Err(error) => return Err(error),
