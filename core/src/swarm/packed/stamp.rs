@@ -112,6 +112,15 @@ mod tests {
             window.reaches(minute) && window.minute(stamp) == minute && (stamp & SEEDER != 0) == seeder
         }
 
+        fn a_window_reaches_as_far_as_its_stamps_tell_minutes_apart(set: u16) -> bool {
+            let window = Window(set.into());
+            let reaches_as_stamps_tell = |ahead| {
+                let minute = Minute::new(u32::from(set) + ahead);
+                window.reaches(minute) == (window.minute(window.stamp(minute, false)) == minute)
+            };
+            (0..=255).all(reaches_as_stamps_tell)
+        }
+
         fn a_stamp_fits_while_its_age_is_at_most_the_greatest(
             set: u16, age_max: u8, announced: u8, now: u32
         ) -> bool {
