@@ -224,9 +224,10 @@ impl Clock {
     }
 }
 
-/// What clients ask while they are measured: connects, announces and scrapes as 50 : 50 : 1, of random peers.
-pub(crate) fn mix(population: &Population, rng: &mut fastrand::Rng, client: u32) -> Request {
-    match rng.u32(0..101) {
+/// What clients ask while they are measured: connects, announces and scrapes as 50 : 50 : 1, of random peers. `roll`, up
+/// to 100, says which; what goes out together is best of one kind.
+pub(crate) fn mix(population: &Population, rng: &mut fastrand::Rng, client: u32, roll: u32) -> Request {
+    match roll {
         0..50 => Request::Connect,
         50..100 => announce(population, rng, client),
         _ => Request::Scrape([(); SCRAPED].map(|()| rng.u32(0..population.torrents()))),

@@ -134,7 +134,13 @@ fn count(body: Option<&[u8]>, peer: &Peer, target: SocketAddr, tally: &mut Tally
     // Some trackers end their answers like lines.
     let dictionary = body
         .and_then(|body| Value::parse(body.trim_ascii_end()).ok())
-        .and_then(Value::as_dictionary);
+        .and_then(Value::as_dictionary)
+        .filter(|found| {
+            found
+                .get(b"interval")
+                .or_else(|| found.get(b"failure reason"))
+                .is_some()
+        });
     let Some(dictionary) = dictionary else {
         tally.wrong += 1;
         tally.complain(|| format!("{peer:?} was answered {:?}", body.map(String::from_utf8_lossy)));

@@ -97,8 +97,14 @@ impl<'p> Load<'p> {
         match self {
             Self::Udp(population, clients) => {
                 connect(clients)?;
+                let mut rolls = vec![(0, 0); clients.len()];
                 drive(clients, pace(UDP_WINDOW), Some(span), |client| {
-                    Some(mix(population, &mut rng, client))
+                    let (roll, asked) = &mut rolls[client as usize];
+                    if *asked % UDP_WINDOW == 0 {
+                        *roll = rng.u32(0..101);
+                    }
+                    *asked += 1;
+                    Some(mix(population, &mut rng, client, *roll))
                 })
             }
             Self::Http(population, clients) => drive(clients, pace(1), Some(span), |client| {

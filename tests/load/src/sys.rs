@@ -77,6 +77,22 @@ pub(crate) fn send(socket: &UdpSocket, frames: &mut [Frame]) -> io::Result<usize
     })
 }
 
+/// Has what is sent from now on cut into datagrams of this length: the network is passed once for all of them.
+pub(crate) fn cut_into(socket: &UdpSocket, len: c_int) -> io::Result<()> {
+    #[expect(clippy::cast_possible_truncation, reason = "four bytes")]
+    const LEN: socklen_t = size_of::<c_int>() as socklen_t;
+    // SAFETY: the pointer is to an integer, whose size is given.
+    let result = unsafe {
+        let value = (&raw const len).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value, LEN)
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Makes a header for each frame, and takes over the lengths that the call sets.
 fn all_at_once(frames: &mut [Frame], call: impl FnOnce(*mut mmsghdr, c_uint) -> c_int) -> io::Result<usize> {
     // SAFETY: integers and raw pointers, for which zeros are valid.

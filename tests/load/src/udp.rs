@@ -26,6 +26,10 @@ pub(crate) struct UdpClient<'p> {
     /// Counted up with every request, so that a late answer is not taken for another's.
     sequence: u32,
     frames: Vec<Frame>,
+    /// Requests of one length, which go out together.
+    output: Vec<u8>,
+    /// That length.
+    cut: usize,
 }
 
 struct Pending {
@@ -50,6 +54,8 @@ impl<'p> UdpClient<'p> {
             under_way: 0,
             sequence: 0,
             frames: (0..WINDOW_MAX).map(|_| Frame::new()).collect(),
+            output: Vec::new(),
+            cut: 0,
         })
     }
 
@@ -66,6 +72,17 @@ impl<'p> UdpClient<'p> {
         });
         self.under_way += 1;
         transaction_id
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            match self.socket.send(&self.output) {
+                Ok(_) => self.output.clear(),
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, transaction_id: u32) -> Option<Pending> {
@@ -129,19 +146,24 @@ impl Client for UdpClient<'_> {
     }
 
     fn send(&mut self, requests: &[Request], due: Option<Instant>, tally: &mut Tally) -> io::Result<()> {
-        for (index, &request) in requests.iter().enumerate() {
+        let mut out = [0; sys::FRAME_LEN];
+        for &request in requests {
             let transaction_id = self.note(request, due);
-            let (population, connection_id) = (self.population, self.connection_id);
-            self.frames[index].write(|out| encode(population, request, connection_id, transaction_id, out));
-        }
-        let mut sent = 0;
-        while sent < requests.len() {
-            match sys::send(&self.socket, &mut self.frames[sent..requests.len()]) {
-                Ok(count) => sent += count,
-                Err(error) if is_passing(&error) => {}
-                Err(error) => return Err(error),
+            let len = encode(
+                self.population,
+                request,
+                self.connection_id,
+                transaction_id,
+                &mut out,
+            );
+            if len != self.cut {
+                self.flush()?;
+                sys::cut_into(&self.socket, i32::try_from(len).unwrap_or(i32::MAX))?;
+                self.cut = len;
             }
+            self.output.extend_from_slice(&out[..len]);
         }
+        self.flush()?;
         tally.sent += requests.len() as u64;
         Ok(())
     }
