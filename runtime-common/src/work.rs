@@ -132,7 +132,11 @@ async fn answer_datagrams<M: Mechanism>(desk: &Desk<M::Stream>, socket: &M::Udp)
     loop {
         let received = desk.borrow().exchange(M::socket(socket));
         match received {
-            Ok(count) if count < BATCH_MAX => M::readable(socket).await?,
+            Ok(count) if count < BATCH_MAX => {
+                if let Err(error) = M::readable(socket).await {
+                    pause::<M>(error).await?;
+                }
+            }
             Ok(_) => batches += 1,
             Err(error) => pause::<M>(error).await?,
         }

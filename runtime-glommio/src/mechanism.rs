@@ -1,5 +1,6 @@
 //! How glommio waits.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::pin;
@@ -21,6 +22,18 @@ pub(crate) struct Glommio;
 pub(crate) struct Watched<S, W> {
     socket: S,
     watched: W,
+    /// How often in a row it did not have to be waited for.
+    ready: Cell<u32>,
+}
+
+impl<S, W> Watched<S, W> {
+    const fn new(socket: S, watched: W) -> Self {
+        Self {
+            socket,
+            watched,
+            ready: Cell::new(0),
+        }
+    }
 }
 
 impl Mechanism for Glommio {
@@ -30,15 +43,12 @@ impl Mechanism for Glommio {
 
     fn udp(&self, socket: UdpSocket) -> io::Result<Self::Udp> {
         let watched = sys::watch(socket.try_clone()?);
-        Ok(Watched { socket, watched })
+        Ok(Watched::new(socket, watched))
     }
 
     fn tcp(&self, listener: TcpListener) -> io::Result<Self::Tcp> {
         let watched = sys::watch(listener.try_clone()?);
-        Ok(Watched {
-            socket: listener,
-            watched,
-        })
+        Ok(Watched::new(listener, watched))
     }
 
     fn socket(udp: &Self::Udp) -> &UdpSocket {
@@ -51,14 +61,23 @@ impl Mechanism for Glommio {
         // time, and its `send_to` must never be used: where the socket is full it sends datagrams of one byte.
         let mut byte = [0];
         let mut look = pin!(udp.watched.peek_from(&mut byte));
-        if let Some(seen) = future::poll_once(look.as_mut()).await {
+        let seen = if let Some(seen) = future::poll_once(look.as_mut()).await {
             // It was there already. Others are to have their turn, however steadily datagrams come.
-            seen?;
-            future::yield_now().await;
+            udp.ready.set(udp.ready.get() + 1);
+            if udp.ready.get() == READY_MAX {
+                udp.ready.set(0);
+                Self::yield_now().await;
+            }
+            seen
         } else {
-            look.await?;
+            udp.ready.set(0);
+            look.await
+        };
+        match seen.map_err(io::Error::from) {
+            // A signal came first: the socket itself is asked again.
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            seen => seen.map(|_| ()),
         }
-        Ok(())
     }
 
     async fn accept(tcp: &Self::Tcp) -> io::Result<(Self::Stream, SocketAddr)> {
@@ -80,7 +99,9 @@ impl Mechanism for Glommio {
     }
 
     async fn yield_now() {
-        future::yield_now().await;
+        // As long as a task can go on, the executor does not look at its rings, and those who wait there wait on. It
+        // does when there is none.
+        timer::sleep(Duration::from_micros(1)).await;
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -92,3 +113,6 @@ impl Mechanism for Glommio {
 fn unmapped(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
+
+/// Looks at a socket in a row that find a datagram, before others have their turn.
+const READY_MAX: u32 = 16;
