@@ -76,21 +76,13 @@ type Answer = (u32, u32, u32, Vec<SocketAddr>);
 
 fn over_udp(worker: &mut Worker, announce: &Announce) -> Answer {
     let sender = SocketAddr::new(announce.peer.ip, 6881);
+    let connection_id = worker.tracker().connection_ids().make(NOW, sender.ip());
     let request = AnnounceRequest {
-        connection_id: worker.tracker().connection_ids().make(NOW, sender.ip()),
-        transaction_id: 7,
-        info_hash: announce.info_hash,
-        peer_id: announce.peer_id,
         downloaded: 1,
-        left: announce.left,
         uploaded: 2,
-        event: announce.event,
         ip: [203, 0, 113, 1].into(),
         key: 3,
-        numwant: announce
-            .numwant
-            .map_or(-1, |wanted| i32::try_from(wanted).unwrap_or(i32::MAX)),
-        port: announce.peer.port,
+        ..AnnounceRequest::of(announce, connection_id, 7)
     };
     let payload = request.encode();
     check_request(&payload, &request);

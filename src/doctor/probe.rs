@@ -72,21 +72,7 @@ impl Probe {
         let Some(Response::Connect(connected)) = Response::decode(&reply) else {
             return Err(Unanswered::Unreadable);
         };
-        let announce = announce();
-        let request = AnnounceRequest {
-            connection_id: connected.connection_id,
-            transaction_id: self.transaction_id,
-            info_hash: announce.info_hash,
-            peer_id: announce.peer_id,
-            downloaded: 0,
-            left: announce.left,
-            uploaded: 0,
-            event: announce.event,
-            ip: Ipv4Addr::UNSPECIFIED,
-            key: 0,
-            numwant: 0,
-            port: announce.peer.port,
-        };
+        let request = AnnounceRequest::of(&announce(), connected.connection_id, self.transaction_id);
         let reply = self.exchange(&socket, at, &request.encode())?;
         match Response::decode(&reply) {
             Some(Response::Announce(announced, _)) => Ok(Answer::Interval(announced.interval_secs)),

@@ -172,21 +172,7 @@ impl UdpClient {
             announce.peer.ip, self.from,
             "the tracker takes the address it sees"
         );
-        let request = AnnounceRequest {
-            connection_id: self.connection_id,
-            transaction_id: TRANSACTION_ID,
-            info_hash: announce.info_hash,
-            peer_id: announce.peer_id,
-            downloaded: 0,
-            left: announce.left,
-            uploaded: 0,
-            event: announce.event,
-            ip: [0; 4].into(),
-            key: 0,
-            numwant: announce.numwant.map_or(-1, |wanted| wanted.try_into().unwrap()),
-            port: announce.peer.port,
-        };
-        request.encode()
+        AnnounceRequest::of(announce, self.connection_id, TRANSACTION_ID).encode()
     }
 
     /// The counts of torrents.

@@ -3,7 +3,7 @@
 
 use core::net::Ipv4Addr;
 
-use crate::announce::{Counts, Event};
+use crate::announce::{Announce, Counts, Event};
 use crate::{InfoHash, PeerId};
 
 use super::options::Options;
@@ -88,6 +88,27 @@ pub struct AnnounceRequest {
 impl AnnounceRequest {
     /// Bytes of the encoded request, without options.
     pub const LEN: usize = 98;
+
+    /// The request by which a client makes this announce. What an announce leaves out, the tracker has no use for: it is 0.
+    #[must_use]
+    pub fn of(announce: &Announce, connection_id: u64, transaction_id: u32) -> Self {
+        Self {
+            connection_id,
+            transaction_id,
+            info_hash: announce.info_hash,
+            peer_id: announce.peer_id,
+            downloaded: 0,
+            left: announce.left,
+            uploaded: 0,
+            event: announce.event,
+            ip: Ipv4Addr::UNSPECIFIED,
+            key: 0,
+            numwant: announce
+                .numwant
+                .map_or(-1, |wanted| i32::try_from(wanted).unwrap_or(i32::MAX)),
+            port: announce.peer.port,
+        }
+    }
 
     /// Reads an announce and finds the options that follow it; nothing if `bytes` are too few. The action is not looked at.
     #[must_use]

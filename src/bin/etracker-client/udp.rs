@@ -48,23 +48,7 @@ pub(crate) fn ask(
 }
 
 fn encode_announce(announce: &Announce, path: &str, connection_id: u64, transaction_id: u32) -> Vec<u8> {
-    let request = AnnounceRequest {
-        connection_id,
-        transaction_id,
-        info_hash: announce.info_hash,
-        peer_id: announce.peer_id,
-        downloaded: 0,
-        left: announce.left,
-        uploaded: 0,
-        event: announce.event,
-        ip: Ipv4Addr::UNSPECIFIED,
-        key: 0,
-        numwant: announce
-            .numwant
-            .and_then(|wanted| i32::try_from(wanted).ok())
-            .unwrap_or(-1),
-        port: announce.peer.port,
-    };
+    let request = AnnounceRequest::of(announce, connection_id, transaction_id);
     let mut options = vec![0; DATAGRAM_MAX - AnnounceRequest::LEN];
     let len = encode_url(path.as_bytes(), &mut options);
     options.truncate(len);
