@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{SockRef, Socket};
 
-use crate::sockets::{Group, RECEIVE_BUFFER, refused};
+use crate::sockets::{Group, RECEIVE_BUFFER, prepare_listener, refused};
 use crate::{OpenError, Opened, Transport};
 
 /// Sockets that are bound, and listen if they are TCP's.
@@ -74,7 +74,7 @@ fn prepare(transport: Transport, socket: &Socket) -> Result<SocketAddr, OpenErro
             Transport::Tcp if !SockRef::from(socket).is_listener()? => {
                 return Err(io::Error::other("the socket that was handed in does not listen"));
             }
-            Transport::Tcp => socket.set_tcp_nodelay(true)?,
+            Transport::Tcp => prepare_listener(socket)?,
             // As much as the system allows; it says how much that was.
             Transport::Udp => drop(socket.set_recv_buffer_size(RECEIVE_BUFFER)),
         }

@@ -132,6 +132,9 @@ pub const RECEIVE_BUFFER: usize = 4 << 20;
 pub const IN_USE_MILLIS_MAX: u64 = 1000;
 /// Milliseconds between two tries.
 const IN_USE_PAUSE_MILLIS: u64 = 10;
+/// Seconds until a client that sends nothing is accepted: from then on its time counts, and its connection.
+#[cfg(target_os = "linux")]
+const ACCEPT_SECS_MAX: i32 = 1;
 /// Connections that wait to be accepted; the operating system may allow fewer.
 const BACKLOG: i32 = 4096;
 
@@ -287,8 +290,7 @@ fn listen_at(transport: Transport, socket: &Socket, at: SocketAddr) -> io::Resul
             // Connections of a tracker that just ended do not keep the port; those that listen do.
             #[cfg(unix)]
             socket.set_reuse_address(true)?;
-            // Inherited by what is accepted: the second of two answers must not wait for the client's acknowledgement.
-            socket.set_tcp_nodelay(true)?;
+            prepare_listener(socket)?;
             socket.bind(&at.into())?;
             socket.listen(BACKLOG)
         }
@@ -298,6 +300,16 @@ fn listen_at(transport: Transport, socket: &Socket, at: SocketAddr) -> io::Resul
             socket.bind(&at.into())
         }
     }
+}
+
+/// Sets what every listening socket has, whoever opened it. What is accepted inherits it.
+pub(crate) fn prepare_listener(socket: &Socket) -> io::Result<()> {
+    // A client is handed over with its request, or after a while without one: most need not be waited for then. Where
+    // the system does not know that, they are.
+    #[cfg(target_os = "linux")]
+    let _ = crate::sys::defer_accept(socket, ACCEPT_SECS_MAX);
+    // The second of two answers must not wait for the client's acknowledgement.
+    socket.set_tcp_nodelay(true)
 }
 
 /// A UDP socket that answers from the address it was asked at; a wildcard has many.
@@ -469,7 +481,11 @@ mod tests {
     fn connections_reach_every_worker() {
         let opened = opened(&listen(&["127.0.0.1"], 3));
         let clients: Vec<TcpStream> = (0..100)
-            .map(|_| TcpStream::connect(("127.0.0.1", port(&opened))).unwrap())
+            .map(|_| {
+                let mut client = TcpStream::connect(("127.0.0.1", port(&opened))).unwrap();
+                client.write_all(b"x").unwrap();
+                client
+            })
             .collect();
         let accepted = opened.workers.iter().map(|worker| {
             let mut accepted = 0;
@@ -489,11 +505,13 @@ mod tests {
         let first = opened(&listen(&["127.0.0.1"], 1));
         let port = port(&first);
         let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        client.write_all(b"x").unwrap();
         let mut server = loop {
             if let Ok((server, _)) = first.workers[0].tcp[0].accept() {
                 break server;
             }
         };
+        server.read_exact(&mut [0]).unwrap();
         // Who closes first is left with the connection in TIME_WAIT.
         server.write_all(b"x").unwrap();
         drop((server, first));

@@ -5,7 +5,7 @@
 )]
 
 #[cfg(target_os = "linux")]
-pub(crate) use self::linux::{Frames, accept, load_average, want_destination};
+pub(crate) use self::linux::{Frames, accept, defer_accept, load_average, want_destination};
 
 /// Asks the processor to fetch what is at `address` soon, which need not be valid. Nothing on most architectures.
 #[inline]
@@ -47,11 +47,12 @@ mod linux {
     use std::net::{
         Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream, UdpSocket,
     };
-    use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+    use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
     use std::ptr::{self, NonNull};
 
     use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX, Silence, Verdict};
     use libc::{c_int, iovec, mmsghdr, socklen_t};
+    use socket2::Socket;
 
     use crate::udp::{Datagrams, Mechanism, PAYLOAD_MAX, Sent, error_number};
 
@@ -96,11 +97,19 @@ mod linux {
             SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
             SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
         };
-        let on: c_int = 1;
+        set_option(socket, level, option, 1)
+    }
+
+    /// Has connections accepted when something comes over them, or after some seconds.
+    pub(crate) fn defer_accept(listener: &Socket, secs: c_int) -> io::Result<()> {
+        set_option(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, secs)
+    }
+
+    fn set_option(socket: &impl AsFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
         // SAFETY: the pointer is to an integer, whose size is given.
         let result = unsafe {
-            let (on, len) = ((&raw const on).cast(), fit::<socklen_t>(size_of::<c_int>()));
-            libc::setsockopt(socket.as_raw_fd(), level, option, on, len)
+            let (value, len) = ((&raw const value).cast(), fit::<socklen_t>(size_of::<c_int>()));
+            libc::setsockopt(socket.as_fd().as_raw_fd(), level, option, value, len)
         };
         if result == 0 {
             Ok(())

@@ -282,10 +282,16 @@ fn idle_connections_give_way_when_there_is_no_room() {
         .with_socket_timeout_secs(300)
         .unwrap();
     let server = Server::start(1, 10, config);
-    let mut idle: Vec<TcpStream> = (0..10).map(|_| server.connect()).collect();
-    server.wait_for(Count::AcceptPassed, 10);
+    // They are accepted in the order in which they begin to ask.
+    let (request, mut idle) = (get(1), Vec::new());
+    for n in 1..=10 {
+        let mut client = server.connect();
+        client.write_all(&request.as_bytes()[..1]).unwrap();
+        server.wait_for(Count::HttpReceivedBytes, n);
+        idle.push(client);
+    }
     // The first one is served, so the second one is the one that idles longest.
-    idle[0].write_all(get(1).as_bytes()).unwrap();
+    idle[0].write_all(&request.as_bytes()[1..]).unwrap();
     answer(&mut idle[0]);
     let mut served = Vec::new();
     for n in 0..3 {
@@ -302,7 +308,7 @@ fn idle_connections_give_way_when_there_is_no_room() {
 
 #[test]
 fn what_is_in_hand_is_finished_before_stopping() {
-    let mut server = Server::start(2, 100, keep_alive());
+    let mut server = Server::start(2, 100, Config::default().with_keep_alive(true));
     let mut half = server.connect();
     let request = get(1);
     half.write_all(&request.as_bytes()[..20]).unwrap();
