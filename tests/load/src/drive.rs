@@ -47,15 +47,17 @@ pub(crate) enum Pace {
     Rate { per_second: u32, window: usize },
 }
 
-/// Has `clients` ask what `next` gives each, until there is nothing more or, where it is given, the time is over; then
-/// waits for what is under way. Never sleeps: a tracker that had to wake its clients would pay for that, and those in
-/// other machines it does not wake.
+/// Has `clients` ask what `next` gives each, until there is nothing more or, where it is given, the time is over; shows
+/// `at_end` what came of it until then, and waits for what is still under way. Never sleeps: a tracker that had to wake its
+/// clients would pay for that, and those in other machines it does not wake.
 pub(crate) fn drive<C: Client>(
     clients: &mut [C],
     pace: Pace,
     span: Option<Duration>,
     mut next: impl FnMut(u32) -> Option<Request>,
+    at_end: impl FnOnce(&Tally) -> io::Result<()>,
 ) -> io::Result<Tally> {
+    let mut at_end = Some(at_end);
     let mut clock = Clock::new(pace, span, clients.len());
     let mut tally = Tally::default();
     loop {
@@ -63,6 +65,9 @@ pub(crate) fn drive<C: Client>(
             Pace::Window(window) => ask_all(clients, window, &mut clock, &mut next, &mut tally)?,
             Pace::Rate { window, .. } => ask_in_turn(clients, window, &mut clock, &mut next, &mut tally)?,
         };
+        if let Some(at_end) = at_end.take_if(|_| clock.is_over) {
+            at_end(&tally)?;
+        }
         let answered = take_answers(clients, &mut clock, &mut tally)?;
         if !asked && clock.is_over && clients.iter().all(|client| client.under_way() == 0) {
             return Ok(tally);
@@ -139,6 +144,7 @@ fn ask_in_turn<C: Client>(
         if clients[number].under_way() == 0 {
             clock.heard[number] = clock.now;
         }
+        tally.sent_late(clock.now.duration_since(clock.due));
         clients[number].send(&[request], Some(clock.due), tally)?;
         clock.turn = number + 1;
         clock.due += clock.step;
@@ -256,4 +262,4 @@ pub(crate) const SCRAPED: usize = 10;
 /// Requests that one client may have under way.
 pub(crate) const WINDOW_MAX: usize = 64;
 /// How long an answer may take before it counts as lost. No tracker takes that long, and a lost datagram is found soon.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(100);

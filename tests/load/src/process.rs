@@ -3,15 +3,19 @@
 use std::fs;
 use std::io;
 
+use crate::sys;
+
 /// Processor time that all threads of a process have used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct CpuTime {
     pub(crate) user_secs: f64,
     pub(crate) system_secs: f64,
+    /// Both, more precisely.
+    pub(crate) total_secs: f64,
 }
 
 impl CpuTime {
-    /// Reads it from `/proc/PID/stat`.
+    /// Asks the system for it.
     pub(crate) fn of(pid: u32) -> io::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let [user, system] = ticks(&stat).ok_or_else(|| io::Error::other("an odd /proc/PID/stat"))?;
@@ -20,6 +24,7 @@ impl CpuTime {
         Ok(Self {
             user_secs: secs(user),
             system_secs: secs(system),
+            total_secs: sys::cpu_time(pid)?.as_secs_f64(),
         })
     }
 
@@ -27,11 +32,8 @@ impl CpuTime {
         Self {
             user_secs: self.user_secs - earlier.user_secs,
             system_secs: self.system_secs - earlier.system_secs,
+            total_secs: self.total_secs - earlier.total_secs,
         }
-    }
-
-    pub(crate) fn total_secs(self) -> f64 {
-        self.user_secs + self.system_secs
     }
 }
 
@@ -75,7 +77,9 @@ mod tests {
     #[test]
     fn this_process_has_used_time_and_memory() {
         let pid = std::process::id();
-        assert!(CpuTime::of(pid).unwrap().total_secs() >= 0.0);
+        let before = CpuTime::of(pid).unwrap();
+        while CpuTime::of(pid).unwrap().since(before).total_secs == 0.0 {}
+        assert!(CpuTime::of(u32::MAX).is_err());
         assert!(resident_mib(pid).unwrap() > 0);
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 use std::fs;
 
-use crate::round::Round;
+use crate::round::{LATENCIES, Round};
 use crate::stats::Spread;
 
 /// The rounds of one server.
@@ -29,6 +29,23 @@ impl Row {
         })
     }
 
+    fn is_paced(&self) -> bool {
+        self.rounds.iter().any(|round| !round.latencies_us.is_empty())
+    }
+
+    /// As far as its processor time is known.
+    fn is_busy(&self) -> bool {
+        self.spread(Round::cpu_share)
+            .is_none_or(|share| share.median >= BUSY)
+    }
+
+    /// Ratios to the rounds of another, each to the one beside it.
+    fn ratios(&self, other: &Self) -> Option<Spread> {
+        let ratio =
+            |(round, other): (&Round, &Round)| Some(round.per_cpu_second()? / other.per_cpu_second()?);
+        Spread::of(self.rounds.iter().zip(&other.rounds).filter_map(ratio))
+    }
+
     fn spread(&self, figure: impl Fn(&Round) -> Option<f64>) -> Option<Spread> {
         Spread::of(self.rounds.iter().filter_map(figure))
     }
@@ -36,97 +53,94 @@ impl Row {
     fn sum(&self, count: impl Fn(&Round) -> u64) -> u64 {
         self.rounds.iter().map(count).sum()
     }
+
+    fn complaint(&self) -> Option<String> {
+        let complaint = self
+            .rounds
+            .iter()
+            .find_map(|round| round.tally.complaint.as_ref())?;
+        let wrong = self.sum(|round| round.tally.wrong);
+        let refused = self.sum(|round| round.tally.refused);
+        Some(format!(
+            "\n!!! {}: {wrong} wrong, {refused} refused; {complaint}\n",
+            self.name
+        ))
+    }
 }
 
 /// A Markdown table: ratios to the first row first.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let of_cpu = |row: &Row| row.spread(Round::per_cpu_second);
-    let baseline = rows.first().and_then(of_cpu).map(|spread| spread.median);
-    let is_paced = rows
-        .iter()
-        .flat_map(|row| &row.rounds)
-        .any(|round| round.p50_us.is_some());
-    let mut out =
-        String::from("| | ratio | responses per CPU-second (min..max) | µs CPU each | responses/s | CPU |");
-    out += if is_paced {
-        " p50 µs (min..max) | p99 µs (min..max) |"
-    } else {
-        ""
+    let Some(first) = rows.first() else {
+        return String::new();
     };
-    out += " peers per announce | lost | resident MiB |\n|---|---|---|---|---|---|";
-    out += if is_paced {
-        "---|---|---|---|---|\n"
-    } else {
-        "---|---|---|\n"
-    };
+    let is_paced = rows.iter().any(Row::is_paced);
+    let mut out = String::new();
     for row in rows {
-        // Writing to memory does not fail.
-        let _ = line(&mut out, row, of_cpu(row), baseline, is_paced);
-    }
-    for row in rows {
-        for complaint in row
-            .rounds
-            .iter()
-            .filter_map(|round| round.tally.complaint.as_ref())
-            .take(1)
-        {
-            let (wrong, refused) = (
-                row.sum(|round| round.tally.wrong),
-                row.sum(|round| round.tally.refused),
-            );
-            let _ = writeln!(
-                out,
-                "\n!!! {}: {wrong} wrong, {refused} refused; {complaint}",
-                row.name
+        let (heads, cells): (Vec<_>, Vec<_>) = cells(row, first, is_paced).into_iter().unzip();
+        if out.is_empty() {
+            out = format!(
+                "| | {} |\n|---|{}\n",
+                heads.join(" | "),
+                "---|".repeat(heads.len())
             );
         }
+        // Writing to memory does not fail.
+        let _ = writeln!(out, "| {} | {} |", row.name, cells.join(" | "));
     }
+    if !is_paced && !rows.iter().all(Row::is_busy) {
+        out += NOT_BUSY;
+    }
+    out.extend(rows.iter().filter_map(Row::complaint));
     out
 }
 
-fn line(
-    out: &mut String,
-    row: &Row,
-    of_cpu: Option<Spread>,
-    baseline: Option<f64>,
-    is_paced: bool,
-) -> fmt::Result {
-    let median =
-        |figure: fn(&Round) -> Option<f64>| row.spread(figure).map_or(f64::NAN, |spread| spread.median);
-    let Spread {
-        median: of_cpu,
-        min,
-        max,
-    } = of_cpu.unwrap_or(UNKNOWN);
-    let ratio = of_cpu / baseline.unwrap_or(f64::NAN);
-    let each_us = 1e6 / of_cpu;
-    write!(
-        out,
-        "| {} | {ratio:.2} | {of_cpu:.0} ({min:.0}..{max:.0}) | {each_us:.2} |",
-        row.name
-    )?;
-    let (per_second, cpu) = (median(|round| Some(round.per_second())), median(Round::cpu_share));
-    write!(out, " {per_second:.0} | {cpu:.2} |")?;
-    let latencies: [fn(&Round) -> Option<f64>; 2] = [
-        |round| round.p50_us.map(f64::from),
-        |round| round.p99_us.map(f64::from),
+/// A line of the table, with what stands above each cell.
+fn cells(row: &Row, first: &Row, is_paced: bool) -> Vec<(String, String)> {
+    let median = |figure: fn(&Round) -> Option<f64>, digits| {
+        row.spread(figure)
+            .map_or_else(unknown, |Spread { median, .. }| format!("{median:.digits$}"))
+    };
+    let mark = if is_paced || row.is_busy() { "" } else { " †" };
+    let of_cpu = row.spread(Round::per_cpu_second);
+    let mut cells = vec![
+        ("ratio (min..max)".to_owned(), shown(row.ratios(first), 2) + mark),
+        ("responses per CPU-second (min..max)".to_owned(), shown(of_cpu, 0)),
+        (
+            "µs CPU each".to_owned(),
+            median(|round| Some(1e6 / round.per_cpu_second()?), 2),
+        ),
+        (
+            "responses/s".to_owned(),
+            median(|round| Some(round.per_second()), 0),
+        ),
+        ("CPU".to_owned(), median(Round::cpu_share, 2)),
     ];
-    for latency in latencies.into_iter().filter(|_| is_paced) {
-        let Spread { median, min, max } = row.spread(latency).unwrap_or(UNKNOWN);
-        write!(out, " {median:.0} ({min:.0}..{max:.0}) |")?;
+    if is_paced {
+        for (number, (name, _)) in LATENCIES.iter().enumerate() {
+            let latency = |round: &Round| round.latencies_us.get(number).map(|&us| f64::from(us));
+            cells.push((format!("{name} µs (min..max)"), shown(row.spread(latency), 0)));
+        }
+        let late = median(|round| round.late_us.map(f64::from), 0);
+        cells.push(("asked late, p99 µs".to_owned(), late));
     }
-    let peers = median(|round| Some(round.tally.peers_per_announce()));
-    let mib = row
-        .rounds
-        .iter()
-        .filter_map(|round| Some(round.server?.1))
-        .max()
-        .unwrap_or_default();
-    writeln!(
-        out,
-        " {peers:.2} | {} | {mib} |",
-        row.sum(|round| round.tally.lost)
-    )
+    let peers = median(|round| Some(round.tally.peers_per_announce()), 2);
+    let mib = row.rounds.iter().filter_map(|round| Some(round.server?.1)).max();
+    cells.extend([
+        ("peers per announce".to_owned(), peers),
+        ("lost".to_owned(), row.sum(|round| round.tally.lost).to_string()),
+        ("resident MiB".to_owned(), mib.unwrap_or_default().to_string()),
+    ]);
+    cells
+}
+
+fn shown(spread: Option<Spread>, digits: usize) -> String {
+    spread.map_or_else(unknown, |Spread { median, min, max }| {
+        format!("{median:.digits$} ({min:.digits$}..{max:.digits$})")
+    })
+}
+
+fn unknown() -> String {
+    "-".to_owned()
 }
 
 /// What one round gave, in a line for each thing.
@@ -153,8 +167,11 @@ impl fmt::Display for Round {
             tally.peers_per_announce()
         )?;
         write!(f, ", {} announces looked at closely", tally.looked_at)?;
-        if let (Some(p50), Some(p99)) = (self.p50_us, self.p99_us) {
-            write!(f, ", latency p50 {p50} µs, p99 {p99} µs")?;
+        for ((name, _), us) in LATENCIES.iter().zip(&self.latencies_us) {
+            write!(f, ", {name} {us} µs")?;
+        }
+        if let Some(late_us) = self.late_us {
+            write!(f, ", asked late by {late_us} µs at p99")?;
         }
         if let (Some((cpu, mib)), Some(of_cpu)) = (self.server, self.per_cpu_second()) {
             let (user, system) = (cpu.user_secs, cpu.system_secs);
@@ -201,11 +218,10 @@ pub(crate) fn say(what: impl fmt::Display) {
     println!("{what}");
 }
 
-const UNKNOWN: Spread = Spread {
-    median: f64::NAN,
-    min: f64::NAN,
-    max: f64::NAN,
-};
+/// The share of a processor from which on a server counts as busy, and its figure as its own.
+const BUSY: f64 = 0.9;
+const NOT_BUSY: &str =
+    "\n† Not busy, its CPU is below 0.9: the load was the limit, and ratios from or to it say little.\n";
 
 #[cfg(test)]
 mod tests {
@@ -213,10 +229,11 @@ mod tests {
     use crate::process::CpuTime;
     use crate::tally::Tally;
 
-    fn round(answers: u64, user_secs: f64, p50_us: Option<u32>) -> Round {
+    /// A round of two seconds.
+    fn round(answers: u64, cpu_secs: f64, latencies_us: &[u32]) -> Round {
         let cpu = CpuTime {
-            user_secs,
-            system_secs: 0.5,
+            total_secs: cpu_secs,
+            ..CpuTime::default()
         };
         Round {
             tally: Tally {
@@ -226,9 +243,10 @@ mod tests {
                 ..Tally::default()
             },
             secs: 2.0,
+            answered: answers,
             server: Some((cpu, 7)),
-            p50_us,
-            p99_us: p50_us,
+            latencies_us: latencies_us.to_vec(),
+            late_us: latencies_us.first().copied(),
         }
     }
 
@@ -240,23 +258,24 @@ mod tests {
     }
 
     #[test]
-    fn a_table_gives_ratios_to_its_first_row() {
+    fn a_table_gives_ratios_to_its_first_row_round_by_round() {
         let first = row(
             "first",
-            vec![
-                round(1000, 0.5, None),
-                round(3000, 0.5, None),
-                round(2000, 0.5, None),
-            ],
+            [4000, 8000, 6000].map(|answers| round(answers, 2.0, &[])).into(),
         );
-        let second = row("second", vec![round(3000, 0.5, None)]);
+        let second = row(
+            "second",
+            [8000, 12000, 6000].map(|answers| round(answers, 2.0, &[])).into(),
+        );
         let table = table(&[first, second]);
         assert!(
-            table.contains("| first | 1.00 | 2000 (1000..3000) | 500.00 | 1000 | 0.50 | 2.00 | 0 | 7 |"),
+            table.contains(
+                "| first | 1.00 (1.00..1.00) | 3000 (2000..4000) | 333.33 | 3000 | 1.00 | 2.00 | 0 | 7 |"
+            ),
             "{table}"
         );
         assert!(
-            table.contains("| second | 1.50 | 3000 (3000..3000) | 333.33 |"),
+            table.contains("| second | 1.50 (1.00..2.00) | 4000 (3000..6000) | 250.00 |"),
             "{table}"
         );
         let columns: Vec<_> = table.lines().map(|line| line.matches('|').count()).collect();
@@ -264,15 +283,30 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_was_not_busy_is_marked() {
+        let rows = |cpu_secs| [row("one", vec![round(1000, cpu_secs, &[])])];
+        assert!(!table(&rows(1.8)).contains('†'));
+        let table = table(&rows(1.7));
+        assert!(
+            table.contains("| one | 1.00 (1.00..1.00) † |") && table.contains("\n\n† Not busy"),
+            "{table}"
+        );
+    }
+
+    #[test]
     fn latencies_stand_where_requests_are_paced() {
-        let table = table(&[row("paced", vec![round(1000, 0.5, Some(40))])]);
-        assert!(table.contains("| 40 (40..40) | 40 (40..40) |"), "{table}");
-        assert!(table.lines().all(|line| line.matches('|').count() == 12));
+        let table = table(&[row("paced", vec![round(1000, 0.5, &[1, 2, 3, 4])])]);
+        let latencies = "| 0.25 | 1 (1..1) | 2 (2..2) | 3 (3..3) | 4 (4..4) | 1 |";
+        assert!(table.contains(latencies) && !table.contains('†'), "{table}");
+        assert!(
+            table.lines().all(|line| line.matches('|').count() == 15),
+            "{table}"
+        );
     }
 
     #[test]
     fn what_is_wrong_is_said_aloud() {
-        let mut bad = round(1000, 0.5, None);
+        let mut bad = round(1000, 2.0, &[]);
         (bad.tally.wrong, bad.tally.complaint) = (3, Some("a peer twice".to_owned()));
         let row = row("bad", vec![bad]);
         assert!(!row.is_right());

@@ -29,32 +29,43 @@ pub(crate) struct Round {
     pub(crate) secs: f64,
     /// What the tracker used, where its process is known.
     pub(crate) server: Option<(CpuTime, u64)>,
-    pub(crate) p50_us: Option<u32>,
-    pub(crate) p99_us: Option<u32>,
+    /// Answers within that time.
+    pub(crate) answered: u64,
+    /// The percentiles of [`LATENCIES`]; none where requests were not paced.
+    pub(crate) latencies_us: Vec<u32>,
+    /// How late the load itself was, all but one request in a hundred.
+    pub(crate) late_us: Option<u32>,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
 impl Round {
     pub(crate) fn per_second(&self) -> f64 {
-        self.tally.answered() as f64 / self.secs
+        self.answered as f64 / self.secs
     }
 
     /// Responses for each second of processor time that the tracker used.
     pub(crate) fn per_cpu_second(&self) -> Option<f64> {
         let (cpu, _) = self.server?;
-        (cpu.total_secs() > 0.0).then(|| self.tally.answered() as f64 / cpu.total_secs())
+        (cpu.total_secs > 0.0).then(|| self.answered as f64 / cpu.total_secs)
     }
 
     /// Share of a processor that the tracker used, more than 1 with several.
     pub(crate) fn cpu_share(&self) -> Option<f64> {
-        self.server.map(|(cpu, _)| cpu.total_secs() / self.secs)
+        self.server.map(|(cpu, _)| cpu.total_secs / self.secs)
     }
 }
 
 /// The clients of a tracker.
-pub(crate) enum Load<'p> {
-    Udp(&'p Population, Vec<UdpClient<'p>>),
-    Http(&'p Population, Vec<HttpClient<'p>>),
+pub(crate) struct Load<'p> {
+    population: &'p Population,
+    clients: Clients<'p>,
+    /// Which of the random sequences of requests comes next.
+    seed: u64,
+}
+
+enum Clients<'p> {
+    Udp(Vec<UdpClient<'p>>),
+    Http(Vec<HttpClient<'p>>),
 }
 
 impl<'p> Load<'p> {
@@ -63,75 +74,97 @@ impl<'p> Load<'p> {
         target: SocketAddr,
         population: &'p Population,
     ) -> io::Result<Self> {
-        let clients = 0..population.clients();
-        if protocol == Protocol::Udp {
-            let clients = clients.map(|number| UdpClient::new(population, target, number));
-            return Ok(Self::Udp(population, clients.collect::<io::Result<_>>()?));
-        }
-        let keep_alive = protocol == Protocol::Http;
-        let clients = clients.map(|number| HttpClient::new(population, target, number, keep_alive));
-        Ok(Self::Http(population, clients.collect()))
+        let numbers = 0..population.clients();
+        let clients = if protocol == Protocol::Udp {
+            let clients = numbers.map(|number| UdpClient::new(population, target, number));
+            Clients::Udp(clients.collect::<io::Result<_>>()?)
+        } else {
+            let keep_alive = protocol == Protocol::Http;
+            let clients = numbers.map(|number| HttpClient::new(population, target, number, keep_alive));
+            Clients::Http(clients.collect())
+        };
+        Ok(Self {
+            population,
+            clients,
+            seed: 0,
+        })
     }
 
     /// Has every peer announce itself once.
     pub(crate) fn fill(&mut self) -> io::Result<Tally> {
-        let everyone = |population| announce_all(population);
-        match self {
-            Self::Udp(population, clients) => {
+        let everyone = announce_all(self.population);
+        match &mut self.clients {
+            Clients::Udp(clients) => {
                 connect(clients)?;
-                drive(clients, Pace::Window(UDP_WINDOW), None, everyone(population))
+                drive(clients, Pace::Window(UDP_WINDOW), None, everyone, ignore)
             }
-            Self::Http(population, clients) => drive(clients, Pace::Window(1), None, everyone(population)),
+            Clients::Http(clients) => drive(clients, Pace::Window(1), None, everyone, ignore),
         }
     }
 
-    /// Asks for so long, with so many requests a second or as many as are answered.
-    pub(crate) fn ask(&mut self, span: Duration, rate: Option<u32>) -> io::Result<Tally> {
-        let mut rng = fastrand::Rng::with_seed(SEED);
+    /// Asks for so long, with so many requests a second or as many as are answered; shows `at_end` what came of it then.
+    fn ask(
+        &mut self,
+        span: Duration,
+        rate: Option<u32>,
+        at_end: impl FnOnce(&Tally) -> io::Result<()>,
+    ) -> io::Result<Tally> {
+        // Every tracker is asked the same, but none twice: it would answer out of its caches.
+        self.seed += 1;
+        let mut rng = fastrand::Rng::with_seed(self.seed);
+        let population = self.population;
         let pace = |window| {
             rate.map_or(Pace::Window(window), |per_second| Pace::Rate {
                 per_second,
                 window,
             })
         };
-        match self {
-            Self::Udp(population, clients) => {
+        match &mut self.clients {
+            Clients::Udp(clients) => {
                 connect(clients)?;
                 let mut rolls = vec![(0, 0); clients.len()];
-                drive(clients, pace(UDP_WINDOW), Some(span), |client| {
+                let next = |client| {
                     let (roll, asked) = &mut rolls[client as usize];
                     if *asked % UDP_WINDOW == 0 {
                         *roll = rng.u32(0..101);
                     }
                     *asked += 1;
                     Some(mix(population, &mut rng, client, *roll))
-                })
+                };
+                drive(clients, pace(UDP_WINDOW), Some(span), next, at_end)
             }
-            Self::Http(population, clients) => drive(clients, pace(1), Some(span), |client| {
-                Some(announce(population, &mut rng, client))
-            }),
+            Clients::Http(clients) => {
+                let next = |client| Some(announce(population, &mut rng, client));
+                drive(clients, pace(1), Some(span), next, at_end)
+            }
         }
     }
 
     /// Warms up, asks, and takes what the tracker used meanwhile.
     pub(crate) fn round(&mut self, span: Duration, rate: Option<u32>, pid: Option<u32>) -> io::Result<Round> {
-        self.ask(span.min(WARM_UP), rate)?;
-        let before = pid.map(CpuTime::of).transpose()?;
-        let began = Instant::now();
-        let mut tally = self.ask(span, rate)?;
-        let secs = began.elapsed().as_secs_f64();
-        let server = match (pid, before) {
-            (Some(pid), Some(before)) => Some((CpuTime::of(pid)?.since(before), resident_mib(pid)?)),
+        self.ask(span.min(WARM_UP), rate, ignore)?;
+        let cpu_time = || pid.map(CpuTime::of).transpose();
+        let (began, before) = (Instant::now(), cpu_time()?);
+        let (mut secs, mut after, mut answered) = (0.0, None, 0);
+        // What comes after the end is counted, but is no part of what is measured: nothing more is asked then.
+        let mut tally = self.ask(span, rate, |tally| {
+            (after, secs, answered) = (cpu_time()?, began.elapsed().as_secs_f64(), tally.answered());
+            Ok(())
+        })?;
+        let server = match (pid, before, after) {
+            (Some(pid), Some(before), Some(after)) => Some((after.since(before), resident_mib(pid)?)),
             _ => None,
         };
-        let p50_us = percentile(&mut tally.latencies_us, 0.5);
-        let p99_us = percentile(&mut tally.latencies_us, 0.99);
+        let latencies_us = LATENCIES
+            .iter()
+            .filter_map(|&(_, share)| percentile(&mut tally.latencies_us, share));
         Ok(Round {
-            tally,
             secs,
+            answered,
             server,
-            p50_us,
-            p99_us,
+            latencies_us: latencies_us.collect(),
+            late_us: percentile(&mut tally.lateness_us, 0.99),
+            tally,
         })
     }
 }
@@ -140,10 +173,11 @@ impl<'p> Load<'p> {
 fn connect(clients: &mut [UdpClient<'_>]) -> io::Result<()> {
     for _ in 0..CONNECT_TRIES {
         let mut is_asked = vec![false; clients.len()];
-        let tally = drive(clients, Pace::Window(1), None, |client| {
+        let next = |client: u32| {
             let is_asked = &mut is_asked[client as usize];
             (!std::mem::replace(is_asked, true)).then_some(Request::Connect)
-        })?;
+        };
+        let tally = drive(clients, Pace::Window(1), None, next, ignore)?;
         if tally.connects == clients.len() as u64 {
             return Ok(());
         }
@@ -154,11 +188,17 @@ fn connect(clients: &mut [UdpClient<'_>]) -> io::Result<()> {
     ))
 }
 
-/// Requests that a UDP client has under way: with 32 clients 192 datagrams, which the smallest receive buffer that trackers
-/// have by default holds.
-const UDP_WINDOW: usize = 6;
+/// At the end nothing is to be done.
+#[expect(clippy::unnecessary_wraps, reason = "others may fail")]
+fn ignore(_: &Tally) -> io::Result<()> {
+    Ok(())
+}
+
+/// Latencies that are given, and the share of the answers that did not take longer.
+pub(crate) const LATENCIES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+/// Requests that a UDP client has under way: with 32 clients 160 datagrams. The receive buffer that trackers have by
+/// default loses some of 192, because Linux counts up to a quarter of it as taken after it was read.
+const UDP_WINDOW: usize = 5;
 const CONNECT_TRIES: usize = 5;
 /// How long caches and processors get to know what comes.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Everyone is asked in the same order.
-const SEED: u64 = 1;

@@ -9,6 +9,7 @@ use std::mem;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
 use std::ptr;
+use std::time::Duration;
 
 use libc::{c_int, c_uint, iovec, mmsghdr, sockaddr_in6, socklen_t};
 
@@ -91,6 +92,25 @@ pub(crate) fn cut_into(socket: &UdpSocket, len: c_int) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Processor time that all threads of a process have used, those that ended included. `/proc/PID/stat` has it only in
+/// hundredths of a second.
+pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    // SAFETY: integers, for which zeros are valid.
+    let (mut clock, mut time): (libc::clockid_t, libc::timespec) = unsafe { mem::zeroed() };
+    // SAFETY: the pointer is to a clock's id, exclusively borrowed.
+    let error = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    // SAFETY: the pointer is to a time, exclusively borrowed.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let (secs, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Ok(Duration::new(secs.unwrap_or_default(), nanos.unwrap_or_default()))
 }
 
 /// Makes a header for each frame, and takes over the lengths that the call sets.

@@ -1,7 +1,7 @@
 //! What came of the requests, and whether answers are right.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use etracker_core::announce::{Family, compact_peers};
 
@@ -32,6 +32,8 @@ pub(crate) struct Tally {
     pub(crate) looked_at: u64,
     /// How long answers took, in microseconds from when the requests were due.
     pub(crate) latencies_us: Vec<u32>,
+    /// How late requests were sent, in microseconds from when they were due.
+    pub(crate) lateness_us: Vec<u32>,
     /// What the first wrong or refusing answer was.
     pub(crate) complaint: Option<String>,
 }
@@ -48,10 +50,11 @@ impl Tally {
     }
 
     pub(crate) fn took(&mut self, due: Option<Instant>) {
-        if let Some(due) = due {
-            let took_us = due.elapsed().as_micros();
-            self.latencies_us.push(u32::try_from(took_us).unwrap_or(u32::MAX));
-        }
+        self.latencies_us.extend(due.map(|due| micros(due.elapsed())));
+    }
+
+    pub(crate) fn sent_late(&mut self, late: Duration) {
+        self.lateness_us.push(micros(late));
     }
 
     pub(crate) fn complain(&mut self, what: impl FnOnce() -> String) {
@@ -74,6 +77,10 @@ impl Tally {
             }
         }
     }
+}
+
+fn micros(span: Duration) -> u32 {
+    u32::try_from(span.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// The answer to an announce, over whatever protocol.

@@ -169,7 +169,8 @@ impl Client for UdpClient<'_> {
     }
 
     fn receive(&mut self, tally: &mut Tally) -> io::Result<()> {
-        let count = match sys::receive(&self.socket, &mut self.frames) {
+        let frames = &mut self.frames[..self.under_way.max(1)];
+        let count = match sys::receive(&self.socket, frames) {
             Ok(count) => count,
             Err(error) if is_passing(&error) => 0,
             Err(error) => return Err(error),

@@ -105,7 +105,7 @@ fn every_request_to_our_tracker_is_accounted_for() {
     // A population of the same numbers is there already.
     let text = measured(&["udp", "--target", &server.target, "--filled", "--rate", "1000"]);
     assert!(
-        text.contains("latency p50 ") && text.contains(" wrong 0"),
+        text.contains(", asked late by ") && text.contains(" wrong 0"),
         "{text}"
     );
 }
