@@ -219,7 +219,7 @@ fn wait_until_free(target: SocketAddr, protocol: Protocol) -> io::Result<()> {
             Protocol::Udp => UdpSocket::bind(target).map(drop),
             Protocol::Http | Protocol::HttpClose => TcpListener::bind(target).map(drop),
         };
-        if bound.is_ok() || began.elapsed() > STOP_MAX {
+        if bound.is_ok() || began.elapsed() > START_MAX {
             return bound;
         }
         sleep(Duration::from_millis(20));
@@ -241,7 +241,7 @@ fn answers(target: SocketAddr, protocol: Protocol) -> bool {
     asked().is_ok()
 }
 
-/// How long a server may take to start.
+/// How long a server may take to start, and one before it to leave its address.
 const START_MAX: Duration = Duration::from_secs(15);
 /// How long a server may take to end before it is killed.
 const STOP_MAX: Duration = Duration::from_secs(3);
@@ -253,7 +253,11 @@ mod tests {
 
     #[test]
     fn the_files_of_this_folder_name_servers() {
-        for text in [include_str!("../servers.toml"), include_str!("../wildcard.toml")] {
+        for text in [
+            include_str!("../servers.toml"),
+            include_str!("../wildcard.toml"),
+            include_str!("../workers.toml"),
+        ] {
             let servers: Servers = toml::from_str(text).unwrap();
             assert!(servers.server.iter().all(|server| !server.command.is_empty()));
             assert!(servers.server.len() >= 4);
