@@ -121,7 +121,7 @@ fn cells(row: &Row, first: &Row, is_paced: bool) -> Vec<(String, String)> {
             cells.push((format!("{name} µs (min..max)"), shown(row.spread(latency), 0)));
         }
         let late = median(|round| round.late_us.map(f64::from), 0);
-        cells.push(("asked late, p99 µs".to_owned(), late));
+        cells.push(("asked late, p99.9 µs".to_owned(), late));
     }
     let peers = median(|round| Some(round.tally.peers_per_announce()), 2);
     let mib = row.rounds.iter().filter_map(|round| Some(round.server?.1)).max();
@@ -171,7 +171,7 @@ impl fmt::Display for Round {
             write!(f, ", {name} {us} µs")?;
         }
         if let Some(late_us) = self.late_us {
-            write!(f, ", asked late by {late_us} µs at p99")?;
+            write!(f, ", asked late by {late_us} µs at p99.9")?;
         }
         if let (Some((cpu, mib)), Some(of_cpu)) = (self.server, self.per_cpu_second()) {
             let (user, system) = (cpu.user_secs, cpu.system_secs);

@@ -33,7 +33,7 @@ pub(crate) struct Round {
     pub(crate) answered: u64,
     /// The percentiles of [`LATENCIES`]; none where requests were not paced.
     pub(crate) latencies_us: Vec<u32>,
-    /// How late the load itself was, all but one request in a hundred.
+    /// How late the load itself asked, but for one request in a thousand.
     pub(crate) late_us: Option<u32>,
 }
 
@@ -163,7 +163,7 @@ impl<'p> Load<'p> {
             answered,
             server,
             latencies_us: latencies_us.collect(),
-            late_us: percentile(&mut tally.lateness_us, 0.99),
+            late_us: percentile(&mut tally.lateness_us, 0.999),
             tally,
         })
     }
