@@ -149,14 +149,12 @@ impl StateFile {
     ) -> io::Result<Option<(u64, u64)>> {
         let mut file = create(fresh)?;
         reached(Stage::Created);
-        let mut piece = Vec::with_capacity(2 * PIECE_LEN);
+        let mut piece = Vec::new();
         let mut encoder = Encoder::begin(clock.now(), &self.seed, &mut piece);
         let mut done = false;
         while !done {
             let began = Instant::now();
-            while !done && piece.len() < PIECE_LEN {
-                done = encoder.step(clock.now(), tracker.swarms(), &mut piece);
-            }
+            done = encoder.step(clock.now(), tracker.swarms(), &mut piece);
             file.write_all(&piece)?;
             piece.clear();
             reached(Stage::Piece);
@@ -164,6 +162,7 @@ impl StateFile {
                 return Ok(None);
             }
             if pace == Pace::Gentle && !done {
+                // After each step: a worker that wakes up while this thread has its processor waits for the rest.
                 thread::sleep(began.elapsed() * REST);
             }
         }
@@ -295,7 +294,7 @@ fn folder(path: &Path) -> &Path {
         .unwrap_or_else(|| Path::new("."))
 }
 
-/// Bytes that are written or read together.
+/// Bytes that are read together.
 const PIECE_LEN: usize = 1 << 18;
 /// Beside requests, the writer rests this many times as long as it works.
 const REST: u32 = 2;

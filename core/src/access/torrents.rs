@@ -22,7 +22,10 @@ impl TorrentList {
     /// The set of these info-hashes.
     #[must_use]
     pub fn new(hashes: impl Into<Vec<InfoHash>>) -> Self {
-        let mut hashes = hashes.into();
+        Self::of(hashes.into())
+    }
+
+    fn of(mut hashes: Vec<InfoHash>) -> Self {
         // By numbers first: they are compared faster than bytes, and seldom are two alike.
         hashes.sort_unstable_by(|a, b| lead(a).cmp(&lead(b)).then_with(|| a.cmp(b)));
         hashes.dedup();
@@ -80,6 +83,25 @@ impl Entry for InfoHash {
     fn parse(line: &[u8]) -> Result<Self, Fault> {
         Self::from_hex(line).ok_or(Fault::NotInfoHash)
     }
+
+    /// Takes lines of 40 digits and nothing else.
+    fn parse_plain<'a>(text: &'a [u8], room: usize, entries: &mut Vec<Self>) -> &'a [u8] {
+        let mut rest = text;
+        for _ in 0..room {
+            let Some((digits, after)) = rest.split_first_chunk() else {
+                break;
+            };
+            let ([b'\n', after @ ..] | [b'\r', b'\n', after @ ..]) = after else {
+                break;
+            };
+            let Some(info_hash) = Self::from_digits(digits) else {
+                break;
+            };
+            entries.push(info_hash);
+            rest = after;
+        }
+        rest
+    }
 }
 
 /// Hashes that share a bucket on average: fewer would cost more memory, more would touch more of it.
@@ -96,8 +118,12 @@ const fn lead(InfoHash([a, b, c, d, e, f, g, h, ..]): &InfoHash) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::{BadLine, Reader};
     use quickcheck::quickcheck;
+    use std::borrow::ToOwned as _;
     use std::collections::BTreeSet;
+    use std::format;
+    use std::string::String;
 
     #[test]
     fn a_line_is_an_info_hash_of_either_kind() {
@@ -120,7 +146,45 @@ mod tests {
         }
     }
 
+    /// An info-hash that has nothing but lines read one by one.
+    #[derive(Debug)]
+    struct OneByOne(InfoHash);
+
+    impl Entry for OneByOne {
+        fn parse(line: &[u8]) -> Result<Self, Fault> {
+            InfoHash::parse(line).map(OneByOne)
+        }
+    }
+
+    fn read<E: Entry>(text: &[u8], cut: usize) -> Result<Vec<E>, BadLine> {
+        let mut reader = Reader::with_capacity(0);
+        text.chunks(cut).try_for_each(|piece| reader.feed(piece))?;
+        reader.finish()
+    }
+
+    /// A line as it is often found, or one of those between which it has to be told apart.
+    fn line(seed: u8) -> String {
+        let digits = format!("{seed:02x}").repeat(20);
+        match seed % 32 {
+            0 => format!(" {digits}\n"),
+            1 => format!("{digits} # why\n"),
+            2 => digits + &"F".repeat(24) + "\n",
+            3 => "\u{feff}".to_owned() + &digits + "\n",
+            4 => "\n".to_owned(),
+            5 => digits + "\r",
+            6..14 => digits + "\r\n",
+            _ => digits.to_ascii_uppercase() + "\n",
+        }
+    }
+
     quickcheck! {
+        fn plain_lines_are_read_as_all_others(lines: Vec<u8>, cut: u8) -> bool {
+            let text: String = lines.into_iter().map(line).collect();
+            let each = read::<OneByOne>(text.as_bytes(), text.len().max(1));
+            let hashes = each.map(|hashes| hashes.into_iter().map(|OneByOne(hash)| hash).collect());
+            read::<InfoHash>(text.as_bytes(), usize::from(cut) + 1) == hashes
+        }
+
         fn a_list_holds_what_a_set_holds(seeds: Vec<u16>, asked: Vec<u16>) -> bool {
             let hash = |seed: u16| InfoHash(core::array::from_fn(|at| seed.to_be_bytes()[at % 2]));
             let hashes: Vec<_> = seeds.iter().copied().map(hash).collect();
