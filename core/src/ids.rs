@@ -17,13 +17,17 @@ impl InfoHash {
 
     /// Reads 40 hexadecimal digits, all at once on most processors.
     pub(crate) fn from_digits(digits: &[u8; 40]) -> Option<Self> {
-        let values = digits.map(digit);
+        let mut values = [0; 40];
+        let mut seen = 0;
+        for (value, byte) in values.iter_mut().zip(digits) {
+            *value = digit(*byte);
+            seen |= *value;
+        }
         let mut bytes = [0; 20];
         for (byte, [high, low]) in bytes.iter_mut().zip(values.as_chunks().0) {
             *byte = high << 4 | low;
         }
         // Asked once: a branch for each of random digits would be guessed wrong half the time.
-        let seen = values.iter().fold(0, |seen, value| seen | value);
         (seen < 16).then_some(Self(bytes))
     }
 }
