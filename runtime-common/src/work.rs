@@ -46,6 +46,9 @@ pub trait Mechanism: Clone + 'static {
     /// Waits until a datagram can be received. Called when none could be, right after that was seen.
     fn readable(udp: &Self::Udp) -> impl Future<Output = io::Result<()>>;
 
+    /// Hears that a batch of datagrams was full: more are there, and the socket need not be waited for.
+    fn busy(_udp: &Self::Udp) {}
+
     /// Accepts a connection and says who it is from.
     fn accept(tcp: &Self::Tcp) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>>;
 
@@ -137,7 +140,10 @@ async fn answer_datagrams<M: Mechanism>(desk: &Desk<M::Stream>, socket: &M::Udp)
                     pause::<M>(error).await?;
                 }
             }
-            Ok(_) => batches += 1,
+            Ok(_) => {
+                M::busy(socket);
+                batches += 1;
+            }
             Err(error) => pause::<M>(error).await?,
         }
         if batches == BATCHES_MAX {

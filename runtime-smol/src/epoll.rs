@@ -40,6 +40,8 @@ pub(crate) struct Watched<S> {
     readiness: Rc<Readiness>,
     number: usize,
     instance: Rc<Instance>,
+    /// Whether the epoll instance has it now.
+    is_registered: Cell<bool>,
 }
 
 /// What is known of a socket: changed by events, and by those who find that they would have to wait. An event comes for
@@ -79,8 +81,9 @@ impl Waiter for Epoll {
             readiness,
             number,
             instance: Rc::clone(&self.0),
+            is_registered: Cell::new(false),
         };
-        epoll::add(&self.0.epoll, &watched.socket, watched.data(), INCOMING)?;
+        watched.register()?;
         Ok(watched)
     }
 
@@ -143,6 +146,14 @@ impl Readiness {
         }
     }
 
+    fn interest(&self) -> EventFlags {
+        if self.is_watched_for_room.get() {
+            INCOMING | EventFlags::OUT
+        } else {
+            INCOMING
+        }
+    }
+
     fn note(&self, flags: EventFlags) {
         let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
         let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP);
@@ -160,15 +171,11 @@ impl Readiness {
         }
     }
 
-    fn poll(&self, is_ready: bool, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        if is_ready {
-            return Poll::Ready(Ok(()));
-        }
+    fn wake_later(&self, cx: &Context<'_>) {
         match &mut *self.waker.borrow_mut() {
             Some(known) => known.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        Poll::Pending
     }
 }
 
@@ -178,28 +185,62 @@ impl<S: Socket> waiter::Watched<S> for Watched<S> {
     }
 
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.readiness.poll(self.readiness.is_readable.get(), cx)
+        self.poll(self.readiness.is_readable.get(), cx)
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.readiness.poll(self.readiness.is_writable.get(), cx)
+        self.poll(self.readiness.is_writable.get(), cx)
     }
 
     fn drained(&self) {
         self.readiness.is_readable.set(self.readiness.has_ended.get());
     }
 
+    /// For all that is sent, the kernel looks through those who wait for the socket.
+    fn let_be(&self) {
+        if self.is_registered.get() && epoll::delete(&self.instance.epoll, &self.socket).is_ok() {
+            self.is_registered.set(false);
+        }
+    }
+
     fn filled(&self) -> io::Result<()> {
         self.readiness.is_writable.set(false);
-        if !self.readiness.is_watched_for_room.replace(true) {
-            let flags = INCOMING | EventFlags::OUT;
-            epoll::modify(&self.instance.epoll, &self.socket, self.data(), flags)?;
+        if !self.readiness.is_watched_for_room.replace(true) && self.is_registered.get() {
+            epoll::modify(
+                &self.instance.epoll,
+                &self.socket,
+                self.data(),
+                self.readiness.interest(),
+            )?;
         }
         Ok(())
     }
 }
 
-impl<S> Watched<S> {
+impl<S: Socket> Watched<S> {
+    fn poll(&self, is_ready: bool, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if is_ready {
+            return Poll::Ready(Ok(()));
+        }
+        self.readiness.wake_later(cx);
+        // There is an event at once if something has happened meanwhile.
+        self.register()?;
+        Poll::Pending
+    }
+
+    fn register(&self) -> io::Result<()> {
+        if !self.is_registered.get() {
+            epoll::add(
+                &self.instance.epoll,
+                &self.socket,
+                self.data(),
+                self.readiness.interest(),
+            )?;
+            self.is_registered.set(true);
+        }
+        Ok(())
+    }
+
     /// What the events of this socket carry.
     const fn data(&self) -> EventData {
         EventData::new_u64(self.number as u64)

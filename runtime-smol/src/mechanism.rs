@@ -53,6 +53,10 @@ impl<W: Waiter> Mechanism for Smol<W> {
         poll_fn(|cx| udp.poll_readable(cx)).await
     }
 
+    fn busy(udp: &Self::Udp) {
+        udp.let_be();
+    }
+
     async fn accept(tcp: &Self::Tcp) -> io::Result<(Self::Stream, SocketAddr)> {
         loop {
             poll_fn(|cx| tcp.socket.poll_readable(cx)).await?;

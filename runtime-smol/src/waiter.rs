@@ -43,6 +43,9 @@ pub(crate) trait Watched<S>: Debug + Unpin + 'static {
     /// Notes that all that was there has just been read: reading would have to wait.
     fn drained(&self);
 
+    /// Notes that nobody will wait for the socket soon. What is written to it may be cheaper then.
+    fn let_be(&self) {}
+
     /// Notes that the socket has just taken all that it can: writing would have to wait.
     ///
     /// # Errors
@@ -114,6 +117,26 @@ mod tests {
         assert_eq!(waiter.block_on(read(&watched, &mut buffer)).unwrap(), 0);
     }
 
+    fn what_came_while_it_was_let_be_is_read<W: Waiter>() {
+        let (near, mut far) = pair();
+        let waiter = W::new().unwrap();
+        let watched = waiter.watch(near).unwrap();
+        let mut buffer = [0; 3];
+        for _ in 0..3 {
+            watched.let_be();
+            far.write_all(b"one").unwrap();
+            watched.drained();
+            assert_eq!(waiter.block_on(read(&watched, &mut buffer)).unwrap(), 3);
+            watched.drained();
+            let writer = thread::spawn(move || {
+                far.write_all(b"two").unwrap();
+                far
+            });
+            assert_eq!(waiter.block_on(read(&watched, &mut buffer)).unwrap(), 3);
+            far = writer.join().unwrap();
+        }
+    }
+
     fn a_full_socket_is_waited_for<W: Waiter>() {
         let (near, mut far) = pair();
         let waiter = W::new().unwrap();
@@ -148,6 +171,7 @@ mod tests {
     fn keeps_its_promises<W: Waiter>() {
         what_comes_is_read::<W>();
         an_end_that_came_with_the_last_bytes_is_seen::<W>();
+        what_came_while_it_was_let_be_is_read::<W>();
         a_full_socket_is_waited_for::<W>();
         a_task_woken_from_another_thread_goes_on::<W>();
     }
