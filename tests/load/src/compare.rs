@@ -43,7 +43,10 @@ struct Server {
     /// The program and its arguments, from the folder in which the comparison is started.
     command: Vec<String>,
     udp: Option<SocketAddr>,
+    /// Where connections are kept alive.
     http: Option<SocketAddr>,
+    /// Where those are closed that clients do not want to keep.
+    http_close: Option<SocketAddr>,
 }
 
 /// Runs the comparison and prints a table for each rate. Whether all answers were right.
@@ -58,10 +61,10 @@ pub(crate) fn compare(comparison: &Comparison<'_>) -> Result<bool, String> {
         .server
         .into_iter()
         .filter_map(|server| {
-            let target = if comparison.protocol == Protocol::Udp {
-                server.udp
-            } else {
-                server.http
+            let target = match comparison.protocol {
+                Protocol::Udp => server.udp,
+                Protocol::Http => server.http,
+                Protocol::HttpClose => server.http_close,
             }?;
             let name = server.name.clone();
             Contestant::start(server, target, comparison)

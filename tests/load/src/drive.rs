@@ -73,14 +73,15 @@ pub(crate) fn drive<C: Client>(
             return Ok(tally);
         }
         if !asked && !answered {
-            rustix::thread::sched_yield();
-            clock.tick();
+            // By the time before answers were looked for: the load itself may have been kept from running since.
             for (client, heard) in clients.iter_mut().zip(&mut clock.heard) {
                 if client.under_way() > 0 && clock.now.duration_since(*heard) > PATIENCE {
                     client.give_up(&mut tally);
                     *heard = clock.now;
                 }
             }
+            rustix::thread::sched_yield();
+            clock.tick();
         }
     }
 }
