@@ -1,5 +1,6 @@
 //! The `etracker` command.
 
+mod allocations;
 mod doctor;
 mod limits;
 mod lists;

@@ -7,6 +7,7 @@ use etracker_runtime_common::resident_max_bytes;
 use jiff::tz::TimeZone;
 
 use super::Grouping;
+use crate::allocations::Allocations;
 
 /// What does not change while the process serves.
 #[derive(Clone, Debug)]
@@ -41,6 +42,7 @@ pub(super) struct Moment<'a> {
     pub(super) figures: Figures,
     /// The most memory that the process ever kept in use.
     pub(super) resident_max_bytes: u64,
+    pub(super) allocations: Allocations,
 }
 
 impl<'a> Moment<'a> {
@@ -50,6 +52,7 @@ impl<'a> Moment<'a> {
             now,
             figures: tracker.figures(),
             resident_max_bytes: resident_max_bytes(),
+            allocations: Allocations::take(),
         }
     }
 

@@ -41,6 +41,7 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
             "open_files_hard": hard,
         }),
         memory_bytes: json!({ "resident": figures.host.memory_bytes, "resident_max": moment.resident_max_bytes }),
+        allocations: allocations(moment),
         requests_per_second: json!({
             "ipv4": { "http": figures.rates.tcp_v4, "udp": figures.rates.udp_v4 },
             "ipv6": { "http": figures.rates.tcp_v6, "udp": figures.rates.udp_v6 },
@@ -72,12 +73,24 @@ struct Page<'a> {
     interval_secs: Value,
     connections: Value,
     memory_bytes: Value,
+    allocations: Value,
     requests_per_second: Value,
     swarms: Value,
     sweep: Value,
     counts: BTreeMap<&'static str, u64>,
     errors: Value,
     history: &'a RawValue,
+}
+
+fn allocations(moment: &Moment<'_>) -> Value {
+    let allocations = &moment.allocations;
+    json!({
+        "malloc": allocations.malloc,
+        "calloc": allocations.calloc,
+        "realloc": allocations.realloc,
+        "free": allocations.free,
+        "held": allocations.held(),
+    })
 }
 
 fn swarms(moment: &Moment<'_>) -> Value {

@@ -20,6 +20,7 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 pub(super) fn page(moment: &Moment<'_>) -> String {
     let mut families = Families::default();
     process(moment, &mut families);
+    allocations(moment, &mut families);
     requests(moment, &mut families);
     connections(moment, &mut families);
     swarms(moment, &mut families);
@@ -66,6 +67,20 @@ fn process(moment: &Moment<'_>, to: &mut Families) {
         "Announce interval served",
     )
     .number([], figures.interval.served_secs().into());
+}
+
+fn allocations(moment: &Moment<'_>, to: &mut Families) {
+    let allocations = &moment.allocations;
+    let mut calls = to.counter("etracker_allocations", None, "Memory asked for, by call");
+    for (call, count) in [
+        ("malloc", allocations.malloc),
+        ("calloc", allocations.calloc),
+        ("realloc", allocations.realloc),
+    ] {
+        calls = calls.number([("call", call.to_owned())], count);
+    }
+    to.counter("etracker_frees", None, "Memory given back")
+        .number([], allocations.free);
 }
 
 fn requests(moment: &Moment<'_>, to: &mut Families) {

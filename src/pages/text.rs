@@ -17,6 +17,7 @@ pub(super) fn page(moment: &Moment<'_>) -> String {
         out: String::with_capacity(8 * 1024),
     };
     page.host();
+    page.allocations();
     page.swarms();
     page.answers();
     page.traffic();
@@ -87,6 +88,17 @@ impl Text<'_> {
             " (KiB)",
         );
         self.figure("rss", figures.host.memory_bytes / 1024, " (KiB)");
+        self.gap();
+    }
+
+    fn allocations(&mut self) {
+        let allocations = self.moment.allocations;
+        self.figure("malloc", allocations.malloc, "");
+        self.figure("calloc", allocations.calloc, "");
+        self.figure("*alloc", allocations.pieces(), "");
+        self.figure("free", allocations.free, "");
+        self.figure("*alloc - free", allocations.held(), "");
+        self.figure("realloc", allocations.realloc, "");
         self.gap();
     }
 
