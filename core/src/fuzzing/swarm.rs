@@ -1,20 +1,21 @@
 //! The packed store beside the plain one.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::announce::{Announce, Counts, Endpoint, Event, Family, Refusal};
+use crate::announce::{Announce, Counts, Endpoint, Event, Refusal, compact_peers};
 use crate::config::SwarmConfig;
-use crate::seed::Random;
-use crate::swarm::{Handout, Packed, Peer, Plain, Store, Swarms, SweepPosition, Visit, WalkPosition};
+use crate::seed::{Key, Random};
+use crate::swarm::{Handout, Packed, Peer, Plain, Prepared, Room, Stage, Store, Visit};
 use crate::time::Minute;
 use crate::{Config, InfoHash, Instant, PeerId, Seed};
 
 use super::{NOW, address, take};
 
 /// Operations of four bytes: both stores give the same counts, hold the same, and hand out only what they may.
+///
+/// It is the stores that are compared, each as it stands in one shard, so that torrents share their pages.
 pub fn swarm_ops(mut data: &[u8]) {
     let settings = take(&mut data);
     let mut config = *Config::default().swarms();
@@ -38,201 +39,319 @@ pub fn swarm_ops(mut data: &[u8]) {
 
 /// Announces, and peers looked at by a comparison, after which an input ends: some milliseconds, enough for swarms of
 /// several tables. A longer sequence seldom finds what a shorter one does not.
-const WORK_MAX: u64 = 1000;
+const WORK_MAX: usize = 1000;
 /// What a comparison of empty stores costs.
-const COMPARE_WORK: u64 = 50;
-/// Peers that each of a crowd asks for at most.
-const CROWD_WANTS: usize = 16;
+const COMPARE_WORK: usize = 10;
+/// Of a crowd, every so many ask for peers.
+const CROWD_ASKS: u8 = 8;
+/// Of a peer that asks for more than this, all that it might be handed are looked at.
+const WANTED_UNSEEN: usize = 16;
 
 struct Pair {
     now: Instant,
-    packed: Swarms<Packed>,
-    plain: Swarms<Plain>,
+    packed: Packed,
+    plain: Plain,
+    key: Key,
     random: Random,
-    age_max_minutes: u32,
+    config: SwarmConfig,
     /// What was done so far, in the unit of [`WORK_MAX`].
-    work: u64,
+    work: usize,
+    buffers: Buffers,
+}
+
+/// Room that is used again and again: a sanitizer makes memory costly to get.
+#[derive(Default)]
+struct Buffers {
+    peers: Vec<u8>,
+    candidates: Vec<u8>,
+    /// Of all endpoints that there are, those that may be handed out and were not yet.
+    open: Vec<bool>,
+    packed: Held,
+    plain: Held,
 }
 
 impl Pair {
     fn new(config: &SwarmConfig) -> Self {
-        let seed = Seed::new([1; 32]);
+        let key = Seed::new([1; 32]).key("fuzzing");
         Self {
             now: NOW,
-            packed: Swarms::new(config, &seed),
-            plain: Swarms::new(config, &seed),
-            random: seed.key("fuzzing").random(0),
-            age_max_minutes: config.peer_age_max_minutes,
+            packed: Packed::new(config, key),
+            plain: Plain::new(config, key),
+            key,
+            random: key.random(0),
+            config: *config,
             work: 0,
+            buffers: Buffers::default(),
         }
     }
 
     fn carry_out(&mut self, [kind, torrent, peer, detail]: [u8; 4]) {
-        let info_hash = InfoHash([torrent % 8; 20]);
+        let few = torrent % 8;
         match kind % 16 {
             0 => {
                 let wait = Duration::from_secs(u64::from(detail) * 20);
                 self.now = self.now.saturating_add(wait);
             }
             1 => self.sweep(usize::from(detail) + 1),
-            2 => {
-                let known = self.plain.remove(&info_hash);
-                assert!(
-                    self.packed.remove(&info_hash) == known,
-                    "one store knows what the other does not"
-                );
-            }
+            2 => self.remove(few),
             3 => self.compare(),
             // A whole crowd at once, so that swarms grow large: of seeders, or of leechers.
-            4 => (0..=detail).for_each(|port| self.announce(info_hash, peer, port, 8 | torrent & 16)),
-            5 => (0..=detail).for_each(|port| self.announce(info_hash, peer, port, 3)),
-            _ => self.announce(info_hash, peer, detail, kind),
+            4 => (0..=detail).for_each(|port| self.join(few, peer, port, 8 | torrent & 16)),
+            5 => (0..=detail).for_each(|port| self.join(few, peer, port, 3)),
+            // One peer in many torrents, so that there are many pages.
+            6 => (0..=detail).for_each(|many| self.announce(many, peer, kind >> 4, torrent)),
+            7 => self.restore(torrent, peer, detail),
+            _ => self.announce(few, peer, detail, kind),
         }
+    }
+
+    /// One of a crowd announces.
+    fn join(&mut self, torrent: u8, peer: u8, port: u8, detail: u8) {
+        let asks = port.is_multiple_of(CROWD_ASKS);
+        let wanted = if asks { usize::from(detail) * 2 } else { 0 };
+        self.announce_wanting(torrent, peer, port, detail, wanted);
+    }
+
+    fn announce(&mut self, torrent: u8, peer: u8, port: u8, detail: u8) {
+        self.announce_wanting(torrent, peer, port, detail, usize::from(detail) * 2);
     }
 
     /// Both stores carry it out: the same counts, and the packed one hands out as many peers as it should, of those that
     /// may be.
-    fn announce(&mut self, info_hash: InfoHash, peer: u8, port: u8, detail: u8) {
-        let announce = Announce {
-            info_hash,
-            peer_id: PeerId([port; 20]),
-            peer: Endpoint {
-                ip: address(peer >> 1, peer & 1 != 0),
-                port: u16::from(port) + 1,
-            },
-            left: u64::from(detail & 16 != 0),
-            event: match detail & 7 {
-                1 => Event::Started,
-                2 => Event::Completed,
-                3 => Event::Stopped,
-                4 => Event::Paused,
-                _ => Event::None,
-            },
-            numwant: None,
-        };
-        let wanted = usize::from(detail) * 2;
-        self.work += 1;
-        let (counts, peers) = ask(
-            &self.packed,
-            self.now,
-            &announce,
-            wanted,
-            &mut self.random.clone(),
-        );
-        // Of each of a crowd only the counts are compared; for others the plain store names all that may be handed out.
-        let all = if wanted > CROWD_WANTS {
-            counts.map_or(0, |counts| counts.complete + counts.incomplete)
+    fn announce_wanting(&mut self, torrent: u8, peer: u8, port: u8, detail: u8, wanted: usize) {
+        let announce = announce(torrent, peer, port, detail);
+        let (now, room) = (self.now.minute(), self.room());
+        let mut prepared = Prepared::new(&self.key, &announce, self.random.fork());
+        let plainly = prepared.clone();
+        if detail & 32 != 0 {
+            for stage in Stage::ALL {
+                self.packed.hint(stage, &announce, &mut prepared, |_| ());
+            }
+        }
+        let Buffers {
+            peers,
+            candidates,
+            open,
+            ..
+        } = &mut self.buffers;
+        let (counts, peers) = ask(&mut self.packed, now, &announce, prepared, room, wanted, peers);
+        // The plain store names all that may be handed out.
+        let all = if wanted > WANTED_UNSEEN {
+            counts.map_or(0, |counts| (counts.complete + counts.incomplete) as usize)
         } else {
             0
         };
-        self.work += u64::from(all) / 16;
-        let all = wanted.max(all as usize);
-        let (expected, candidates) = ask(&self.plain, self.now, &announce, all, &mut self.random);
+        self.work += 1 + all / 16;
+        let (expected, candidates) = ask(
+            &mut self.plain,
+            now,
+            &announce,
+            plainly,
+            room,
+            wanted.max(all),
+            candidates,
+        );
         assert!(
             counts == expected,
             "{announce:?} gives {counts:?}, should give {expected:?}"
         );
+        let stride = announce.peer.family().compact_len();
+        let (handed_out, there) = (peers.len() / stride, candidates.len() / stride);
         assert!(
-            peers.len() == candidates.len().min(wanted),
-            "{announce:?} is handed {} of {}",
-            peers.len(),
-            candidates.len()
+            handed_out == there.min(wanted),
+            "{announce:?} is handed {handed_out} of {there}"
         );
-        if wanted > CROWD_WANTS {
-            check_peers(&announce, peers, candidates);
+        if wanted > WANTED_UNSEEN {
+            check_peers(&announce, peers, candidates, open);
         }
+    }
+
+    fn room(&self) -> Room {
+        if self.plain.torrents() < u64::from(self.config.torrents_max) {
+            Room::Some
+        } else {
+            Room::None
+        }
+    }
+
+    fn restore(&mut self, torrent: u8, ago: u8, downloaded: u8) {
+        let (info_hash, room) = (info_hash(torrent), self.room());
+        let vacated = Minute::new(self.now.minute().get() - u32::from(ago % 64));
+        let hash = self.key.hash(&info_hash.0);
+        let known = self
+            .packed
+            .restore(vacated, &info_hash, hash, downloaded.into(), room);
+        let expected = self
+            .plain
+            .restore(vacated, &info_hash, hash, downloaded.into(), room);
+        assert!(known == expected, "one store restores what the other does not");
+    }
+
+    fn remove(&mut self, torrent: u8) {
+        let info_hash = info_hash(torrent);
+        let hash = self.key.hash(&info_hash.0);
+        let known = self.packed.remove(&info_hash, hash);
+        let expected = self.plain.remove(&info_hash, hash);
+        assert!(known == expected, "one store knows what the other does not");
     }
 
     /// Sweeps both stores whole, the packed one in steps of `work`.
     fn sweep(&mut self, work: usize) {
-        sweep(&self.packed, self.now, work);
-        sweep(&self.plain, self.now, usize::MAX - 1);
+        sweep(&mut self.packed, self.now, work);
+        sweep(&mut self.plain, self.now, usize::MAX - 1);
         self.compare();
     }
 
     fn compare(&mut self) {
-        self.work += COMPARE_WORK + self.packed.totals().peers();
-        let [packed, plain] = [self.known(held(&self.packed)), self.known(held(&self.plain))];
+        let oldest = self
+            .now
+            .minute()
+            .get()
+            .saturating_sub(self.config.peer_age_max_minutes);
+        let Buffers { packed, plain, .. } = &mut self.buffers;
+        packed.take(&self.packed, Minute::new(oldest));
+        plain.take(&self.plain, Minute::new(oldest));
         assert!(packed == plain, "{packed:?} is held, should be {plain:?}");
         assert!(
             self.packed.totals() == self.plain.totals(),
             "the stores count differently"
         );
+        self.work += COMPARE_WORK + packed.torrents.len() + packed.peers.len();
     }
+}
 
-    /// All that is stored. Of those past their time only that is known, not since when.
-    fn known(&self, mut held: Held) -> Held {
-        for peer in held.1.values_mut() {
-            if self.now.minute().saturating_since(peer.announced) > self.age_max_minutes {
-                peer.announced = Minute::default();
-            }
-        }
-        held
+const fn info_hash(torrent: u8) -> InfoHash {
+    InfoHash([torrent; 20])
+}
+
+fn number_of(hash: &InfoHash) -> u8 {
+    let [number, ..] = hash.0;
+    assert!(*hash == info_hash(number), "{hash} was never announced");
+    number
+}
+
+fn announce(torrent: u8, peer: u8, port: u8, detail: u8) -> Announce {
+    Announce {
+        info_hash: info_hash(torrent),
+        peer_id: PeerId([port; 20]),
+        peer: Endpoint {
+            ip: address(peer >> 1, peer & 1 != 0),
+            port: u16::from(port) + 1,
+        },
+        left: u64::from(detail & 16 != 0),
+        event: match detail & 7 {
+            1 => Event::Started,
+            2 => Event::Completed,
+            3 => Event::Stopped,
+            4 => Event::Paused,
+            _ => Event::None,
+        },
+        numwant: None,
     }
+}
+
+fn ask<'a, S: Store>(
+    store: &mut S,
+    now: Minute,
+    announce: &Announce,
+    prepared: Prepared,
+    room: Room,
+    wanted: usize,
+    buffer: &'a mut Vec<u8>,
+) -> (Result<Counts, Refusal>, &'a [u8]) {
+    let family = announce.peer.family();
+    let len = wanted * family.compact_len();
+    if buffer.len() < len {
+        buffer.resize(len, 0);
+    }
+    let mut handout = Handout::new(family, wanted, buffer);
+    let counts = store.announce(now, announce, prepared, room, &mut handout);
+    let len = handout.len() * family.compact_len();
+    (counts, buffer.get(..len).unwrap_or_default())
 }
 
 /// What was handed out may be, nothing comes twice, and nobody is handed to itself.
-fn check_peers(announce: &Announce, peers: Vec<Vec<u8>>, candidates: Vec<Vec<u8>>) {
-    let (handed_out, candidates) = (peers.len(), BTreeSet::from_iter(candidates));
-    let peers = BTreeSet::from_iter(peers);
-    assert!(peers.len() == handed_out, "a peer is handed out twice");
-    assert!(
-        !peers.contains(&compact(&announce.peer)),
-        "a peer is handed to itself"
-    );
-    assert!(
-        peers.is_subset(&candidates),
-        "a peer is handed out that should not be"
-    );
+fn check_peers(announce: &Announce, peers: &[u8], candidates: &[u8], open: &mut Vec<bool>) {
+    let family = announce.peer.family();
+    open.resize(ENDPOINTS, false);
+    let mut set = |endpoint: &Endpoint, to| {
+        let place = open.get_mut(place_of(endpoint));
+        place.map(|place| core::mem::replace(place, to))
+    };
+    for candidate in compact_peers(family, candidates) {
+        set(&candidate, true);
+    }
+    let own = place_of(&announce.peer);
+    for peer in compact_peers(family, peers) {
+        assert!(place_of(&peer) != own, "a peer is handed to itself");
+        assert!(
+            set(&peer, false) == Some(true),
+            "{peer:?} is handed out twice, or should not be"
+        );
+    }
+    for candidate in compact_peers(family, candidates) {
+        set(&candidate, false);
+    }
 }
 
-fn ask<S: Store>(
-    swarms: &Swarms<S>,
-    now: Instant,
-    announce: &Announce,
-    wanted: usize,
-    random: &mut Random,
-) -> (Result<Counts, Refusal>, Vec<Vec<u8>>) {
-    let family = Family::of(announce.peer.ip);
-    let mut buffer = vec![0; wanted * family.compact_len()];
-    let prepared = swarms.prepare(announce, random);
-    let mut handout = Handout::new(family, wanted, &mut buffer);
-    let counts = swarms.announce(now, announce, prepared, &mut handout);
-    let len = handout.len();
-    let peers = buffer.chunks_exact(family.compact_len()).take(len);
-    (counts, peers.map(<[u8]>::to_vec).collect())
+/// Where an endpoint stands among all that announce. By numbers: a fuzzer makes it costly to compare bytes.
+fn place_of(endpoint: &Endpoint) -> usize {
+    let v6 = endpoint.ip.is_ipv6();
+    let number = match (endpoint.ip, address(0, v6)) {
+        (IpAddr::V4(ip), IpAddr::V4(first)) => ip.to_bits().wrapping_sub(first.to_bits()).into(),
+        (IpAddr::V6(ip), IpAddr::V6(first)) => ip.to_bits().wrapping_sub(first.to_bits()).rotate_right(80),
+        _ => u128::MAX,
+    };
+    assert!(number < 128, "nobody announced from {endpoint:?}");
+    usize::from(endpoint.port) << 8 | (number as usize) << 1 | usize::from(v6)
 }
 
-fn compact(endpoint: &Endpoint) -> Vec<u8> {
-    let mut buffer = vec![0; endpoint.family().compact_len()];
-    Handout::new(endpoint.family(), 1, &mut buffer).push(*endpoint, PeerId::default());
-    buffer
+/// Places of endpoints: ports up to 256, and addresses of seven bits in two families.
+const ENDPOINTS: usize = 257 << 8;
+
+fn sweep<S: Store>(store: &mut S, now: Instant, work: usize) {
+    let mut position = S::Sweep::default();
+    while !store.sweep(now.minute(), work, &mut position).done {}
 }
 
-fn sweep<S: Store>(swarms: &Swarms<S>, now: Instant, work: usize) {
-    let mut position = SweepPosition::default();
-    while !swarms.sweep(now, work, &mut position).done {}
+/// All that a store holds, in the order of torrents and endpoints. Of peers announced before `oldest` only that is known,
+/// not when.
+#[derive(Debug, Default, PartialEq)]
+struct Held {
+    torrents: Vec<(u8, Counts)>,
+    peers: Vec<((u8, usize), Peer)>,
 }
 
-type Held = (BTreeMap<InfoHash, Counts>, BTreeMap<(InfoHash, Endpoint), Peer>);
-
-/// All that is stored.
-fn held<S: Store>(swarms: &Swarms<S>) -> Held {
-    struct Collect(Held);
-    impl Visit for Collect {
-        fn torrent(&mut self, info_hash: &InfoHash, counts: Counts) {
-            assert!(
-                self.0.0.insert(*info_hash, counts).is_none(),
-                "a torrent is shown twice"
-            );
-        }
-        fn peer(&mut self, info_hash: &InfoHash, peer: &Peer) {
-            let twice = self.0.1.insert((*info_hash, peer.endpoint), *peer).is_some();
-            assert!(!twice, "a peer is shown twice");
+impl Held {
+    fn take<S: Store>(&mut self, store: &S, oldest: Minute) {
+        self.torrents.clear();
+        self.peers.clear();
+        let mut position = S::Walk::default();
+        while !store.walk(100, &mut position, self) {}
+        self.torrents.sort_unstable_by_key(|(torrent, _)| *torrent);
+        self.peers.sort_unstable_by_key(|(place, _)| *place);
+        let mut torrents = self.torrents.array_windows();
+        let mut peers = self.peers.array_windows();
+        assert!(
+            torrents.all(|[one, next]| one.0 < next.0),
+            "a torrent is shown twice"
+        );
+        assert!(peers.all(|[one, next]| one.0 < next.0), "a peer is shown twice");
+        for (_, peer) in &mut self.peers {
+            if peer.announced < oldest {
+                peer.announced = Minute::default();
+            }
         }
     }
-    let mut collect = Collect((BTreeMap::new(), BTreeMap::new()));
-    let mut position = WalkPosition::default();
-    while !swarms.walk(100, &mut position, &mut collect) {}
-    collect.0
+}
+
+impl Visit for Held {
+    fn torrent(&mut self, info_hash: &InfoHash, counts: Counts) {
+        self.torrents.push((number_of(info_hash), counts));
+    }
+
+    fn peer(&mut self, info_hash: &InfoHash, peer: &Peer) {
+        let place = (number_of(info_hash), place_of(&peer.endpoint));
+        self.peers.push((place, *peer));
+    }
 }

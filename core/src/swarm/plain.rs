@@ -13,24 +13,22 @@ use crate::{InfoHash, PeerId};
 
 use super::{Handout, Peer, Prepared, Room, Stage, Store, Swept, Totals, Visit};
 
-/// The reference model of a store. Its choice of peers takes time proportional to the swarm.
+/// The reference model of a store. Its choice of peers takes time proportional to the swarm, and a step of a sweep or a
+/// walk ends after a whole torrent.
 #[derive(Debug)]
 pub struct Plain {
     config: SwarmConfig,
     torrents: BTreeMap<InfoHash, Torrent>,
-    /// Invariant: every key's torrent is in `torrents`.
-    peers: BTreeMap<(InfoHash, Endpoint), Entry>,
 }
 
 impl Store for Plain {
-    type Sweep = PlainSweep;
-    type Walk = PlainWalk;
+    type Sweep = PlainPosition;
+    type Walk = PlainPosition;
 
     fn new(config: &SwarmConfig, _key: Key) -> Self {
         Self {
             config: *config,
             torrents: BTreeMap::new(),
-            peers: BTreeMap::new(),
         }
     }
 
@@ -80,48 +78,43 @@ impl Store for Plain {
     }
 
     fn remove(&mut self, info_hash: &InfoHash, _: u64) -> bool {
-        let endpoints: Vec<_> = self
-            .peers
-            .range(all_of(*info_hash))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in endpoints {
-            self.peers.remove(&key);
-        }
         self.torrents.remove(info_hash).is_some()
     }
 
-    fn sweep(&mut self, now: Minute, work: usize, position: &mut PlainSweep) -> Swept {
-        match *position {
-            PlainSweep::Peers(from) => self.sweep_peers(now, work, from, position),
-            PlainSweep::Torrents(from) => self.sweep_torrents(now, work, from, position),
+    fn sweep(&mut self, now: Minute, work: usize, position: &mut PlainPosition) -> Swept {
+        let mut swept = Swept::default();
+        let mut left = work.max(1);
+        while left > 0 {
+            let Some((&info_hash, torrent)) = self.torrents.range_mut(position.ahead()).next() else {
+                *position = PlainPosition::default();
+                swept.done = true;
+                break;
+            };
+            left = left.saturating_sub(1 + torrent.peers.len());
+            let too_old = |since| is_too_old(&self.config, now, since);
+            swept.peers_removed += torrent.expire(too_old);
+            swept.swarm_max = swept.swarm_max.max(torrent.seeders + torrent.leechers);
+            if !torrent.stays(now) || torrent.emptied.is_some_and(too_old) {
+                self.torrents.remove(&info_hash);
+                swept.torrents_removed += 1;
+            }
+            position.passed = Some(info_hash);
         }
+        swept
     }
 
-    fn walk(&self, work: usize, position: &mut PlainWalk, visit: &mut dyn Visit) -> bool {
-        let mut shown = 0;
-        while shown < work.max(1) {
-            if let Some((info_hash, last)) = position.last {
-                let from = last.map_or(Bound::Included((info_hash, FIRST)), |last| {
-                    Bound::Excluded((info_hash, last))
-                });
-                let rest = self.peers.range((from, Bound::Included((info_hash, LAST))));
-                if let Some((&(_, endpoint), entry)) = rest.into_iter().next() {
-                    visit.peer(&info_hash, &entry.peer(endpoint));
-                    position.last = Some((info_hash, Some(endpoint)));
-                    shown += 1;
-                    continue;
-                }
-            }
-            let from = position
-                .last
-                .map_or(Bound::Unbounded, |(info_hash, _)| Bound::Excluded(info_hash));
-            let Some((info_hash, torrent)) = self.torrents.range((from, Bound::Unbounded)).next() else {
+    fn walk(&self, work: usize, position: &mut PlainPosition, visit: &mut dyn Visit) -> bool {
+        let mut left = work.max(1);
+        while left > 0 {
+            let Some((info_hash, torrent)) = self.torrents.range(position.ahead()).next() else {
                 return true;
             };
+            left = left.saturating_sub(1 + torrent.peers.len());
             visit.torrent(info_hash, torrent.counts());
-            position.last = Some((*info_hash, None));
-            shown += 1;
+            for (endpoint, entry) in &torrent.peers {
+                visit.peer(info_hash, &entry.peer(*endpoint));
+            }
+            position.passed = Some(*info_hash);
         }
         false
     }
@@ -135,7 +128,8 @@ impl Store for Plain {
             torrents: self.torrents(),
             ..Totals::default()
         };
-        for ((_, endpoint), entry) in &self.peers {
+        let peers = self.torrents.values().flat_map(|torrent| &torrent.peers);
+        for (endpoint, entry) in peers {
             *totals.of_mut(endpoint.family(), entry.seeder) += 1;
         }
         totals
@@ -144,8 +138,11 @@ impl Store for Plain {
 
 impl Plain {
     fn store_peer(&mut self, now: Minute, announce: &Announce, room: Room) -> Result<(), Refusal> {
-        let key = (announce.info_hash, announce.peer);
-        let known = self.peers.get(&key).copied();
+        let known = self
+            .torrents
+            .get(&announce.info_hash)
+            .and_then(|torrent| torrent.peers.get(&announce.peer))
+            .copied();
         if known.is_none() {
             self.admit(announce, room)?;
         }
@@ -164,14 +161,12 @@ impl Plain {
         } else {
             PeerId::default()
         };
-        self.peers.insert(
-            key,
-            Entry {
-                seeder: announce.is_seeder(),
-                announced: now,
-                id,
-            },
-        );
+        let entry = Entry {
+            seeder: announce.is_seeder(),
+            announced: now,
+            id,
+        };
+        torrent.peers.insert(announce.peer, entry);
         Ok(())
     }
 
@@ -190,11 +185,8 @@ impl Plain {
         let Some(max) = self.config.peers_of_address_max(announce.peer.ip) else {
             return Ok(());
         };
-        let neighbours = self
-            .peers
-            .range(same_address(announce.info_hash, announce.peer.ip))
-            .take(max as usize);
-        if neighbours.count() < max as usize {
+        let neighbours = torrent.peers.range(same_address(announce.peer.ip));
+        if neighbours.take(max as usize).count() < max as usize {
             Ok(())
         } else {
             Err(Refusal::AddressFull)
@@ -202,127 +194,59 @@ impl Plain {
     }
 
     fn remove_peer(&mut self, now: Minute, info_hash: InfoHash, peer: Endpoint) {
-        let Some(entry) = self.peers.remove(&(info_hash, peer)) else {
-            return;
-        };
         let Some(torrent) = self.torrents.get_mut(&info_hash) else {
             return;
         };
-        *torrent.count_mut(entry.seeder) -= 1;
-        if torrent.seeders + torrent.leechers > 0 {
+        let Some(entry) = torrent.peers.remove(&peer) else {
             return;
-        }
-        torrent.emptied = Some(now);
-        if torrent.downloaded == 0 {
+        };
+        *torrent.count_mut(entry.seeder) -= 1;
+        if !torrent.stays(now) {
             self.torrents.remove(&info_hash);
         }
     }
 
     /// Hands out a uniform choice: each eligible peer is taken with probability wanted / left to look at.
     fn hand_out(&self, now: Minute, announce: &Announce, random: &mut Random, peers: &mut Handout<'_>) {
-        let eligible = || {
-            let family = self
-                .peers
-                .range(all_of_family(announce.info_hash, announce.peer.family()));
-            family.filter(|((_, endpoint), entry)| {
-                *endpoint != announce.peer
-                    && !(announce.is_seeder() && entry.seeder)
-                    && !self.is_too_old(now, entry.announced)
-            })
+        let Some(torrent) = self.torrents.get(&announce.info_hash) else {
+            return;
         };
-        let mut left = eligible().count();
-        for ((_, endpoint), entry) in eligible() {
+        if peers.wanted() == 0 {
+            return;
+        }
+        let family = torrent.peers.range(all_of_family(announce.peer.family()));
+        let eligible = family.filter(|(endpoint, entry)| {
+            !(announce.is_seeder() && entry.seeder)
+                && **endpoint != announce.peer
+                && !is_too_old(&self.config, now, entry.announced)
+        });
+        let eligible: Vec<_> = eligible.collect();
+        for (left, (endpoint, entry)) in (1..=eligible.len()).rev().zip(eligible) {
             if random.usize(..left) < peers.wanted() {
                 peers.push(*endpoint, entry.id);
             }
-            left -= 1;
         }
     }
-
-    fn sweep_peers(&mut self, now: Minute, work: usize, from: PeerKey, position: &mut PlainSweep) -> Swept {
-        let mut swept = Swept::default();
-        let step: Vec<_> = self
-            .peers
-            .range(from..)
-            .take(work.max(1) + 1)
-            .map(|(key, entry)| (*key, *entry))
-            .collect();
-        let (step, next) = step.split_at(step.len().min(work.max(1)));
-        for ((info_hash, endpoint), entry) in step {
-            if self.is_too_old(now, entry.announced) {
-                let torrents = self.torrents.len();
-                self.remove_peer(now, *info_hash, *endpoint);
-                swept.peers_removed += 1;
-                swept.torrents_removed += (torrents - self.torrents.len()) as u64;
-            }
-        }
-        *position = next
-            .first()
-            .map_or(PlainSweep::TORRENTS, |(key, _)| PlainSweep::Peers(*key));
-        swept
-    }
-
-    fn sweep_torrents(
-        &mut self,
-        now: Minute,
-        work: usize,
-        from: InfoHash,
-        position: &mut PlainSweep,
-    ) -> Swept {
-        let mut swept = Swept::default();
-        let step: Vec<_> = self
-            .torrents
-            .range(from..)
-            .take(work.max(1) + 1)
-            .map(|(key, torrent)| (*key, torrent.emptied, torrent.seeders + torrent.leechers))
-            .collect();
-        let (step, next) = step.split_at(step.len().min(work.max(1)));
-        for (info_hash, emptied, peers) in step {
-            swept.swarm_max = swept.swarm_max.max(*peers);
-            if emptied.is_some_and(|emptied| self.is_too_old(now, emptied)) {
-                self.torrents.remove(info_hash);
-                swept.torrents_removed += 1;
-            }
-        }
-        swept.done = next.is_empty();
-        *position = next
-            .first()
-            .map_or_else(PlainSweep::default, |(key, ..)| PlainSweep::Torrents(*key));
-        swept
-    }
-
-    fn is_too_old(&self, now: Minute, since: Minute) -> bool {
-        now.saturating_since(since) > self.config.peer_age_max_minutes
-    }
 }
 
-/// Where a sweep of a [`Plain`] store has got to: first all peers, then the torrents without any.
-#[derive(Clone, Copy, Debug)]
-pub enum PlainSweep {
-    /// The next peer.
-    Peers((InfoHash, Endpoint)),
-    /// The next torrent.
-    Torrents(InfoHash),
-}
-
-impl PlainSweep {
-    const TORRENTS: Self = Self::Torrents(InfoHash([0; 20]));
-}
-
-impl Default for PlainSweep {
-    fn default() -> Self {
-        Self::Peers((InfoHash::default(), FIRST))
-    }
-}
-
-/// Where a walk of a [`Plain`] store has got to: the last torrent shown, and its last peer shown.
+/// Where a sweep or a walk of a [`Plain`] store has got to: the last torrent that was passed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PlainWalk {
-    last: Option<(InfoHash, Option<Endpoint>)>,
+pub struct PlainPosition {
+    passed: Option<InfoHash>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+impl PlainPosition {
+    fn ahead(self) -> (Bound<InfoHash>, Bound<InfoHash>) {
+        (
+            self.passed.map_or(Bound::Unbounded, Bound::Excluded),
+            Bound::Unbounded,
+        )
+    }
+}
+
+#[derive(Clone, Debug, Default)]
 struct Torrent {
+    peers: BTreeMap<Endpoint, Entry>,
     seeders: u32,
     leechers: u32,
     downloaded: u32,
@@ -346,6 +270,38 @@ impl Torrent {
             &mut self.leechers
         }
     }
+
+    /// Removes the peers that have been silent for too long. Returns how many they were.
+    fn expire(&mut self, too_old: impl Fn(Minute) -> bool) -> u64 {
+        let Self {
+            peers,
+            seeders,
+            leechers,
+            ..
+        } = self;
+        let before = peers.len();
+        peers.retain(|_, entry| {
+            let stays = !too_old(entry.announced);
+            if !stays {
+                *(if entry.seeder {
+                    &mut *seeders
+                } else {
+                    &mut *leechers
+                }) -= 1;
+            }
+            stays
+        });
+        (before - peers.len()) as u64
+    }
+
+    /// Notes when the last peer has left. Whether the torrent is remembered without peers, if it has none.
+    fn stays(&mut self, now: Minute) -> bool {
+        if !self.peers.is_empty() {
+            return true;
+        }
+        self.emptied.get_or_insert(now);
+        self.downloaded > 0
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -366,7 +322,9 @@ impl Entry {
     }
 }
 
-type PeerKey = (InfoHash, Endpoint);
+fn is_too_old(config: &SwarmConfig, now: Minute, since: Minute) -> bool {
+    now.saturating_since(since) > config.peer_age_max_minutes
+}
 
 const FIRST: Endpoint = Endpoint {
     ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -385,19 +343,15 @@ const LAST: Endpoint = Endpoint {
     port: u16::MAX,
 };
 
-const fn all_of(info_hash: InfoHash) -> RangeInclusive<PeerKey> {
-    (info_hash, FIRST)..=(info_hash, LAST)
-}
-
-const fn all_of_family(info_hash: InfoHash, family: Family) -> RangeInclusive<PeerKey> {
+const fn all_of_family(family: Family) -> RangeInclusive<Endpoint> {
     match family {
-        Family::V4 => (info_hash, FIRST)..=(info_hash, LAST_V4),
-        Family::V6 => (info_hash, FIRST_V6)..=(info_hash, LAST),
+        Family::V4 => FIRST..=LAST_V4,
+        Family::V6 => FIRST_V6..=LAST,
     }
 }
 
 /// The peers that count as one address: the same IPv4 address, or the same IPv6 /64.
-fn same_address(info_hash: InfoHash, ip: IpAddr) -> RangeInclusive<PeerKey> {
+fn same_address(ip: IpAddr) -> RangeInclusive<Endpoint> {
     let (first, last) = match ip {
         IpAddr::V4(_) => (ip, ip),
         IpAddr::V6(ip) => {
@@ -408,12 +362,8 @@ fn same_address(info_hash: InfoHash, ip: IpAddr) -> RangeInclusive<PeerKey> {
             )
         }
     };
-    (info_hash, Endpoint { ip: first, port: 0 })
-        ..=(
-            info_hash,
-            Endpoint {
-                ip: last,
-                port: u16::MAX,
-            },
-        )
+    Endpoint { ip: first, port: 0 }..=Endpoint {
+        ip: last,
+        port: u16::MAX,
+    }
 }
