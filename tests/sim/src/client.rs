@@ -55,6 +55,7 @@ pub(crate) enum Timer {
 #[derive(Debug)]
 pub(crate) struct Client {
     chance: Chance,
+    number: ActorId,
     pub(crate) region: u32,
     addresses: Vec<IpAddr>,
     http: bool,
@@ -135,10 +136,14 @@ impl Client {
                 chance.number() % 6 + 1
             },
             connections: vec![None; addresses.len()],
-            sockets: addresses.iter().map(|_| chance.port()).collect(),
+            sockets: addresses
+                .iter()
+                .map(|_| socket(&mut chance, number, scenario))
+                .collect(),
             addresses,
             sessions: 0,
             session: None,
+            number,
             chance,
         }
     }
@@ -399,7 +404,7 @@ impl Client {
         let chance = &mut self.chance;
         let habits = &scenario.habits;
         if chance.hit(habits.rebinding) {
-            self.sockets[address] = chance.port();
+            self.sockets[address] = socket(chance, self.number, scenario);
         }
         let source = SocketAddr::new(self.addresses[address], self.sockets[address]);
         let Some((id, _)) = self.connections[address].filter(|(_, came)| now < came + MINUTE) else {
@@ -661,6 +666,14 @@ fn addresses(chance: &mut Chance, number: ActorId, scenario: &Scenario) -> Vec<I
     }
 }
 
+/// A port to send datagrams from. Translators give no two clients the same: one would get the other's answers.
+fn socket(chance: &mut Chance, number: ActorId, scenario: &Scenario) -> u16 {
+    let clients = u64::from(scenario.clients).clamp(1, u64::from(PORTS));
+    let own = u64::from(PORTS) / clients;
+    let port = chance.below(own) * clients + u64::from(number) % clients;
+    u16::MAX - u16::try_from(port).unwrap_or_default()
+}
+
 const fn due(session: u32, announcer: usize, turn: u32) -> Timer {
     Timer::Due {
         session,
@@ -678,6 +691,8 @@ fn share(part: usize, whole: usize) -> f64 {
     }
 }
 
+/// Ports above the well-known ones.
+const PORTS: u16 = u16::MAX - 1023;
 const CONNECTED: u32 = 0;
 const ANNOUNCED: u32 = 1;
 /// How long a client waits for an answer over HTTP.
