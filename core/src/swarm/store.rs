@@ -255,6 +255,6 @@ pub struct Peer {
     pub id: PeerId,
     /// Whether it has everything.
     pub seeder: bool,
-    /// The minute of its last announce.
+    /// The minute of its last announce; if that is too long ago, the store may give another that is so too.
     pub announced: Minute,
 }
