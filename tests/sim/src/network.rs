@@ -54,6 +54,12 @@ impl Network {
         }
     }
 
+    /// Cuts all regions off for a time.
+    pub(crate) fn cut_all(&mut self, from: Millis, to: Millis) {
+        self.partitions
+            .extend((0..REGIONS).map(|region| (region, from, to)));
+    }
+
     /// When a datagram sent at `now` arrives: never, once, or twice.
     pub(crate) fn arrivals(&self, chance: &mut Chance, region: u32, now: Millis) -> [Option<Millis>; 2] {
         [true, chance.hit(self.duplication)].map(|sent| {

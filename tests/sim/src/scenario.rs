@@ -46,6 +46,8 @@ pub(crate) struct Scenario {
     pub(crate) habits: Habits,
     pub(crate) hostility: Hostility,
     pub(crate) machine: Machine,
+    /// The times during which the machine is suspended: it hears nothing, and its timers stand still.
+    suspensions: Vec<(Millis, Millis)>,
 }
 
 /// What clients are like. Probabilities, and means of times.
@@ -119,6 +121,11 @@ impl Scenario {
         let (config, ideal) = draw_config(chance, narrow(busiest));
         let end = EPOCH + span;
         let machine = draw_machine(chance, clients, ideal, config.load_limit());
+        let mut network = Network::draw(chance, bounds.loss, EPOCH, end);
+        let suspensions = draw_suspensions(seed, config.intervals().max, end);
+        for (from, to) in &suspensions {
+            network.cut_all(*from, *to);
+        }
         Self {
             config,
             workers: chance.index(4) + 1,
@@ -126,10 +133,11 @@ impl Scenario {
             clients: narrow(clients),
             torrents: narrow(chance.range(1..clients / 4 + 2)),
             denied: chance.hit(0.2).then_some(1),
-            network: Network::draw(chance, bounds.loss, EPOCH, end),
+            network,
             habits: draw_habits(chance, span),
             hostility: draw_hostility(chance),
             machine,
+            suspensions,
         }
     }
 
@@ -151,12 +159,24 @@ impl Scenario {
             habits: Habits::ORDINARY,
             hostility: Hostility::NONE,
             machine: Machine::quick(),
+            suspensions: Vec::new(),
         }
     }
 
     /// How long after its time a peer may still be stored: the sweep passes once a minute, and later if it is called late.
-    pub(crate) const fn lateness(&self) -> Millis {
-        MINUTE + 2 * (self.machine.stall_max + self.machine.wake) + FREEZE_MAX + self.machine.clock_spread
+    pub(crate) fn lateness(&self) -> Millis {
+        let suspended = self.suspensions.iter().map(|(from, to)| to - from).max();
+        MINUTE
+            + 2 * (self.machine.stall_max + self.machine.wake)
+            + FREEZE_MAX
+            + self.machine.clock_spread
+            + suspended.unwrap_or(0)
+    }
+
+    /// The suspension of the machine at `now`: when it began and when it ends.
+    pub(crate) fn suspended(&self, now: Millis) -> Option<(Millis, Millis)> {
+        let mut suspensions = self.suspensions.iter().copied();
+        suspensions.find(|(from, to)| (*from..*to).contains(&now))
     }
 
     /// Simulated seconds until the actors fall silent.
@@ -179,6 +199,7 @@ impl Scenario {
             && self.clients >= 100
             && self.end - EPOCH >= DAY
             && self.machine.restart == 0.0
+            && self.suspensions.is_empty()
     }
 }
 
@@ -294,6 +315,28 @@ fn draw_machine(chance: &mut Chance, clients: u64, ideal: u32, limit: f64) -> Ma
     }
 }
 
+/// Every other suspension ends when the peers of before it are about as old as one byte can tell.
+fn draw_suspensions(seed: u64, interval_max: u32, end: Millis) -> Vec<(Millis, Millis)> {
+    let chance = &mut Chance::of(seed, "suspensions", 0);
+    let mut suspensions = Vec::new();
+    if !chance.hit(0.2) {
+        return suspensions;
+    }
+    let between = chance.range(2 * HOUR..12 * HOUR);
+    let wrap = AGES.saturating_sub(u64::from(interval_max) / 60 + 4) * MINUTE;
+    let mut from = EPOCH + chance.about(between);
+    while from < end {
+        let length = if chance.hit(0.5) {
+            wrap + chance.below(4 * MINUTE)
+        } else {
+            chance.range(MINUTE..AGES * MINUTE)
+        };
+        suspensions.push((from, from + length));
+        from += length + chance.about(between);
+    }
+    suspensions
+}
+
 fn draw_habits(chance: &mut Chance, span: Millis) -> Habits {
     Habits {
         http: chance.weight(0.6),
@@ -345,5 +388,7 @@ pub(crate) fn narrow(number: u64) -> u32 {
 
 /// About how many announces a run may hold: intervals are drawn to match, so that long runs of many clients end.
 const ANNOUNCES_MAX: u64 = 120_000;
+/// Minutes that the store tells apart in the age of a peer.
+const AGES: u64 = 128;
 /// The longest spell for which the tracker's clock stands still.
 pub(crate) const FREEZE_MAX: Millis = 30 * SECOND;

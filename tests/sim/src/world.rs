@@ -75,6 +75,16 @@ pub(crate) enum Event {
     Compare,
 }
 
+impl Event {
+    /// Whether it is the tracker's machine that does something.
+    const fn is_of_machine(&self) -> bool {
+        matches!(
+            self,
+            Self::Wake(_) | Self::Stream(..) | Self::Upkeep | Self::Compare
+        )
+    }
+}
+
 #[derive(Debug)]
 struct Actor {
     network: Chance,
@@ -134,6 +144,14 @@ impl World {
         };
         self.now = at;
         self.steps += 1;
+        if let Some((from, to)) = self.scenario.suspended(at).filter(|_| event.is_of_machine()) {
+            // A timer counts the time during which the machine is awake; all else waits for it to wake up.
+            let asleep = matches!(event, Event::Upkeep)
+                .then_some(at - from)
+                .unwrap_or_default();
+            self.queue.plan(to + asleep, event);
+            return Ok(true);
+        }
         match event {
             // All fall silent, so that what they left behind can be seen to expire.
             Event::Timer(..) | Event::Deliver(..) | Event::DeliverHttp(..)
