@@ -42,8 +42,8 @@ impl Packed {
             Stage::Slot => hint(ptr::from_ref(page).cast()),
             Stage::Page => hint(page.bytes().as_ptr()),
             Stage::Torrent => match page.likely(&self.rules, &announce.info_hash) {
-                Some((record, parts)) => {
-                    parts.into_iter().for_each(|part| lines(part, hint));
+                Some(record) => {
+                    lines(page.bytes().get(record.range()).unwrap_or_default(), hint);
                     if !record.is_large() {
                         prepared.path = Path::Page;
                     }

@@ -13,6 +13,7 @@
 mod announce;
 mod choose;
 mod hint;
+mod lanes;
 mod linear;
 mod page;
 mod peers;
@@ -222,8 +223,8 @@ impl Packed {
         let Some(page) = self.pages.get(origin) else {
             return;
         };
-        let stays = |index| block_of(self.rules.torrent_hash(&page.info_hash(index)), last + 1) != last;
-        let stay: Vec<_> = (0..page.torrents()).map(stays).collect();
+        let stays = |record| block_of(self.rules.torrent_hash(&page.info_hash(&record)), last + 1) != last;
+        let stay: Vec<_> = page.records(&self.rules).map(stays).collect();
         let go: Vec<_> = stay.iter().map(|stays| !stays).collect();
         let fresh = page.select(&self.rules, &go);
         self.bytes += fresh.len();

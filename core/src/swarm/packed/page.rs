@@ -1,10 +1,11 @@
 //! A page: some torrents in one allocation, with their peers while those are few.
 //!
 //! ```text
-//! window 4 | count 1 | first byte of each info-hash | control byte of each | other 19 bytes of each | data of each
+//! window 4 | count 1 | first byte of each info-hash | control byte of each | other 19 bytes and data of each
 //! ```
 //!
-//! The data of a torrent are one of
+//! What is looked through to find a torrent is one line or two, and what is read of it then stands together. The data of a
+//! torrent are one of
 //!
 //! ```text
 //! [downloaded 4] [IPv6 byte 1] IPv4 peers in columns, IPv6 peers in columns
@@ -24,6 +25,7 @@ use crate::InfoHash;
 use crate::announce::{Counts, Family};
 use crate::time::Minute;
 
+use super::lanes::{self, LANES};
 use super::peers::{self, Columns, Entry, Shape};
 use super::rules::Rules;
 use super::stamp::{Stamp, Window};
@@ -70,8 +72,10 @@ pub(super) const TORRENTS_MAX: usize = 255;
 
 /// Bytes of the window and the count.
 const HEAD: usize = 5;
-/// Bytes of a torrent beside its data.
-pub(super) const KEY: usize = 21;
+/// Bytes of a torrent in the head of the page.
+const TOLD: usize = 2;
+/// Bytes of an info-hash that stand before the data of its torrent.
+const REST: usize = 19;
 
 impl Record {
     pub(super) const fn is_large(&self) -> bool {
@@ -85,6 +89,21 @@ impl Record {
         } else {
             Some(self.v6 & !VACANT)
         }
+    }
+
+    /// The bytes that are read of the torrent.
+    pub(super) const fn range(&self) -> Range<usize> {
+        self.start - REST..self.end
+    }
+
+    /// Where the data of the next torrent begin.
+    pub(super) const fn next(&self) -> usize {
+        self.end + REST
+    }
+
+    /// Where the data of the next torrent begin once this one is removed.
+    pub(super) const fn next_if_removed(&self) -> usize {
+        self.start - TOLD
     }
 
     const fn has(&self, flag: u8) -> bool {
@@ -133,57 +152,71 @@ impl Page {
         Window::from_le_bytes(self.0.first_chunk().copied().unwrap_or_default())
     }
 
-    pub(super) fn info_hash(&self, index: usize) -> InfoHash {
-        let count = self.torrents();
+    /// The info-hash of a torrent.
+    pub(super) fn info_hash(&self, record: &Record) -> InfoHash {
         let mut info_hash = [0; 20];
         let [first, rest @ ..] = &mut info_hash;
-        *first = self.0.get(HEAD + index).copied().unwrap_or_default();
-        let at = HEAD + 2 * count + 19 * index;
-        if let Some(found) = self.0.get(at..at + 19) {
-            rest.copy_from_slice(found);
-        }
+        *first = self.0.get(HEAD + record.index).copied().unwrap_or_default();
+        *rest = self.rest(record).copied().unwrap_or_default();
         InfoHash(info_hash)
+    }
+
+    fn rest(&self, record: &Record) -> Option<&[u8; REST]> {
+        self.0.get(record.start - REST..record.start)?.first_chunk()
     }
 
     pub(super) fn find(&self, rules: &Rules, info_hash: &InfoHash) -> Option<Record> {
         work::touched();
-        let count = self.torrents();
         let [first, rest @ ..] = &info_hash.0;
-        let firsts = self.0.get(HEAD..HEAD + count)?;
-        let rests = self
-            .0
-            .get(HEAD + 2 * count..HEAD + KEY * count)?
-            .as_chunks::<19>()
-            .0;
-        let mut found = firsts.iter().zip(rests);
-        let index = found.position(|(its_first, its_rest)| its_first == first && its_rest == rest)?;
-        Some(self.record(rules, index))
+        self.beginning_with(rules, *first, |record| self.rest(record) == Some(rest))
     }
 
-    /// The torrent that is probably the one of this info-hash, as far as the head of the page tells, and what will be
-    /// read of it.
-    pub(super) fn likely(&self, rules: &Rules, info_hash: &InfoHash) -> Option<(Record, [&[u8]; 2])> {
-        let count = self.torrents();
-        let mut firsts = self.0.get(HEAD..HEAD + count)?.iter();
-        let index = firsts.position(|first| *first == info_hash.0[0])?;
-        let record = self.record(rules, index);
-        let rest = HEAD + 2 * count + 19 * index;
-        let parts = [rest..rest + 19, record.start..record.end];
-        Some((record, parts.map(|part| self.0.get(part).unwrap_or_default())))
+    /// The torrent that is probably the one of this info-hash, as far as the head of the page tells.
+    pub(super) fn likely(&self, rules: &Rules, info_hash: &InfoHash) -> Option<Record> {
+        self.beginning_with(rules, info_hash.0[0], |_| true)
     }
 
-    /// The torrent number `index`.
-    pub(super) fn record(&self, rules: &Rules, index: usize) -> Record {
+    /// The first torrent whose info-hash begins with `first`, and that `is_it` says yes to.
+    #[inline]
+    fn beginning_with(&self, rules: &Rules, first: u8, is_it: impl Fn(&Record) -> bool) -> Option<Record> {
         let count = self.torrents();
-        let controls = self.0.get(HEAD + count..HEAD + count + index).unwrap_or_default();
-        let start = if controls.iter().fold(0, |all, control| all | control) & V6 == 0 {
-            self.data_start() + data_len_without_v6(rules, controls)
-        } else {
-            controls.iter().fold(self.data_start(), |start, &control| {
-                self.record_of(rules, 0, control, start).end
-            })
+        let mut before = Before::default();
+        let mut at = 0;
+        while at < count {
+            // What is behind those of the last torrent are other columns.
+            let mut hits = lanes::equal(self.lanes(HEAD + at), first);
+            let controls = self.lanes(HEAD + count + at);
+            while let Some(lane) = lanes::first(hits).filter(|lane| at + lane < count) {
+                let before = before.and(lanes::up_to(controls, lane));
+                let record = self.record_behind(rules, at + lane, before);
+                if is_it(&record) {
+                    return Some(record);
+                }
+                hits &= hits - 1;
+            }
+            before = before.and(controls);
+            at += LANES;
+        }
+        None
+    }
+
+    /// The torrent number `index`, behind those that were added up.
+    #[inline]
+    fn record_behind(&self, rules: &Rules, index: usize, before: Before) -> Record {
+        let start = match before.len_without_v6(rules) {
+            Some(len) => self.first() + REST * index + len,
+            None => (0..index).fold(self.first(), |start, index| {
+                self.record_at(rules, index, start).next()
+            }),
         };
         self.record_at(rules, index, start)
+    }
+
+    /// The bytes from `at` on that are looked at together.
+    #[inline]
+    fn lanes(&self, at: usize) -> u64 {
+        let bytes = self.0.get(at..at + LANES).and_then(<[u8]>::first_chunk);
+        u64::from_le_bytes(bytes.copied().unwrap_or_default())
     }
 
     /// The torrent number `index`, whose data are known to begin at `start`.
@@ -195,10 +228,10 @@ impl Page {
 
     /// All torrents one after the other.
     pub(super) fn records(&self, rules: &Rules) -> impl Iterator<Item = Record> {
-        let mut start = self.data_start();
+        let mut start = self.first();
         (0..self.torrents()).map(move |index| {
             let record = self.record_at(rules, index, start);
-            start = record.end;
+            start = record.next();
             record
         })
     }
@@ -211,8 +244,8 @@ impl Page {
     }
 
     /// Where the data of the first torrent begin.
-    pub(super) fn data_start(&self) -> usize {
-        HEAD + KEY * self.torrents()
+    pub(super) fn first(&self) -> usize {
+        HEAD + TOLD * self.torrents() + REST
     }
 
     #[inline]
@@ -306,10 +339,10 @@ impl Page {
     }
 
     fn restamp(&mut self, rules: &Rules, from: Window, to: Window) {
-        let mut start = self.data_start();
+        let mut start = self.first();
         for index in 0..self.torrents() {
             let record = self.record_at(rules, index, start);
-            start = record.end;
+            start = record.next();
             if record.is_large() {
                 continue;
             }
@@ -340,7 +373,7 @@ impl Page {
     /// Adds a torrent without peers, which must get some at once. There must be fewer than [`TORRENTS_MAX`].
     pub(super) fn add(&mut self, window: Window, info_hash: &InfoHash) -> Record {
         let index = self.torrents();
-        self.edit(HEAD + KEY, |bytes| {
+        self.edit(HEAD + TOLD + REST, |bytes| {
             if bytes.is_empty() {
                 bytes.extend(window.to_le_bytes());
                 bytes.push(0);
@@ -348,7 +381,7 @@ impl Page {
             let [first, rest @ ..] = &info_hash.0;
             put(bytes, HEAD + index, &[*first]);
             put(bytes, HEAD + 2 * index + 1, &[0]);
-            put(bytes, HEAD + KEY * index + 2, rest);
+            bytes.extend(rest);
             if let Some(count) = bytes.get_mut(HEAD - 1) {
                 *count = count.saturating_add(1);
             }
@@ -367,9 +400,7 @@ impl Page {
     pub(super) fn remove(&mut self, record: &Record) {
         let (index, count) = (record.index, self.torrents());
         self.edit(0, |bytes| {
-            cut(bytes, record.start..record.end);
-            let rest = HEAD + 2 * count + 19 * index;
-            cut(bytes, rest..rest + 19);
+            cut(bytes, record.range());
             cut(bytes, HEAD + count + index..HEAD + count + index + 1);
             cut(bytes, HEAD + index..HEAD + index + 1);
             if let Some(count) = bytes.get_mut(HEAD - 1) {
@@ -487,14 +518,10 @@ impl Page {
         let mut copy = |range: Range<usize>| bytes.extend(self.0.get(range).unwrap_or_default());
         kept().for_each(|index| copy(HEAD + index..HEAD + index + 1));
         kept().for_each(|index| copy(HEAD + count + index..HEAD + count + index + 1));
-        kept().for_each(|index| {
-            let rest = HEAD + 2 * count + 19 * index;
-            copy(rest..rest + 19);
-        });
         work::touched();
         work::moved(count);
         let records = self.records(rules).zip(keep).filter(|(_, keep)| **keep);
-        records.for_each(|(record, _)| copy(record.start..record.end));
+        records.for_each(|(record, _)| copy(record.range()));
         work::copied(bytes.len());
         Self(bytes.into_boxed_slice())
     }
@@ -511,7 +538,7 @@ impl Page {
         let window = self.window().later(other.window());
         self.restamp(rules, self.window(), window);
         other.restamp(rules, other.window(), window);
-        let (ours, theirs) = (self.columns_of_keys(), other.columns_of_keys());
+        let (ours, theirs) = (self.parts(), other.parts());
         work::touched();
         work::moved(other.torrents());
         let mut bytes = Vec::with_capacity(self.len() + other.len() - HEAD);
@@ -525,13 +552,12 @@ impl Page {
         self.0 = bytes.into_boxed_slice();
     }
 
-    /// First bytes, control bytes, other bytes, data.
-    fn columns_of_keys(&self) -> [&[u8]; 4] {
+    /// First bytes, control bytes, and what is read of each torrent.
+    fn parts(&self) -> [&[u8]; 3] {
         let count = self.torrents();
         let (firsts, rest) = self.0.split_at(HEAD).1.split_at(count);
-        let (controls, rest) = rest.split_at(count);
-        let (rests, data) = rest.split_at(19 * count);
-        [firsts, controls, rests, data]
+        let (controls, torrents) = rest.split_at(count);
+        [firsts, controls, torrents]
     }
 
     fn set_control(&mut self, record: &Record, control: u8) {
@@ -567,15 +593,43 @@ impl Page {
     }
 }
 
-/// The length of the data of some torrents without IPv6 bytes: sums without a branch, for many torrents at once.
-fn data_len_without_v6(rules: &Rules, controls: &[u8]) -> usize {
-    let (mut v4_peers, mut numbers) = (0u32, 0u32);
-    for &control in controls {
-        let large = control & V4 == LARGE;
-        v4_peers += u32::from(if large { 0 } else { control & V4 });
-        numbers += u32::from(control >> 7) + u32::from(large);
+/// What some torrents take, added up without a branch for each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    /// All control bytes or-ed.
+    flags: u64,
+    /// IPv4 peers, in lanes of two bytes.
+    v4_peers: u64,
+    /// Numbers of four bytes, in lanes of one byte: of a large swarm, or of downloads.
+    numbers: u64,
+}
+
+impl Before {
+    /// With the torrents of some control bytes; 0 adds nothing.
+    #[inline]
+    const fn and(self, controls: u64) -> Self {
+        let peers = controls & lanes::all(V4);
+        // A carry into the bit above tells that all bits of the number are set.
+        let large = (peers + lanes::all(1)) >> 6 & lanes::all(1);
+        let peers = peers - large * LARGE as u64;
+        Self {
+            flags: self.flags | controls,
+            v4_peers: self.v4_peers + (peers & lanes::EVEN) + (peers >> 8 & lanes::EVEN),
+            numbers: self.numbers + large + (controls >> 7 & lanes::all(1)),
+        }
     }
-    v4_peers as usize * rules.shape(Family::V4).stride() + numbers as usize * 4
+
+    /// The length of their data, if none of them has an IPv6 byte.
+    #[inline]
+    fn len_without_v6(self, rules: &Rules) -> Option<usize> {
+        if self.flags & lanes::all(V6) != 0 {
+            return None;
+        }
+        let v4_peers = self.v4_peers.wrapping_mul(0x0001_0001_0001_0001) >> 48;
+        let numbers = self.numbers.wrapping_mul(lanes::all(1)) >> 56;
+        let len = v4_peers * rules.shape(Family::V4).stride() as u64 + numbers * 4;
+        usize::try_from(len).ok()
+    }
 }
 
 /// Puts `new` before the byte number `at`.

@@ -6,6 +6,7 @@ use core::ops::Range;
 use crate::PeerId;
 use crate::announce::Family;
 
+use super::lanes;
 use super::rules::Compact;
 use super::stamp::{SEEDER, Stamp};
 use super::work;
@@ -79,7 +80,10 @@ impl<'a> Columns<'a> {
     }
 
     pub(super) fn seeders(&self) -> usize {
-        self.stamps.iter().filter(|&&stamp| stamp & SEEDER != 0).count()
+        let (eights, rest) = self.stamps.as_chunks();
+        let eights = eights.iter().map(|&eight| lanes::count_highest(u64::from_le_bytes(eight)));
+        let rest = rest.iter().map(|&stamp| usize::from(stamp / SEEDER));
+        eights.sum::<usize>() + rest.sum::<usize>()
     }
 
     pub(super) fn is_seeder(&self, index: usize) -> bool {

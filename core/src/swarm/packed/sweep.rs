@@ -7,7 +7,7 @@ use crate::time::Minute;
 
 use super::Packed;
 use super::linear::{Spot, block_at, next_block, spot_of};
-use super::page::{KEY, Page, Record, SMALL_MAX};
+use super::page::{Page, Record, SMALL_MAX};
 use super::position::{Position, Within};
 use super::rules::Rules;
 use super::stamp::SEEDER;
@@ -60,18 +60,19 @@ impl Packed {
         };
         let before = page.len();
         page.reach(&self.rules, step.now);
-        let (mut number, mut start) = (0, page.data_start());
+        let (mut number, mut start) = (0, page.first());
         while number < page.torrents() {
             let record = page.record_at(&self.rules, number, start);
+            let if_removed = record.next_if_removed();
             match expire(page, &self.rules, record, step, &mut self.totals) {
                 Some(record) => {
                     number += 1;
-                    start = record.end;
+                    start = record.next();
                 }
                 None => {
                     self.totals.torrents -= 1;
                     step.swept.torrents_removed += 1;
-                    start -= KEY;
+                    start = if_removed;
                 }
             }
         }
@@ -110,7 +111,7 @@ impl Packed {
         }
         let swarms = page.records(&self.rules).filter(Record::is_large);
         let named = swarms.map(|record| {
-            let info_hash = page.info_hash(record.index);
+            let info_hash = page.info_hash(&record);
             (self.rules.torrent_hash(&info_hash), info_hash, record)
         });
         let ahead = named.filter(|(hash, info_hash, _)| position.is_before(*hash, info_hash));

@@ -48,7 +48,7 @@ impl Packed {
     /// The torrents of a page from `position` on, in the order in which they are passed.
     fn ahead(&self, page: &Page, position: &WalkPosition) -> Vec<(Record, InfoHash)> {
         let records = page.records(&self.rules).map(|record| {
-            let info_hash = page.info_hash(record.index);
+            let info_hash = page.info_hash(&record);
             (self.rules.torrent_hash(&info_hash), record, info_hash)
         });
         let ahead = records.filter(|(hash, _, info_hash)| position.is_before(*hash, info_hash));
