@@ -107,6 +107,47 @@ impl<'a> Handout<'a> {
         }
         self.len = len;
     }
+
+    /// Takes those peers of its family that a flag says yes to, as [`extend`](Self::extend) does.
+    pub(super) fn extend_by(&mut self, compact: &[u8], ids: &[u8], flags: impl Iterator<Item = bool> + Clone) {
+        let taken = match self.family {
+            Family::V4 => {
+                let places = self.compact.get_mut(self.len * 6..self.max * 6).unwrap_or_default();
+                gather::<6>(places.as_chunks_mut().0, compact.as_chunks().0, flags.clone())
+            }
+            Family::V6 => {
+                let places = self.compact.get_mut(self.len * 18..self.max * 18).unwrap_or_default();
+                gather::<18>(places.as_chunks_mut().0, compact.as_chunks().0, flags.clone())
+            }
+        };
+        let len = self.len + taken;
+        if let Some(places) = self.ids.as_deref_mut().and_then(|all| all.get_mut(self.len..len)) {
+            places.fill(PeerId::default());
+            let ids = ids.as_chunks().0.iter().zip(flags).filter(|(_, flag)| *flag);
+            for (place, (id, _)) in places.iter_mut().zip(ids) {
+                place.0 = *id;
+            }
+        }
+        self.len = len;
+    }
+}
+
+/// Copies those items that a flag says yes to and returns how many, without a branch for each: what is not taken is written
+/// over by the next.
+fn gather<const N: usize>(
+    places: &mut [[u8; N]],
+    items: &[[u8; N]],
+    flags: impl Iterator<Item = bool>,
+) -> usize {
+    let mut taken = 0;
+    for (item, flag) in items.iter().zip(flags) {
+        let Some(place) = places.get_mut(taken) else {
+            break;
+        };
+        *place = *item;
+        taken += usize::from(flag);
+    }
+    taken
 }
 
 #[cfg(test)]

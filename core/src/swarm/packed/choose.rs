@@ -27,7 +27,9 @@ pub(super) fn from_page(
     peers: &mut Handout<'_>,
 ) {
     if columns.len() <= peers.wanted() + 1 {
-        until(columns, 0..columns.len(), own, wanted, 0, peers);
+        let stamps = columns.stamps.iter().enumerate();
+        let flags = stamps.map(|(index, &stamp)| wanted.fits(stamp) & (index != own));
+        peers.extend_by(columns.endpoints, columns.ids, flags);
         return;
     }
     let stamps = columns.stamps.iter().enumerate();

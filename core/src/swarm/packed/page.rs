@@ -302,15 +302,19 @@ impl Page {
     }
 
     pub(super) fn counts(&self, rules: &Rules, small: &Small) -> Counts {
-        let (v4, v6) = (
-            self.columns(rules, small, Family::V4),
-            self.columns(rules, small, Family::V6),
-        );
-        let seeders = v4.seeders() + v6.seeders();
+        let (mut peers, mut seeders) = (0, 0);
+        for family in [Family::V4, Family::V6] {
+            if small.range(family).is_empty() {
+                continue;
+            }
+            let columns = self.columns(rules, small, family);
+            peers += columns.len();
+            seeders += columns.seeders();
+        }
         let count = |peers| u32::try_from(peers).unwrap_or(u32::MAX);
         Counts {
             complete: count(seeders),
-            incomplete: count(v4.len() + v6.len() - seeders),
+            incomplete: count(peers - seeders),
             downloaded: small.downloaded,
         }
     }

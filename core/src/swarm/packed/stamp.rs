@@ -83,15 +83,26 @@ impl Wanted {
         (stamp.wrapping_sub(self.first) & MINUTE >= self.least) & (stamp & self.unwanted == 0)
     }
 
-    /// How many of the first stamps fit, one after the other. Sixteen are tested at a time.
+    /// How many of the first stamps fit, one after the other.
     pub(super) fn run(self, stamps: &[Stamp]) -> usize {
-        let (sixteens, _) = stamps.as_chunks::<16>();
-        let fitting = sixteens
-            .iter()
-            .take_while(|sixteen| sixteen.iter().fold(true, |all, &stamp| all & self.fits(stamp)));
-        let sure = fitting.count() * 16;
-        let rest = stamps.get(sure..).unwrap_or_default();
-        sure + rest.iter().take_while(|&&stamp| self.fits(stamp)).count()
+        if self.all_fit(stamps) {
+            return stamps.len();
+        }
+        stamps.iter().take_while(|&&stamp| self.fits(stamp)).count()
+    }
+
+    /// Whether all stamps fit. Sixteen are tested at a time, the last ones together with some before them.
+    fn all_fit(self, stamps: &[Stamp]) -> bool {
+        let Some(last) = stamps.last_chunk() else {
+            return stamps.iter().fold(true, |all, &stamp| all & self.fits(stamp));
+        };
+        let sixteens = stamps.as_chunks().0;
+        sixteens.iter().all(|sixteen| self.sixteen_fit(sixteen)) && self.sixteen_fit(last)
+    }
+
+    #[inline]
+    fn sixteen_fit(self, stamps: &[Stamp; 16]) -> bool {
+        stamps.iter().fold(true, |all, &stamp| all & self.fits(stamp))
     }
 }
 
