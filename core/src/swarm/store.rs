@@ -7,6 +7,7 @@ use crate::time::Minute;
 use crate::{InfoHash, PeerId};
 
 use super::Handout;
+use super::packed::Starts;
 
 /// The torrents and peers of one shard.
 ///
@@ -118,8 +119,13 @@ pub(super) enum Path {
     Unknown,
     /// There is nothing more to fetch.
     Page,
-    /// It leads to this large swarm, in which `peer` is the hash of the announcing peer.
-    Swarm { number: u32, peer: u64 },
+    /// It leads to this large swarm, in which `peer` is the hash of the announcing peer. Where it begins to hand out was
+    /// drawn with the last stage.
+    Swarm {
+        number: u32,
+        peer: u64,
+        starts: Starts,
+    },
 }
 
 impl Path {
@@ -128,7 +134,7 @@ impl Path {
         match self {
             Self::Unknown => true,
             Self::Page => false,
-            Self::Swarm { .. } => matches!(stage, Stage::Tables | Stage::Buckets),
+            Self::Swarm { .. } => matches!(stage, Stage::Buckets),
         }
     }
 
@@ -137,6 +143,14 @@ impl Path {
         match self {
             Self::Swarm { peer, .. } => Some(peer),
             Self::Unknown | Self::Page => None,
+        }
+    }
+
+    /// What was drawn before.
+    pub(super) fn starts(self) -> Starts {
+        match self {
+            Self::Swarm { starts, .. } => starts,
+            Self::Unknown | Self::Page => Starts::default(),
         }
     }
 }
@@ -152,20 +166,17 @@ pub enum Stage {
     Torrent,
     /// The large swarm, if the torrent has one.
     Swarm,
-    /// The entries of its tables of buckets.
-    Tables,
-    /// The buckets.
+    /// Its buckets.
     Buckets,
 }
 
 impl Stage {
     /// All stages in their order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 5] = [
         Self::Slot,
         Self::Page,
         Self::Torrent,
         Self::Swarm,
-        Self::Tables,
         Self::Buckets,
     ];
 }

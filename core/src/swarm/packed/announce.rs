@@ -198,7 +198,8 @@ impl Packed {
                 index: 0,
             }),
         };
-        choose::from_swarm(swarm, rules, now, &asker, &mut prepared.random, peers);
+        let starts = prepared.path.starts();
+        choose::from_swarm(swarm, rules, now, &asker, starts, &mut prepared.random, peers);
         Ok(swarm.counts())
     }
 

@@ -63,6 +63,7 @@ pub(super) fn from_swarm(
     rules: &Rules,
     now: Minute,
     asker: &Asker,
+    starts: Starts,
     random: &mut Random,
     peers: &mut Handout<'_>,
 ) {
@@ -74,9 +75,8 @@ pub(super) fn from_swarm(
         left: LOOK_MIN + peers.wanted() * LOOK_FACTOR,
     };
     let leechers = swarm.set(asker.family, false);
-    let mut draws = Draws::new(random);
     if asker.seeder {
-        let mut round = look.round(leechers, None, &mut draws.leecher);
+        let mut round = look.round(leechers, None, starts.leecher, random);
         round.hand_out(&mut look, peers.wanted(), peers);
         return;
     }
@@ -87,8 +87,8 @@ pub(super) fn from_swarm(
         peers.wanted(),
         random,
     );
-    let mut leechers = look.round(leechers, Some(asker.own), &mut draws.leecher);
-    let mut seeders = look.round(seeders, None, &mut draws.seeder);
+    let mut leechers = look.round(leechers, Some(asker.own), starts.leecher, random);
+    let mut seeders = look.round(seeders, None, starts.seeder, random);
     leechers.hand_out(&mut look, share, peers);
     let rest = peers.wanted();
     seeders.hand_out(&mut look, rest, peers);
@@ -97,19 +97,20 @@ pub(super) fn from_swarm(
     leechers.hand_out(&mut look, rest, peers);
 }
 
-/// The chance that decides where to begin in each set. Made before everything else is drawn, so that a hint can make
-/// the same.
-#[derive(Clone, Debug)]
-pub(super) struct Draws {
-    pub(super) leecher: Random,
-    pub(super) seeder: Random,
+/// Where to begin among the leechers and among the seeders, if that was drawn before: so hints know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::swarm) struct Starts {
+    pub(super) leecher: Option<Place>,
+    pub(super) seeder: Option<Place>,
 }
 
-impl Draws {
-    pub(super) fn new(random: &mut Random) -> Self {
+impl Starts {
+    /// Draws what an announce of a seeder or a leecher will need.
+    pub(super) fn draw(swarm: &Swarm, shape: Shape, seeder: bool, random: &mut Random) -> Self {
+        let mut draw = |seeder| swarm.set(shape.family, seeder).any(shape, random);
         Self {
-            leecher: random.fork(),
-            seeder: random.fork(),
+            leecher: draw(false),
+            seeder: if seeder { None } else { draw(true) },
         }
     }
 }
@@ -140,11 +141,18 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// A round through `set` that begins at any peer that may be handed out, each with the same probability.
-    fn round<'s>(&self, set: &'s Set, own: Option<Place>, random: &mut Random) -> Round<'s> {
+    /// A round through `set` that begins at any peer that may be handed out, each with the same probability. `drawn` is the
+    /// first draw, if it was made before.
+    fn round<'s>(
+        &self,
+        set: &'s Set,
+        own: Option<Place>,
+        mut drawn: Option<Place>,
+        random: &mut Random,
+    ) -> Round<'s> {
         let mut start = Place { bucket: 0, index: 0 };
         for _ in 0..REDRAWS_MAX {
-            start = set.any(self.shape, random).unwrap_or(start);
+            start = drawn.take().or_else(|| set.any(self.shape, random)).unwrap_or(start);
             if Some(start) != own && self.fits(set, start) {
                 break;
             }
@@ -162,7 +170,7 @@ impl Look<'_> {
         let Some(bucket) = set.buckets.get(place.bucket) else {
             return false;
         };
-        let stamp = bucket.columns(self.shape).stamps.get(place.index).copied();
+        let stamp = bucket.stamp(self.shape, place.index);
         let wanted = self.rules.wanted(bucket.window(), self.now, true);
         stamp.is_some_and(|stamp| wanted.fits(stamp))
     }

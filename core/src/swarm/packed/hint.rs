@@ -6,12 +6,11 @@
 use core::ptr;
 
 use crate::announce::Announce;
-use crate::seed::Random;
 use crate::swarm::store::Path;
 use crate::swarm::{Prepared, Stage};
 
 use super::Packed;
-use super::choose::{Draws, leechers_share};
+use super::choose::{Starts, leechers_share};
 use super::page::{Page, Record};
 use super::peers::Shape;
 use super::rules::Compact;
@@ -28,17 +27,14 @@ impl Packed {
         prepared: &mut Prepared,
         hint: H,
     ) {
-        if let Path::Swarm { number, peer } = prepared.path {
-            if let Some(swarm) = self.swarms.get(number) {
-                self.hint_swarm(stage, swarm, announce, peer, prepared, hint);
-            }
+        if let Path::Swarm { .. } = prepared.path {
+            self.hint_swarm(announce, prepared, hint);
             return;
         }
         let Some(page) = self.pages.get(self.page_of(prepared.hash)) else {
             return;
         };
         match stage {
-            Stage::Slot if self.bytes <= NEAR => self.follow(page, announce, prepared, hint),
             Stage::Slot => hint(ptr::from_ref(page).cast()),
             Stage::Page => hint(page.bytes().as_ptr()),
             Stage::Torrent => match page.likely(&self.rules, &announce.info_hash) {
@@ -51,7 +47,7 @@ impl Packed {
                 None => prepared.path = Path::Page,
             },
             Stage::Swarm => self.follow(page, announce, prepared, hint),
-            Stage::Tables | Stage::Buckets => {}
+            Stage::Buckets => {}
         }
     }
 
@@ -70,68 +66,48 @@ impl Packed {
         };
         let number = page.large(&record);
         let peer = self.rules.peer_hash(&Compact::from(announce.peer));
-        prepared.path = Path::Swarm { number, peer };
+        prepared.path = Path::Swarm {
+            number,
+            peer,
+            starts: Starts::default(),
+        };
         for line in 0..SWARM_LINES {
             hint(self.swarms.address(number).wrapping_add(line * LINE));
         }
     }
 
-    fn hint_swarm<H: Fn(*const u8) + Copy>(
-        &self,
-        stage: Stage,
-        swarm: &Swarm,
-        announce: &Announce,
-        peer: u64,
-        prepared: &Prepared,
-        hint: H,
-    ) {
+    /// Draws where the announce begins to hand out, and tells what it will read from there on.
+    fn hint_swarm<H: Fn(*const u8) + Copy>(&self, announce: &Announce, prepared: &mut Prepared, hint: H) {
+        let Path::Swarm { number, peer, starts } = &mut prepared.path else {
+            return;
+        };
+        let Some(swarm) = self.swarms.get(*number) else {
+            return;
+        };
         let (family, seeder) = (announce.peer.family(), announce.is_seeder());
         let shape = self.rules.shape(family);
-        let (own, leechers, seeders) = (
-            swarm.set(family, seeder),
-            swarm.set(family, false),
-            swarm.set(family, true),
-        );
-        let mut random = prepared.random.clone();
-        let mut draws = Draws::new(&mut random);
-        let own = own.buckets.get(own.bucket_of(peer));
-        if stage == Stage::Tables {
-            own.into_iter().for_each(|own| hint(ptr::from_ref(own).cast()));
-            candidates(leechers, &mut draws.leecher, hint);
-            if !seeder {
-                candidates(seeders, &mut draws.seeder, hint);
-            }
-            return;
+        let own = swarm.set(family, seeder);
+        if let Some(own) = own.buckets.get(own.bucket_of(*peer)) {
+            let [endpoints, stamps, window] = own.parts(shape, 0..own.count(shape));
+            lines(beginning(endpoints), hint);
+            lines(stamps, hint);
+            lines(window, hint);
         }
-        if let Some(own) = own {
-            lines(beginning(own.head(shape)), hint);
-        }
-        if seeder {
-            round(leechers, shape, &mut draws.leecher, WANTED, hint);
+        *starts = Starts::draw(swarm, shape, seeder, &mut prepared.random);
+        let (leechers, seeders) = (swarm.set(family, false), swarm.set(family, true));
+        let share = if seeder {
+            WANTED
         } else {
-            let share = leechers_share(leechers.len(), seeders.len(), WANTED, &mut random);
-            round(leechers, shape, &mut draws.leecher, share, hint);
-            round(seeders, shape, &mut draws.seeder, WANTED - share, hint);
-        }
-    }
-}
-
-/// Tells the entries of the table that a round may begin with.
-fn candidates<H: Fn(*const u8) + Copy>(set: &Set, random: &mut Random, hint: H) {
-    if set.buckets.len() > TABLE_NEAR {
-        return;
-    }
-    for _ in 0..CANDIDATES {
-        let bucket = set.buckets.get(set.candidate(random).bucket);
-        bucket
-            .into_iter()
-            .for_each(|bucket| hint(ptr::from_ref(bucket).cast()));
+            leechers_share(leechers.len(), seeders.len(), WANTED, &mut prepared.random)
+        };
+        round(leechers, shape, starts.leecher, share, hint);
+        round(seeders, shape, starts.seeder, WANTED - share, hint);
     }
 }
 
 /// Tells what a round that hands out `count` peers reads of its first bucket and of the one behind.
-fn round<H: Fn(*const u8) + Copy>(set: &Set, shape: Shape, random: &mut Random, count: usize, hint: H) {
-    let Some(Place { bucket, index }) = set.any(shape, random) else {
+fn round<H: Fn(*const u8) + Copy>(set: &Set, shape: Shape, start: Option<Place>, count: usize, hint: H) {
+    let Some(Place { bucket, index }) = start else {
         return;
     };
     let (mut bucket, mut from, mut left) = (bucket, index, count);
@@ -140,10 +116,10 @@ fn round<H: Fn(*const u8) + Copy>(set: &Set, shape: Shape, random: &mut Random, 
             return;
         };
         let end = found.count(shape).min(from + left);
-        let [window, endpoints, stamps] = found.parts(shape, from..end);
-        hint(window.as_ptr());
+        let [endpoints, stamps, window] = found.parts(shape, from..end);
         lines(endpoints, hint);
         lines(stamps, hint);
+        lines(window, hint);
         left -= end.saturating_sub(from);
         (bucket, from) = ((bucket + 1) % set.buckets.len(), 0);
     }
@@ -169,12 +145,5 @@ const LINE: usize = 64;
 const SWARM_LINES: usize = size_of::<Swarm>().div_ceil(LINE);
 /// Bytes that are told of a bucket to look through: half of a usual one. The processor sees itself what is next.
 const TOLD_MAX: usize = 6 * LINE;
-/// Bytes of all pages that are taken to be in the processor's caches, so that a page is looked into at once: as all
-/// shards together then take no more than a megabyte.
-const NEAR: usize = 16 * 1024;
-/// Entries of a table from which on its swarm is taken to be asked for so often that the table is in the caches anyway.
-const TABLE_NEAR: usize = 128;
-/// Draws whose entries in the table are told: every other is accepted.
-const CANDIDATES: usize = 3;
 /// Peers that an announce is taken to want.
 const WANTED: usize = 50;

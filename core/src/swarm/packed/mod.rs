@@ -38,6 +38,7 @@ use crate::seed::Key;
 use crate::time::Minute;
 
 use super::{Handout, Prepared, Room, Stage, Store, Swept, Totals, Visit};
+pub(super) use choose::Starts;
 use linear::{block_of, origin_of};
 use page::{Page, Record, TORRENTS_MAX};
 use pieces::Pieces;

@@ -13,7 +13,7 @@ use super::linear::{Spot, block_at, block_of, next_block, origin_of};
 use super::peers::{self, Columns, Entry, Shape};
 use super::pieces::Pieces;
 use super::rules::{Compact, Rules};
-use super::stamp::{SEEDER, Window};
+use super::stamp::{SEEDER, Stamp, Window};
 use super::work;
 
 /// Peers in buckets, by linear hashing.
@@ -141,11 +141,13 @@ impl Set {
         Some(self.candidate(random))
     }
 
-    /// A place where a peer may be, any with the same probability. There must be peers.
-    pub(super) fn candidate(&self, random: &mut Random) -> Place {
+    /// A place where a peer may be, any with the same probability (as near as 32 bits of chance come to that).
+    fn candidate(&self, random: &mut Random) -> Place {
+        let drawn = random.u64(..);
+        let below = |drawn: u64, end: u64| (drawn * end >> 32) as usize;
         Place {
-            bucket: random.usize(..self.buckets.len().max(1)),
-            index: random.usize(..self.longest.max(1) as usize),
+            bucket: below(drawn >> 32, self.buckets.len() as u64),
+            index: below(drawn & u64::from(u32::MAX), self.longest.into()),
         }
     }
 
@@ -222,38 +224,44 @@ impl Newcomer {
     }
 }
 
-/// Some peers: the window of their stamps, then their columns. One without peers is empty.
+/// Some peers in columns, and the window of their stamps. One without peers is empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bucket(Box<[u8]>);
 
-/// Bytes of the window.
-const HEAD: usize = 4;
+/// Bytes of the window, which stands at the end: near the stamps.
+const TAIL: usize = 4;
 
 impl Bucket {
-    /// What is read to find a peer: the window and the endpoints.
-    pub(super) fn head(&self, shape: Shape) -> &[u8] {
-        let stamps = peers::stamps_at(shape, HEAD, self.count(shape));
-        self.0.get(..stamps.start).unwrap_or_default()
-    }
-
-    /// What is read to hand out some peers: the window, their endpoints and their stamps.
+    /// What is read to hand out some peers: their endpoints, their stamps and the window.
     pub(super) fn parts(&self, shape: Shape, range: Range<usize>) -> [&[u8]; 3] {
         let columns = self.columns(shape);
-        let window = self.0.get(..HEAD).unwrap_or_default();
+        let window = self.0.get(self.0.len().saturating_sub(TAIL)..);
         let (endpoints, _) = columns.range(range.clone());
-        [window, endpoints, columns.stamps.get(range).unwrap_or_default()]
+        let stamps = columns.stamps.get(range);
+        [
+            endpoints,
+            stamps.unwrap_or_default(),
+            window.unwrap_or_default(),
+        ]
     }
 
     pub(super) fn columns(&self, shape: Shape) -> Columns<'_> {
-        Columns::new(shape, self.0.get(HEAD..).unwrap_or_default())
+        let columns = self.0.split_last_chunk::<TAIL>();
+        Columns::new(shape, columns.map_or(&[], |(columns, _)| columns))
     }
 
     pub(super) fn window(&self) -> Window {
-        Window::from_le_bytes(self.0.first_chunk().copied().unwrap_or_default())
+        Window::from_le_bytes(self.0.last_chunk().copied().unwrap_or_default())
     }
 
     pub(super) const fn count(&self, shape: Shape) -> usize {
-        shape.count(self.0.len().saturating_sub(HEAD))
+        shape.count(self.0.len().saturating_sub(TAIL))
+    }
+
+    /// The stamp of the peer number `index`, if there are so many.
+    pub(super) fn stamp(&self, shape: Shape, index: usize) -> Option<Stamp> {
+        let stamps = peers::stamps_at(shape, 0, self.count(shape));
+        self.0.get(stamps)?.get(index).copied()
     }
 
     fn len(&self, shape: Shape) -> u32 {
@@ -261,8 +269,8 @@ impl Bucket {
     }
 
     fn set_window(&mut self, window: Window) {
-        if let Some(head) = self.0.first_chunk_mut() {
-            *head = window.to_le_bytes();
+        if let Some(tail) = self.0.last_chunk_mut() {
+            *tail = window.to_le_bytes();
         }
     }
 
@@ -278,7 +286,7 @@ impl Bucket {
     }
 
     fn restamp(&mut self, shape: Shape, from: Window, to: Window) {
-        let stamps = peers::stamps_at(shape, HEAD, self.count(shape));
+        let stamps = peers::stamps_at(shape, 0, self.count(shape));
         if let Some(stamps) = self.0.get_mut(stamps) {
             from.restamp(to, stamps);
         }
@@ -288,7 +296,7 @@ impl Bucket {
     fn renew(&mut self, rules: &Rules, shape: Shape, now: Minute, index: usize, peer: &Newcomer) {
         let window = self.reach(rules, shape, now);
         let count = self.count(shape);
-        peers::renew(&mut self.0, shape, HEAD, count, index, &peer.entry(window));
+        peers::renew(&mut self.0, shape, 0, count, index, &peer.entry(window));
     }
 
     /// Adds a peer and returns how many there are now.
@@ -297,17 +305,17 @@ impl Bucket {
         let count = self.count(shape);
         self.edit(|bytes| {
             if bytes.is_empty() {
-                bytes.reserve_exact(HEAD + shape.stride());
+                bytes.reserve_exact(shape.stride() + TAIL);
                 bytes.extend(window.to_le_bytes());
             }
-            peers::push(bytes, shape, HEAD, count, &peer.entry(window));
+            peers::push(bytes, shape, 0, count, &peer.entry(window));
         });
         self.len(shape)
     }
 
     fn swap_remove(&mut self, shape: Shape, index: usize) {
         let count = self.count(shape);
-        self.edit(|bytes| peers::swap_remove(bytes, shape, HEAD, count, index));
+        self.edit(|bytes| peers::swap_remove(bytes, shape, 0, count, index));
     }
 
     fn retain(&mut self, shape: Shape, keep: &[bool]) {
@@ -318,7 +326,7 @@ impl Bucket {
         work::touched();
         work::moved(count);
         self.edit(|bytes| {
-            peers::retain(bytes, shape, HEAD, count, keep);
+            peers::retain(bytes, shape, 0, count, keep);
         });
     }
 
@@ -329,8 +337,7 @@ impl Bucket {
             return Self::default();
         }
         let columns = self.columns(shape);
-        let mut bytes = Vec::with_capacity(HEAD + count * shape.stride());
-        bytes.extend(self.window().to_le_bytes());
+        let mut bytes = Vec::with_capacity(count * shape.stride() + TAIL);
         for (column, width) in [columns.endpoints, columns.stamps, columns.ids]
             .into_iter()
             .zip(shape.widths())
@@ -340,6 +347,7 @@ impl Bucket {
                 .filter(|(_, leave)| !**leave)
                 .for_each(|(value, _)| bytes.extend(value));
         }
+        bytes.extend(self.window().to_le_bytes());
         work::copied(bytes.len());
         Self(bytes.into_boxed_slice())
     }
@@ -376,16 +384,15 @@ impl Bucket {
         work::touched();
         work::moved(theirs.len());
         work::copied(self.0.len() + other.0.len());
-        let head = self.0.first_chunk::<HEAD>().copied().unwrap_or_default();
         Self(
             [
-                &head[..],
                 ours.endpoints,
                 theirs.endpoints,
                 ours.stamps,
                 theirs.stamps,
                 ours.ids,
                 theirs.ids,
+                &self.window().to_le_bytes(),
             ]
             .concat()
             .into_boxed_slice(),
@@ -395,7 +402,7 @@ impl Bucket {
     fn edit(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = mem::take(&mut self.0).into_vec();
         change(&mut bytes);
-        if bytes.len() == HEAD {
+        if bytes.len() == TAIL {
             bytes = vec![];
         }
         self.0 = bytes.into_boxed_slice();
