@@ -134,7 +134,7 @@ impl Path {
         match self {
             Self::Unknown => true,
             Self::Page => false,
-            Self::Swarm { .. } => matches!(stage, Stage::Buckets),
+            Self::Swarm { .. } => matches!(stage, Stage::Tables | Stage::Buckets),
         }
     }
 
@@ -166,17 +166,20 @@ pub enum Stage {
     Torrent,
     /// The large swarm, if the torrent has one.
     Swarm,
-    /// Its buckets.
+    /// The entries of its tables of buckets.
+    Tables,
+    /// The buckets.
     Buckets,
 }
 
 impl Stage {
     /// All stages in their order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Slot,
         Self::Page,
         Self::Torrent,
         Self::Swarm,
+        Self::Tables,
         Self::Buckets,
     ];
 }

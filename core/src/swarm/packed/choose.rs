@@ -97,6 +97,23 @@ pub(super) fn from_swarm(
     leechers.hand_out(&mut look, rest, peers);
 }
 
+/// The chance that decides where to begin in each set: of one for the leechers and of one for the seeders, so that each can
+/// be looked at by itself.
+#[derive(Clone, Debug)]
+pub(super) struct Draws {
+    pub(super) leecher: Random,
+    pub(super) seeder: Random,
+}
+
+impl Draws {
+    pub(super) fn new(random: &mut Random) -> Self {
+        Self {
+            leecher: random.fork(),
+            seeder: random.fork(),
+        }
+    }
+}
+
 /// Where to begin among the leechers and among the seeders, if that was drawn before: so hints know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::swarm) struct Starts {
@@ -107,10 +124,12 @@ pub(in crate::swarm) struct Starts {
 impl Starts {
     /// Draws what an announce of a seeder or a leecher will need.
     pub(super) fn draw(swarm: &Swarm, shape: Shape, seeder: bool, random: &mut Random) -> Self {
-        let mut draw = |seeder| swarm.set(shape.family, seeder).any(shape, random);
+        let mut draws = Draws::new(random);
+        let leechers = swarm.set(shape.family, false);
+        let seeders = Some(swarm.set(shape.family, true)).filter(|_| !seeder);
         Self {
-            leecher: draw(false),
-            seeder: if seeder { None } else { draw(true) },
+            leecher: leechers.any(shape, &mut draws.leecher),
+            seeder: seeders.and_then(|seeders| seeders.any(shape, &mut draws.seeder)),
         }
     }
 }

@@ -6,11 +6,12 @@
 use core::ptr;
 
 use crate::announce::Announce;
+use crate::seed::Random;
 use crate::swarm::store::Path;
 use crate::swarm::{Prepared, Stage};
 
 use super::Packed;
-use super::choose::{Starts, leechers_share};
+use super::choose::{Draws, Starts, leechers_share};
 use super::page::{Page, Record};
 use super::peers::Shape;
 use super::rules::Compact;
@@ -28,7 +29,7 @@ impl Packed {
         hint: H,
     ) {
         if let Path::Swarm { .. } = prepared.path {
-            self.hint_swarm(announce, prepared, hint);
+            self.hint_swarm(stage, announce, prepared, hint);
             return;
         }
         let Some(page) = self.pages.get(self.page_of(prepared.hash)) else {
@@ -47,7 +48,7 @@ impl Packed {
                 None => prepared.path = Path::Page,
             },
             Stage::Swarm => self.follow(page, announce, prepared, hint),
-            Stage::Buckets => {}
+            Stage::Tables | Stage::Buckets => {}
         }
     }
 
@@ -77,7 +78,13 @@ impl Packed {
     }
 
     /// Draws where the announce begins to hand out, and tells what it will read from there on.
-    fn hint_swarm<H: Fn(*const u8) + Copy>(&self, announce: &Announce, prepared: &mut Prepared, hint: H) {
+    fn hint_swarm<H: Fn(*const u8) + Copy>(
+        &self,
+        stage: Stage,
+        announce: &Announce,
+        prepared: &mut Prepared,
+        hint: H,
+    ) {
         let Path::Swarm { number, peer, starts } = &mut prepared.path else {
             return;
         };
@@ -86,15 +93,25 @@ impl Packed {
         };
         let (family, seeder) = (announce.peer.family(), announce.is_seeder());
         let shape = self.rules.shape(family);
+        let (leechers, seeders) = (swarm.set(family, false), swarm.set(family, true));
         let own = swarm.set(family, seeder);
-        if let Some(own) = own.buckets.get(own.bucket_of(*peer)) {
+        let own = own.buckets.get(own.bucket_of(*peer));
+        if stage == Stage::Tables {
+            own.into_iter().for_each(|own| hint(ptr::from_ref(own).cast()));
+            let mut draws = Draws::new(&mut prepared.random.clone());
+            candidates(leechers, &mut draws.leecher, hint);
+            if !seeder {
+                candidates(seeders, &mut draws.seeder, hint);
+            }
+            return;
+        }
+        if let Some(own) = own {
             let [endpoints, stamps, window] = own.parts(shape, 0..own.count(shape));
             lines(beginning(endpoints), hint);
             lines(stamps, hint);
             lines(window, hint);
         }
         *starts = Starts::draw(swarm, shape, seeder, &mut prepared.random);
-        let (leechers, seeders) = (swarm.set(family, false), swarm.set(family, true));
         let share = if seeder {
             WANTED
         } else {
@@ -102,6 +119,19 @@ impl Packed {
         };
         round(leechers, shape, starts.leecher, share, hint);
         round(seeders, shape, starts.seeder, WANTED - share, hint);
+    }
+}
+
+/// Tells the entries of the table that a round may begin with.
+fn candidates<H: Fn(*const u8) + Copy>(set: &Set, random: &mut Random, hint: H) {
+    if set.buckets.len() > TABLE_NEAR {
+        return;
+    }
+    for _ in 0..CANDIDATES {
+        let bucket = set.buckets.get(set.candidate(random).bucket);
+        bucket
+            .into_iter()
+            .for_each(|bucket| hint(ptr::from_ref(bucket).cast()));
     }
 }
 
@@ -145,5 +175,9 @@ const LINE: usize = 64;
 const SWARM_LINES: usize = size_of::<Swarm>().div_ceil(LINE);
 /// Bytes that are told of a bucket to look through: half of a usual one. The processor sees itself what is next.
 const TOLD_MAX: usize = 6 * LINE;
+/// Entries of a table from which on its swarm is taken to be asked for so often that the table is in the caches anyway.
+const TABLE_NEAR: usize = 128;
+/// Draws whose entries in the table are told: every other is accepted.
+const CANDIDATES: usize = 3;
 /// Peers that an announce is taken to want.
 const WANTED: usize = 50;

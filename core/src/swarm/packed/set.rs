@@ -142,7 +142,7 @@ impl Set {
     }
 
     /// A place where a peer may be, any with the same probability (as near as 32 bits of chance come to that).
-    fn candidate(&self, random: &mut Random) -> Place {
+    pub(super) fn candidate(&self, random: &mut Random) -> Place {
         let drawn = random.u64(..);
         let below = |drawn: u64, end: u64| (drawn * end >> 32) as usize;
         Place {
