@@ -14,7 +14,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use etracker_core::announce::{Announce, Family};
 use etracker_core::config::SWEEP_WORK;
 use etracker_core::seed::Random;
-use etracker_core::swarm::{Handout, Prepared, Stage, Swarms, SweepPosition};
+use etracker_core::swarm::{Handout, Prepared, Swarms, SweepPosition};
 
 use common::sys::{Counting, live_bytes, prefetch, processor_time};
 use common::{NOW, Population, info_hash};
@@ -145,7 +145,7 @@ fn in_stages(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: 
     for (place, announce) in prepared.iter_mut().zip(batch) {
         *place = Some(swarms.prepare(announce, random));
     }
-    for stage in Stage::ALL {
+    for &stage in swarms.stages() {
         let requests = batch.iter().zip(prepared.iter_mut().flatten());
         swarms.hint(stage, requests, prefetch);
     }

@@ -286,6 +286,12 @@ impl Worker {
         self.tracker.swarms.prepare(announce, &mut self.random)
     }
 
+    /// The stages of [`hint`](Self::hint) that pay at the moment: see [`Swarms::stages`].
+    #[must_use]
+    pub fn stages(&self) -> &'static [Stage] {
+        self.tracker.swarms.stages()
+    }
+
     /// Tells `hint` addresses that a batch will read: see [`Swarms::hint`].
     pub fn hint<'a>(
         &self,

@@ -1,7 +1,7 @@
 //! All swarms of a tracker, in shards that are locked one at a time.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::InfoHash;
 use crate::announce::{Announce, Counts, Refusal};
@@ -32,6 +32,7 @@ impl<S: Store> Swarms<S> {
         Self {
             shards: (0..SHARDS)
                 .map(|_| Shard {
+                    bytes: AtomicUsize::new(0),
                     store: Lock::new(S::new(config, key)),
                 })
                 .collect(),
@@ -44,6 +45,16 @@ impl<S: Store> Swarms<S> {
     /// Works out what [`hint`](Self::hint) and [`announce`](Self::announce) need to know of an announce.
     pub fn prepare(&self, announce: &Announce, random: &mut Random) -> Prepared {
         Prepared::new(&self.key, announce, random.fork())
+    }
+
+    /// The stages that pay for a batch at the moment: none while all swarms fit into the processor's caches.
+    #[must_use]
+    pub fn stages(&self) -> &'static [Stage] {
+        let bytes = self.shards.iter().map(|shard| shard.bytes.load(Relaxed));
+        if bytes.sum::<usize>() <= NEAR {
+            return &[];
+        }
+        &Stage::ALL
     }
 
     /// Takes a batch of announces through one stage: tells `hint` addresses that they will read. Changes nothing, and may
@@ -83,10 +94,8 @@ impl<S: Store> Swarms<S> {
         peers: &mut Handout<'_>,
     ) -> Result<Counts, Refusal> {
         let room = self.room();
-        self.with_shard(prepared.hash, |store| {
-            self.recounted(store, |store| {
-                store.announce(now.minute(), announce, prepared, room, peers)
-            })
+        self.change(prepared.hash, |store| {
+            store.announce(now.minute(), announce, prepared, room, peers)
         })
     }
 
@@ -94,10 +103,8 @@ impl<S: Store> Swarms<S> {
     /// [`Store::restore`].
     pub fn restore(&self, vacated: Instant, info_hash: &InfoHash, downloaded: u32) -> bool {
         let (room, hash) = (self.room(), self.hash(info_hash));
-        self.with_shard(hash, |store| {
-            self.recounted(store, |store| {
-                store.restore(vacated.minute(), info_hash, hash, downloaded, room)
-            })
+        self.change(hash, |store| {
+            store.restore(vacated.minute(), info_hash, hash, downloaded, room)
         })
     }
 
@@ -111,9 +118,7 @@ impl<S: Store> Swarms<S> {
     /// Drops a torrent with all its peers. True if it was known.
     pub fn remove(&self, info_hash: &InfoHash) -> bool {
         let hash = self.hash(info_hash);
-        self.with_shard(hash, |store| {
-            self.recounted(store, |store| store.remove(info_hash, hash))
-        })
+        self.change(hash, |store| store.remove(info_hash, hash))
     }
 
     /// Removes peers that are too old, for about `work` peers and torrents from `position` on, which moves.
@@ -125,10 +130,8 @@ impl<S: Store> Swarms<S> {
                 ..Swept::default()
             };
         };
-        let mut swept = shard.store.with(|store| {
-            self.recounted(store, |store| {
-                store.sweep(now.minute(), work, &mut position.within)
-            })
+        let mut swept = self.change_shard(shard, |store| {
+            store.sweep(now.minute(), work, &mut position.within)
         });
         if swept.done {
             position.shard += 1;
@@ -190,22 +193,33 @@ impl<S: Store> Swarms<S> {
     }
 
     fn with_shard<R>(&self, hash: u64, act: impl FnOnce(&mut S) -> R) -> R {
+        self.shard(hash).store.with(act)
+    }
+
+    fn change<R>(&self, hash: u64, act: impl FnOnce(&mut S) -> R) -> R {
+        self.change_shard(self.shard(hash), act)
+    }
+
+    /// Keeps the number of torrents and the size of the shard in step with what `act` does to it.
+    fn change_shard<R>(&self, shard: &Shard<S>, act: impl FnOnce(&mut S) -> R) -> R {
+        shard.store.with(|store| {
+            let before = store.torrents();
+            let result = act(store);
+            let after = store.torrents();
+            if after != before {
+                self.torrents.fetch_add(after.wrapping_sub(before), Relaxed);
+            }
+            shard.bytes.store(store.bytes(), Relaxed);
+            result
+        })
+    }
+
+    fn shard(&self, hash: u64) -> &Shard<S> {
         #[expect(
             clippy::indexing_slicing,
             reason = "there are as many shards as hashes can tell"
         )]
-        self.shards[shard_of(hash)].store.with(act)
-    }
-
-    /// Keeps the number of torrents in step with what `act` does to one shard.
-    fn recounted<R>(&self, store: &mut S, act: impl FnOnce(&mut S) -> R) -> R {
-        let before = store.torrents();
-        let result = act(store);
-        let after = store.torrents();
-        if after != before {
-            self.torrents.fetch_add(after.wrapping_sub(before), Relaxed);
-        }
-        result
+        &self.shards[shard_of(hash)]
     }
 }
 
@@ -224,6 +238,10 @@ pub struct Fullest {
     /// Torrents of all shards that are kept in a table of their own.
     pub large: u64,
 }
+
+/// Bytes of all swarms that are taken to be in the processor's caches, so that a hint costs more than it saves: what one
+/// group of a server's cores shares of the last level.
+const NEAR: usize = 16 << 20;
 
 /// Where a sweep over all shards has got to; the default is the beginning.
 #[derive(Clone, Debug)]
@@ -264,5 +282,7 @@ pub const SHARDS: usize = 64;
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shard<S> {
+    /// What the store takes, about.
+    bytes: AtomicUsize,
     store: Lock<S>,
 }

@@ -85,6 +85,11 @@ pub trait Store {
         0
     }
 
+    /// Bytes of memory that the store takes, about; 0 if it cannot tell. Takes constant time.
+    fn bytes(&self) -> usize {
+        0
+    }
+
     /// What the store holds.
     fn totals(&self) -> Totals;
 }

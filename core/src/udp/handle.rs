@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use crate::announce::{Announce, Endpoint};
 use crate::stats::Count;
-use crate::swarm::{Handout, Prepared, Stage};
+use crate::swarm::{Handout, Prepared};
 use crate::{InfoHash, Instant, Worker};
 
 use super::packet::{
@@ -44,7 +44,8 @@ impl Worker {
         for (request, datagram) in requests.iter_mut().zip(piece.iter()) {
             *request = self.read(now, datagram.sender, datagram.payload);
         }
-        for stage in Stage::ALL.into_iter().filter(|_| N > 1) {
+        let stages = if N > 1 { self.stages() } else { &[] };
+        for &stage in stages {
             let announces = requests.iter_mut().filter_map(|request| match request {
                 Request::Announce(_, announce, prepared) => Some((&*announce, prepared)),
                 Request::Ignored(_) | Request::Connect(_) | Request::Scrape(_) | Request::Refused(..) => None,

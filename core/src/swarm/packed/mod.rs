@@ -193,6 +193,12 @@ impl Store for Packed {
         self.swarms.len() as u64
     }
 
+    fn bytes(&self) -> usize {
+        let peers = usize::try_from(self.totals.peers()).unwrap_or(usize::MAX);
+        // Small torrents have theirs in the pages and count twice, which makes up for what their tables take.
+        self.bytes + peers.saturating_mul(self.rules.shape(Family::V4).stride())
+    }
+
     fn totals(&self) -> Totals {
         self.totals
     }
