@@ -145,13 +145,22 @@ fn in_stages(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: 
     for (place, announce) in prepared.iter_mut().zip(batch) {
         *place = Some(swarms.prepare(announce, random));
     }
-    for &stage in swarms.stages() {
+    // As for datagrams: one alone is not worth a hint.
+    let stages = if batch.len() > 1 { swarms.stages() } else { &[] };
+    for &stage in stages {
         let requests = batch.iter().zip(prepared.iter_mut().flatten());
         swarms.hint(stage, requests, prefetch);
     }
     let batch = batch.iter().zip(prepared.into_iter().flatten());
     for ((announce, prepared), reply) in batch.zip(replies.chunks_mut(1472)) {
         carry_out(swarms, announce, prepared, reply);
+    }
+}
+
+#[inline(never)]
+fn batches_of_one(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
+    for one in batch.chunks(1) {
+        in_stages(swarms, random, one, replies);
     }
 }
 
@@ -172,6 +181,10 @@ fn swarms(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("one by one", set.name), |bencher| {
             let made = set.made();
             bencher.iter_custom(|iterations| made.time(iterations, one_by_one));
+        });
+        group.bench_function(BenchmarkId::new("batches of one", set.name), |bencher| {
+            let made = set.made();
+            bencher.iter_custom(|iterations| made.time(iterations, batches_of_one));
         });
         group.bench_function(BenchmarkId::new("batches of 64", set.name), |bencher| {
             let made = set.made();

@@ -63,6 +63,9 @@ struct Deal {
     config: SwarmConfig,
     torrents: u16,
     peers: u16,
+    /// Of 100 announces, how many go to the first torrent whatever was drawn, from leechers mostly: so many that its
+    /// swarm has many buckets in some of its sets.
+    crowd: u8,
     /// Of 100 announces, how many are `stopped`.
     stopped: u8,
     /// Of 1000 operations, how many let time pass.
@@ -80,9 +83,21 @@ impl Deal {
             config,
             torrents: *pick(random, &[1, 2, 30, 300]),
             peers: *pick(random, &[3, 40, 150, 1000]),
+            crowd: 0,
             stopped: *pick(random, &[5, 5, 40, 70]),
             passes: *pick(random, &[0, 2, 10, 60]),
         }
+        .crowded(random.u8(..4) == 0)
+    }
+
+    /// As it is, or so that one swarm becomes large.
+    fn crowded(mut self, crowded: bool) -> Self {
+        if crowded {
+            self.config.peers_per_torrent_max = 1 << 24;
+            (self.peers, self.crowd) = (6000, 95);
+            (self.stopped, self.passes) = (self.stopped.min(5), self.passes.min(2));
+        }
+        self
     }
 
     fn op(&self, random: &mut Random) -> Op {
@@ -107,22 +122,31 @@ impl Deal {
                 room: room(random),
             },
             40..100 => Op::Scrape { torrent },
-            _ => Op::Announce(Ask {
-                torrent,
-                peer: random.u16(..self.peers),
-                id: random.u8(..),
-                seeder: random.bool(),
-                event: if random.u8(..100) < self.stopped {
-                    Event::Stopped
-                } else {
-                    *pick(
-                        random,
-                        &[Event::None, Event::None, Event::Started, Event::Completed],
-                    )
-                },
-                wanted: *pick(random, &[0, 1, 5, 50, 200, 1000]),
-                room: room(random),
+            _ if random.u8(..100) < self.crowd => Op::Announce(Ask {
+                torrent: 0,
+                seeder: random.u8(..10) == 0,
+                ..self.ask(torrent, random)
             }),
+            _ => Op::Announce(self.ask(torrent, random)),
+        }
+    }
+
+    fn ask(&self, torrent: u16, random: &mut Random) -> Ask {
+        Ask {
+            torrent,
+            peer: random.u16(..self.peers),
+            id: random.u8(..),
+            seeder: random.bool(),
+            event: if random.u8(..100) < self.stopped {
+                Event::Stopped
+            } else {
+                *pick(
+                    random,
+                    &[Event::None, Event::None, Event::Started, Event::Completed],
+                )
+            },
+            wanted: *pick(random, &[0, 1, 5, 50, 200, 1000]),
+            room: room(random),
         }
     }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::access::Access;
 use crate::announce::{Announce, Event};
 use crate::seed::Random;
-use crate::swarm::{Handout, Peer, Prepared, Stage};
+use crate::swarm::{Handout, Peer, Prepared};
 use crate::time::Minute;
 use crate::tracker::{Tracker, admit};
 use crate::{InfoHash, Instant};
@@ -107,7 +107,7 @@ impl<'a> Restorer<'a> {
 
     fn flush(&mut self, hint: impl Fn(*const u8) + Copy) {
         let swarms = self.tracker.swarms();
-        for stage in Stage::ALL {
+        for &stage in swarms.stages() {
             let announces = self.batch.iter_mut();
             swarms.hint(
                 stage,

@@ -1,8 +1,11 @@
 //! That the work of every operation is bounded, counted in pages and buckets touched, peers moved and bytes copied.
 
 use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+use std::time::Instant;
 
 use crate::announce::{Announce, Endpoint, Event, Family};
+use crate::config::SWEEP_WORK;
 use crate::seed::{Key, Random, Seed};
 use crate::swarm::{Handout, Packed, PackedSweep, Prepared, Room, Store};
 use crate::time::Minute;
@@ -20,6 +23,8 @@ struct Packing {
     now: Minute,
     /// The greatest work of one operation.
     most: Work,
+    /// The longest time that one operation took. It is shown, and asserted nowhere.
+    longest: Duration,
     handed_out: usize,
 }
 
@@ -32,6 +37,7 @@ impl Packing {
             random: Random::with_seed(5),
             now: NOW,
             most: Work::default(),
+            longest: Duration::ZERO,
             handed_out: 0,
         }
     }
@@ -51,9 +57,11 @@ impl Packing {
         let mut compact = [0; 300];
         let mut peers = Handout::new(Family::V4, 50, &mut compact);
         work::take();
+        let start = start();
         let counts = self
             .packed
             .announce(self.now, &announce, prepared, Room::Some, &mut peers);
+        self.longest = self.longest.max(start.elapsed());
         counts.expect("there is room");
         self.most = self.most.max(work::take());
         self.handed_out = peers.len();
@@ -62,9 +70,25 @@ impl Packing {
     /// One step of a sweep, and its work; true at the end.
     fn sweep(&mut self, work: usize, position: &mut PackedSweep) -> (Work, bool) {
         work::take();
+        let start = start();
         let swept = self.packed.sweep(self.now, work, position);
+        self.longest = self.longest.max(start.elapsed());
         (work::take(), swept.done)
     }
+
+    /// A whole sweep in steps as a tracker takes them, of which the longest time is shown.
+    fn show_sweep(&mut self, what: &str) {
+        self.longest = Duration::ZERO;
+        let mut position = PackedSweep::default();
+        while !self.sweep(SWEEP_WORK, &mut position).1 {}
+        std::println!("a sweep of {what}: the longest step took {:?}", self.longest);
+        self.longest = Duration::ZERO;
+    }
+}
+
+fn start() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "the time that work takes is shown beside it")]
+    Instant::now()
 }
 
 const fn peer(number: u32) -> Endpoint {
@@ -95,10 +119,12 @@ fn torrents_come_and_go(torrents: u32) {
         packing.announce(torrent, peer(torrent), 1, Event::Started);
     }
     assert_eq!(packing.packed.torrents(), torrents.into());
+    std::println!("{torrents} torrents come: the longest took {:?}", packing.longest);
+    packing.show_sweep("them");
     for torrent in 0..torrents {
         packing.announce(torrent, peer(torrent), 1, Event::Stopped);
     }
-    std::println!("{torrents} torrents come and go: {:?}", packing.most);
+    std::println!("they go: the longest took {:?}; {:?}", packing.longest, packing.most);
     assert_bounded(packing.most);
     assert_eq!(packing.packed.torrents(), 0);
     assert_eq!((packing.packed.pages.len(), packing.packed.bytes), (1, 0));
@@ -110,10 +136,12 @@ fn peers_come_and_go(peers: u32) {
         packing.announce(0, peer(number), (number % 3).into(), Event::Started);
     }
     assert_eq!(packing.packed.totals().peers(), peers.into());
+    std::println!("{peers} peers come: the longest took {:?}", packing.longest);
+    packing.show_sweep("them");
     for number in 0..peers {
         packing.announce(0, peer(number), 1, Event::Stopped);
     }
-    std::println!("{peers} peers come and go: {:?}", packing.most);
+    std::println!("they go: the longest took {:?}; {:?}", packing.longest, packing.most);
     assert_bounded(packing.most);
     assert_eq!(packing.packed.totals(), Default::default());
 }
