@@ -618,7 +618,7 @@ impl Before {
         let peers = peers - large * LARGE as u64;
         Self {
             flags: self.flags | controls,
-            v4_peers: self.v4_peers + (peers & lanes::EVEN) + (peers >> 8 & lanes::EVEN),
+            v4_peers: self.v4_peers + lanes::pairs(peers),
             numbers: self.numbers + large + (controls >> 7 & lanes::all(1)),
         }
     }
@@ -629,8 +629,9 @@ impl Before {
         if self.flags & lanes::all(V6) != 0 {
             return None;
         }
-        let v4_peers = self.v4_peers.wrapping_mul(0x0001_0001_0001_0001) >> 48;
-        let numbers = self.numbers.wrapping_mul(lanes::all(1)) >> 56;
+        let v4_peers = lanes::sum_of_pairs(self.v4_peers);
+        // Two each of a full page are more than one byte tells.
+        let numbers = lanes::sum_of_pairs(lanes::pairs(self.numbers));
         let len = v4_peers * rules.shape(Family::V4).stride() as u64 + numbers * 4;
         usize::try_from(len).ok()
     }
@@ -652,4 +653,45 @@ fn cut(bytes: &mut Vec<u8>, range: Range<usize>) {
     work::copied(bytes.len() - range.start);
     bytes.copy_within(range.end.., range.start);
     bytes.truncate(bytes.len() - range.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::seed::{Random, Seed};
+
+    #[test]
+    fn the_length_of_any_torrents_is_known_from_their_control_bytes() {
+        let rules = Rules::new(Config::default().swarms(), Seed::new([7; 32]).key("test"));
+        let stride = rules.shape(Family::V4).stride();
+        let mut random = Random::with_seed(3);
+        for large in [1, 50, 99] {
+            let control = |random: &mut Random| {
+                let peers = if random.u8(..100) < large {
+                    LARGE
+                } else {
+                    random.u8(..LARGE)
+                };
+                peers | if random.u8(..100) < large { DOWNLOADED } else { 0 }
+            };
+            let controls = [(); TORRENTS_MAX].map(|()| control(&mut random));
+            let (eights, rest) = controls.as_chunks();
+            let mut last = [0; LANES];
+            last[..rest.len()].copy_from_slice(rest);
+            let (mut before, mut len) = (Before::default(), 0);
+            for eight in eights.iter().chain([&last]) {
+                for lane in 0..LANES {
+                    let some = lanes::up_to(u64::from_le_bytes(*eight), lane);
+                    assert_eq!(before.and(some).len_without_v6(&rules), Some(len));
+                    len += match eight[lane] & V4 {
+                        LARGE => 4,
+                        peers => usize::from(peers) * stride,
+                    };
+                    len += usize::from(eight[lane] / DOWNLOADED) * 4;
+                }
+                before = before.and(u64::from_le_bytes(*eight));
+            }
+        }
+    }
 }
