@@ -2,7 +2,8 @@
 
 mod sys;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Calls since the start, under the names that they have in C.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,14 +19,15 @@ pub(crate) struct Allocations {
 }
 
 impl Allocations {
-    /// The calls until now.
+    /// The calls until now, of all threads.
     pub(crate) fn take() -> Self {
+        let sum = |of: fn(&Calls) -> &AtomicU64| CALLS.iter().map(|calls| of(calls).load(Relaxed)).sum();
         // First, so that there are never more of these than of those that they undo.
-        let free = FREE.load(Relaxed);
+        let free = sum(|calls| &calls.free);
         Self {
-            malloc: MALLOC.load(Relaxed),
-            calloc: CALLOC.load(Relaxed),
-            realloc: REALLOC.load(Relaxed),
+            malloc: sum(|calls| &calls.malloc),
+            calloc: sum(|calls| &calls.calloc),
+            realloc: sum(|calls| &calls.realloc),
             free,
         }
     }
@@ -41,10 +43,46 @@ impl Allocations {
     }
 }
 
-static MALLOC: AtomicU64 = AtomicU64::new(0);
-static CALLOC: AtomicU64 = AtomicU64::new(0);
-static REALLOC: AtomicU64 = AtomicU64::new(0);
-static FREE: AtomicU64 = AtomicU64::new(0);
+/// What some threads count, on cache lines of their own: workers do not wait for each other to count.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Calls {
+    malloc: AtomicU64,
+    calloc: AtomicU64,
+    realloc: AtomicU64,
+    free: AtomicU64,
+}
+
+impl Calls {
+    const fn new() -> Self {
+        Self {
+            malloc: AtomicU64::new(0),
+            calloc: AtomicU64::new(0),
+            realloc: AtomicU64::new(0),
+            free: AtomicU64::new(0),
+        }
+    }
+
+    /// Those of this thread. Allocates nothing, and may be asked for while a thread ends.
+    fn of_this_thread() -> &'static Self {
+        let share = SHARE.try_with(|share| {
+            if share.get() == usize::MAX {
+                share.set(THREADS.fetch_add(1, Relaxed) % SHARES);
+            }
+            share.get()
+        });
+        &CALLS[share.unwrap_or_default()]
+    }
+}
+
+/// Threads beyond these count together with others.
+const SHARES: usize = 32;
+static CALLS: [Calls; SHARES] = [const { Calls::new() }; SHARES];
+/// Threads that counted until now.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    static SHARE: Cell<usize> = const { Cell::new(usize::MAX) };
+}
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{CALLOC, FREE, MALLOC, REALLOC};
+use super::Calls;
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -17,25 +17,25 @@ struct Counting;
 // SAFETY: all is done by the system's allocator; to count allocates nothing and does not unwind.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        MALLOC.fetch_add(1, Relaxed);
+        Calls::of_this_thread().malloc.fetch_add(1, Relaxed);
         // SAFETY: the caller promised what is asked for.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        CALLOC.fetch_add(1, Relaxed);
+        Calls::of_this_thread().calloc.fetch_add(1, Relaxed);
         // SAFETY: the caller promised what is asked for.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        REALLOC.fetch_add(1, Relaxed);
+        Calls::of_this_thread().realloc.fetch_add(1, Relaxed);
         // SAFETY: the caller promised what is asked for, and the memory comes from the system's allocator.
         unsafe { System.realloc(memory, layout, size) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        FREE.fetch_add(1, Relaxed);
+        Calls::of_this_thread().free.fetch_add(1, Relaxed);
         // SAFETY: the caller promised what is asked for, and the memory comes from the system's allocator.
         unsafe { System.dealloc(memory, layout) }
     }
