@@ -41,6 +41,11 @@ impl<'p> HttpClient<'p> {
         }
     }
 
+    /// Ends a connection that was kept: after a while the tracker does too.
+    pub(crate) fn hang_up(&mut self) {
+        self.stream = None;
+    }
+
     /// A connection from this client's address. Over loopback it is there at once.
     fn connect(&self) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(self.target), Type::STREAM, None)?;

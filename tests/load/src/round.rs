@@ -134,6 +134,7 @@ impl<'p> Load<'p> {
                 drive(clients, pace(UDP_WINDOW), Some(span), next, at_end)
             }
             Clients::Http(clients) => {
+                clients.iter_mut().for_each(HttpClient::hang_up);
                 let next = |client| Some(announce(population, &mut rng, client));
                 drive(clients, pace(1), Some(span), next, at_end)
             }
