@@ -20,8 +20,9 @@ pub(crate) type Serve = fn(Job) -> Result<(), ServeError>;
 )]
 pub(crate) fn choose(options: &Options, tell: Tell<'_>) -> Result<Serve, String> {
     match options.runtime {
+        // Nothing that was measured is faster on glommio, and much is slower: docs/runtimes.md.
         #[cfg(all(feature = "smol", feature = "glommio"))]
-        Runtime::Auto => Ok(best(options, tell)),
+        Runtime::Auto => Ok(etracker_smol::serve),
         #[cfg(feature = "smol")]
         Runtime::Smol => Ok(etracker_smol::serve),
         #[cfg(feature = "glommio")]
@@ -29,29 +30,10 @@ pub(crate) fn choose(options: &Options, tell: Tell<'_>) -> Result<Serve, String>
     }
 }
 
-/// Whether glommio would serve if it can be had.
+/// Whether these options have glommio serve.
 #[cfg(feature = "glommio")]
-pub(crate) fn prefers_glommio(options: &Options) -> bool {
-    match options.runtime {
-        // docs/runtimes.md says why.
-        #[cfg(feature = "smol")]
-        Runtime::Auto => !options.listen.tcp,
-        #[cfg(feature = "smol")]
-        Runtime::Smol => false,
-        Runtime::Glommio => true,
-    }
-}
-
-/// glommio where UDP alone is served and it can be had, smol wherever there are connections.
-#[cfg(all(feature = "smol", feature = "glommio"))]
-fn best(options: &Options, tell: Tell<'_>) -> Serve {
-    if !prefers_glommio(options) {
-        return etracker_smol::serve;
-    }
-    glommio(tell).unwrap_or_else(|lack| {
-        tell(&format_args!("Runtime smol instead of glommio: {lack}"));
-        etracker_smol::serve
-    })
+pub(crate) fn is_glommio(options: &Options) -> bool {
+    options.runtime == Runtime::Glommio
 }
 
 #[cfg(feature = "glommio")]

@@ -158,7 +158,7 @@ fn locked_memory(options: &Options) -> Option<LockedMemory> {
     let workers = options.listen.workers as u64;
     let least = etracker_glommio::LOCKED_BYTES_MIN;
     Some(LockedMemory {
-        needed: runtime::prefers_glommio(options),
+        needed: runtime::is_glommio(options),
         least,
         wanted: least.max(workers * limits::LOCKED_MEMORY_OF_WORKER),
         granted: limits::locked_memory_raised()?,

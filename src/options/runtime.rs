@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 /// The runtimes of this build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runtime {
-    /// Whichever does best here.
+    /// Whichever does best.
     #[cfg(all(feature = "smol", feature = "glommio"))]
     Auto,
     /// smol: portable.
