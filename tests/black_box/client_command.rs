@@ -5,6 +5,28 @@ use std::process::{Command, Output};
 use crate::harness::{Tracker, free_port};
 
 #[test]
+fn the_manual_page_names_every_command_and_option() {
+    let page = Command::new(env!("CARGO_BIN_EXE_etracker-client"))
+        .arg("man")
+        .output()
+        .unwrap();
+    assert!(page.status.success(), "{page:?}");
+    let page = String::from_utf8(page.stdout).unwrap().replace('\\', "");
+    assert!(page.contains(".TH"), "{page}");
+    for name in [
+        "announce",
+        "scrape",
+        "--event",
+        "--left",
+        "--numwant",
+        "--timeout",
+        "--json",
+    ] {
+        assert!(page.contains(name), "{name} is not in {page}");
+    }
+}
+
+#[test]
 fn clients_of_both_protocols_see_each_other_in_the_right_family_and_agree_on_counts() {
     let tracker = Tracker::start(&[]);
     let port = tracker.port();

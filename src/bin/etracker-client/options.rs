@@ -1,10 +1,12 @@
 //! The command line.
 
+use std::env;
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bpaf::doc::Section;
 use bpaf::{Args, OptionParser, ParseFailure, Parser, construct, long, positional};
 use etracker_core::announce::{Announce, Endpoint, Event};
 use etracker_core::{InfoHash, PeerId};
@@ -29,6 +31,9 @@ pub(crate) enum Question {
 
 /// Reads the command line; if there is nothing to ask, says why and gives the exit status.
 pub(crate) fn parse() -> Result<Options, ExitCode> {
+    if env::args_os().skip(1).eq(["man"]) {
+        return Err(shown(&manual()));
+    }
     grammar()
         .run_inner(Args::current_args())
         .map_err(|failure| match failure {
@@ -62,6 +67,11 @@ fn grammar() -> OptionParser<Options> {
         .to_options()
         .version(env!("CARGO_PKG_VERSION"))
         .descr("Asks a BitTorrent tracker over HTTP or UDP and prints its answer")
+}
+
+/// The manual page, in the language of `man`.
+fn manual() -> String {
+    grammar().render_manpage("etracker-client", Section::General, None, None, Some("etracker"))
 }
 
 fn announce() -> impl Parser<Options> {
