@@ -120,7 +120,7 @@ impl Made {
                     scope.spawn(move || {
                         let mut replies = vec![0; BATCH * 1472];
                         for batch in announces.chunks(BATCH) {
-                            in_stages(swarms, &mut random, batch, &mut replies);
+                            in_stages::<BATCH>(swarms, &mut random, batch, &mut replies);
                         }
                     });
                 }
@@ -140,8 +140,13 @@ fn one_by_one(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies:
 }
 
 #[inline(never)]
-fn in_stages(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
-    let mut prepared = [const { None }; BATCH];
+fn in_stages<const N: usize>(
+    swarms: &Swarms,
+    random: &mut Random,
+    batch: &[Announce],
+    replies: &mut [u8],
+) {
+    let mut prepared = [const { None }; N];
     for (place, announce) in prepared.iter_mut().zip(batch) {
         *place = Some(swarms.prepare(announce, random));
     }
@@ -160,7 +165,7 @@ fn in_stages(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: 
 #[inline(never)]
 fn batches_of_one(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
     for one in batch.chunks(1) {
-        in_stages(swarms, random, one, replies);
+        in_stages::<1>(swarms, random, one, replies);
     }
 }
 
@@ -188,7 +193,7 @@ fn swarms(criterion: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("batches of 64", set.name), |bencher| {
             let made = set.made();
-            bencher.iter_custom(|iterations| made.time(iterations, in_stages));
+            bencher.iter_custom(|iterations| made.time(iterations, in_stages::<BATCH>));
         });
         group.bench_function(
             BenchmarkId::new("batches of 64 on each of two threads", set.name),
