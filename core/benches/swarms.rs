@@ -140,12 +140,7 @@ fn one_by_one(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies:
 }
 
 #[inline(never)]
-fn in_stages<const N: usize>(
-    swarms: &Swarms,
-    random: &mut Random,
-    batch: &[Announce],
-    replies: &mut [u8],
-) {
+fn in_stages<const N: usize>(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
     let mut prepared = [const { None }; N];
     for (place, announce) in prepared.iter_mut().zip(batch) {
         *place = Some(swarms.prepare(announce, random));

@@ -109,14 +109,25 @@ impl<'a> Handout<'a> {
     }
 
     /// Takes those peers of its family that a flag says yes to, as [`extend`](Self::extend) does.
-    pub(super) fn extend_by(&mut self, compact: &[u8], ids: &[u8], flags: impl Iterator<Item = bool> + Clone) {
+    pub(super) fn extend_by(
+        &mut self,
+        compact: &[u8],
+        ids: &[u8],
+        flags: impl Iterator<Item = bool> + Clone,
+    ) {
         let taken = match self.family {
             Family::V4 => {
-                let places = self.compact.get_mut(self.len * 6..self.max * 6).unwrap_or_default();
+                let places = self
+                    .compact
+                    .get_mut(self.len * 6..self.max * 6)
+                    .unwrap_or_default();
                 gather::<6>(places.as_chunks_mut().0, compact.as_chunks().0, flags.clone())
             }
             Family::V6 => {
-                let places = self.compact.get_mut(self.len * 18..self.max * 18).unwrap_or_default();
+                let places = self
+                    .compact
+                    .get_mut(self.len * 18..self.max * 18)
+                    .unwrap_or_default();
                 gather::<18>(places.as_chunks_mut().0, compact.as_chunks().0, flags.clone())
             }
         };

@@ -126,11 +126,7 @@ pub(super) enum Path {
     Page,
     /// It leads to this large swarm, in which `peer` is the hash of the announcing peer. Where it begins to hand out was
     /// drawn with the last stage.
-    Swarm {
-        number: u32,
-        peer: u64,
-        starts: Starts,
-    },
+    Swarm { number: u32, peer: u64, starts: Starts },
 }
 
 impl Path {

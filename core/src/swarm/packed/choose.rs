@@ -171,7 +171,10 @@ impl Look<'_> {
     ) -> Round<'s> {
         let mut start = Place { bucket: 0, index: 0 };
         for _ in 0..REDRAWS_MAX {
-            start = drawn.take().or_else(|| set.any(self.shape, random)).unwrap_or(start);
+            start = drawn
+                .take()
+                .or_else(|| set.any(self.shape, random))
+                .unwrap_or(start);
             if Some(start) != own && self.fits(set, start) {
                 break;
             }

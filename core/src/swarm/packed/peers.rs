@@ -81,7 +81,9 @@ impl<'a> Columns<'a> {
 
     pub(super) fn seeders(&self) -> usize {
         let (eights, rest) = self.stamps.as_chunks();
-        let eights = eights.iter().map(|&eight| lanes::count_highest(u64::from_le_bytes(eight)));
+        let eights = eights
+            .iter()
+            .map(|&eight| lanes::count_highest(u64::from_le_bytes(eight)));
         let rest = rest.iter().map(|&stamp| usize::from(stamp / SEEDER));
         eights.sum::<usize>() + rest.sum::<usize>()
     }

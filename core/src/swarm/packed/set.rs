@@ -144,7 +144,7 @@ impl Set {
     /// A place where a peer may be, any with the same probability (as near as 32 bits of chance come to that).
     pub(super) fn candidate(&self, random: &mut Random) -> Place {
         let drawn = random.u64(..);
-        let below = |drawn: u64, end: u64| (drawn * end >> 32) as usize;
+        let below = |drawn: u64, end: u64| ((drawn * end) >> 32) as usize;
         Place {
             bucket: below(drawn >> 32, self.buckets.len() as u64),
             index: below(drawn & u64::from(u32::MAX), self.longest.into()),
@@ -238,11 +238,7 @@ impl Bucket {
         let window = self.0.get(self.0.len().saturating_sub(TAIL)..);
         let (endpoints, _) = columns.range(range.clone());
         let stamps = columns.stamps.get(range);
-        [
-            endpoints,
-            stamps.unwrap_or_default(),
-            window.unwrap_or_default(),
-        ]
+        [endpoints, stamps.unwrap_or_default(), window.unwrap_or_default()]
     }
 
     pub(super) fn columns(&self, shape: Shape) -> Columns<'_> {

@@ -87,7 +87,10 @@ impl Packing {
 }
 
 fn start() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "the time that work takes is shown beside it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the time that work takes is shown beside it"
+    )]
     Instant::now()
 }
 
@@ -124,7 +127,11 @@ fn torrents_come_and_go(torrents: u32) {
     for torrent in 0..torrents {
         packing.announce(torrent, peer(torrent), 1, Event::Stopped);
     }
-    std::println!("they go: the longest took {:?}; {:?}", packing.longest, packing.most);
+    std::println!(
+        "they go: the longest took {:?}; {:?}",
+        packing.longest,
+        packing.most
+    );
     assert_bounded(packing.most);
     assert_eq!(packing.packed.torrents(), 0);
     assert_eq!((packing.packed.pages.len(), packing.packed.bytes), (1, 0));
@@ -141,7 +148,11 @@ fn peers_come_and_go(peers: u32) {
     for number in 0..peers {
         packing.announce(0, peer(number), 1, Event::Stopped);
     }
-    std::println!("they go: the longest took {:?}; {:?}", packing.longest, packing.most);
+    std::println!(
+        "they go: the longest took {:?}; {:?}",
+        packing.longest,
+        packing.most
+    );
     assert_bounded(packing.most);
     assert_eq!(packing.packed.totals(), Default::default());
 }
