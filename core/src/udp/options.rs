@@ -124,6 +124,7 @@ mod tests {
         assert_eq!(url(b"\x02\x02/a\x02\x02/b"), b"/a/b");
         assert_eq!(url(b"\x02\x00"), b"");
         assert_eq!(url(b"\x00\x00"), b"");
+        assert_eq!(url(b"\x00\x00\x02\x02/b"), b"");
         assert_eq!(url(&[NOP; 1000]), b"");
     }
 

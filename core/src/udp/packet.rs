@@ -483,6 +483,7 @@ mod tests {
     use quickcheck::{Arbitrary, Gen, quickcheck};
 
     use super::*;
+    use crate::announce::Endpoint;
 
     impl Arbitrary for RequestHead {
         fn arbitrary(g: &mut Gen) -> Self {
@@ -575,6 +576,22 @@ mod tests {
             Response::decode(&sent[..len]) == Some(Response::Error(response))
         }
 
+        fn a_response_names_its_transaction(transaction_id: u32) -> bool {
+            [CONNECT, ANNOUNCE, SCRAPE, ERROR].into_iter().all(|action| {
+                let head = [action.to_be_bytes(), transaction_id.to_be_bytes()];
+                let response = [head.as_flattened(), &[0; 12]].concat();
+                Response::decode(&response).is_some_and(|response| response.transaction_id() == transaction_id)
+            })
+        }
+
+        fn no_number_of_peers_is_written_as_minus_one(numwant: Option<u32>) -> bool {
+            let peer = Endpoint { ip: Ipv4Addr::LOCALHOST.into(), port: 1 };
+            let (info_hash, peer_id) = (InfoHash([1; 20]), PeerId([2; 20]));
+            let meant = Announce { info_hash, peer_id, peer, left: 0, event: Event::None, numwant };
+            let written = AnnounceRequest::of(&meant, 3, 4).numwant;
+            numwant.map_or(written == -1, |numwant| i64::from(written) == i64::from(numwant).min(i32::MAX.into()))
+        }
+
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) -> bool {
             let transaction_id = bytes.get(4..8).map(|id| u32::from_be_bytes(id.try_into().unwrap()));
             AnnounceRequest::decode(&bytes).is_some() == (bytes.len() >= AnnounceRequest::LEN)
@@ -611,6 +628,19 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_scrape_takes_the_room_that_is_named() {
+        let request = ScrapeRequest {
+            connection_id: 1,
+            transaction_id: 2,
+            info_hashes: &[[3; 20]; SCRAPE_MAX],
+        };
+        assert_eq!(request.encode(&mut [0; 2000]), ScrapeRequest::LEN_MAX);
+        let entries = [counts((1, 2, 3)); SCRAPE_MAX];
+        let len = ScrapeResponse::encode(2, entries.into_iter(), &mut [0; 2000]);
+        assert_eq!(len, ScrapeResponse::LEN_MAX);
+    }
+
+    #[test]
     fn an_unknown_event_is_none() {
         for number in [0u32, 5, 0x0100_0000, u32::MAX] {
             let mut sent = [0; AnnounceRequest::LEN];
@@ -630,6 +660,12 @@ mod tests {
         assert_eq!(response.encode(&mut out), 8);
         assert_eq!(out[8..], [0xee; 4]);
         assert_eq!(response.encode(&mut out[..6]), 4);
+        // Nothing comes after what was left out, even if it would fit.
+        let short = ErrorResponse {
+            message: b"no",
+            ..response
+        };
+        assert_eq!(short.encode(&mut out[..6]), 4);
         let entries = [counts((1, 2, 3)), counts((4, 5, 6))];
         assert_eq!(ScrapeResponse::encode(7, entries.into_iter(), &mut [0; 31]), 20);
     }
