@@ -47,13 +47,13 @@ impl ListFiles {
     pub(crate) fn load(&self) -> Result<Access, ListError> {
         let torrents = match &self.torrents {
             None => Torrents::Any,
-            Some(TorrentFile::Allow(path)) => Torrents::Only(torrents(path, "allowed")?),
-            Some(TorrentFile::Deny(path)) => Torrents::AllBut(torrents(path, "denied")?),
+            Some(TorrentFile::Allow(path)) => Torrents::Only(torrents("--allow-list", path, "allowed")?),
+            Some(TorrentFile::Deny(path)) => Torrents::AllBut(torrents("--deny-list", path, "denied")?),
         };
         let denied = match &self.denied_addresses {
             None => AddressList::default(),
             Some(path) => {
-                let networks = read(path)?;
+                let networks = read("--deny-address", path)?;
                 say(format_args!(
                     "{}: {} networks denied",
                     path.display(),
@@ -105,8 +105,8 @@ fn reload(files: &ListFiles, tracker: &Tracker) {
     }
 }
 
-fn torrents(path: &Path, fate: &str) -> Result<TorrentList, ListError> {
-    let list = TorrentList::new(read(path)?);
+fn torrents(option: &'static str, path: &Path, fate: &str) -> Result<TorrentList, ListError> {
+    let list = TorrentList::new(read(option, path)?);
     say(format_args!(
         "{}: {} info-hashes {fate}",
         path.display(),
@@ -115,8 +115,8 @@ fn torrents(path: &Path, fate: &str) -> Result<TorrentList, ListError> {
     Ok(list)
 }
 
-fn read<E: Entry>(path: &Path) -> Result<Vec<E>, ListError> {
-    let unreadable = |error| ListError::Unreadable(path.to_owned(), error);
+fn read<E: Entry>(option: &'static str, path: &Path) -> Result<Vec<E>, ListError> {
+    let unreadable = |error| ListError::Unreadable(option, path.to_owned(), error);
     let bad = |line| ListError::Bad(path.to_owned(), line);
     let mut file = File::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_or(0, |metadata| metadata.len());
@@ -137,8 +137,8 @@ fn read<E: Entry>(path: &Path) -> Result<Vec<E>, ListError> {
 /// Why lists cannot be used, shown as one line.
 #[derive(Debug)]
 pub(crate) enum ListError {
-    /// A file cannot be read.
-    Unreadable(PathBuf, io::Error),
+    /// The file that an option names cannot be read.
+    Unreadable(&'static str, PathBuf, io::Error),
     /// A line is bad.
     Bad(PathBuf, BadLine),
 }
@@ -146,7 +146,7 @@ pub(crate) enum ListError {
 impl fmt::Display for ListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Unreadable(option, path, error) => write!(f, "{option}={}: {error}", path.display()),
             Self::Bad(path, line) => write!(f, "{}: {line}", path.display()),
         }
     }
