@@ -115,21 +115,12 @@ impl<'a> Handout<'a> {
         ids: &[u8],
         flags: impl Iterator<Item = bool> + Clone,
     ) {
+        let stride = self.family.compact_len();
+        let places = self.compact.get_mut(self.len * stride..self.max * stride);
+        let places = places.unwrap_or_default();
         let taken = match self.family {
-            Family::V4 => {
-                let places = self
-                    .compact
-                    .get_mut(self.len * 6..self.max * 6)
-                    .unwrap_or_default();
-                gather::<6>(places.as_chunks_mut().0, compact.as_chunks().0, flags.clone())
-            }
-            Family::V6 => {
-                let places = self
-                    .compact
-                    .get_mut(self.len * 18..self.max * 18)
-                    .unwrap_or_default();
-                gather::<18>(places.as_chunks_mut().0, compact.as_chunks().0, flags.clone())
-            }
+            Family::V4 => gather::<6>(places, compact, flags.clone()),
+            Family::V6 => gather::<18>(places, compact, flags.clone()),
         };
         let len = self.len + taken;
         if let Some(places) = self.ids.as_deref_mut().and_then(|all| all.get_mut(self.len..len)) {
@@ -143,13 +134,10 @@ impl<'a> Handout<'a> {
     }
 }
 
-/// Copies those items that a flag says yes to and returns how many, without a branch for each: what is not taken is written
-/// over by the next.
-fn gather<const N: usize>(
-    places: &mut [[u8; N]],
-    items: &[[u8; N]],
-    flags: impl Iterator<Item = bool>,
-) -> usize {
+/// Copies those items of `N` bytes that a flag says yes to and returns how many, without a branch for each: what is not
+/// taken is written over by the next.
+fn gather<const N: usize>(places: &mut [u8], items: &[u8], flags: impl Iterator<Item = bool>) -> usize {
+    let (places, items) = (places.as_chunks_mut::<N>().0, items.as_chunks::<N>().0);
     let mut taken = 0;
     for (item, flag) in items.iter().zip(flags) {
         let Some(place) = places.get_mut(taken) else {
