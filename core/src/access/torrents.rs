@@ -22,10 +22,7 @@ impl TorrentList {
     /// The set of these info-hashes.
     #[must_use]
     pub fn new(hashes: impl Into<Vec<InfoHash>>) -> Self {
-        Self::of(hashes.into())
-    }
-
-    fn of(mut hashes: Vec<InfoHash>) -> Self {
+        let mut hashes = hashes.into();
         // By numbers first: they are compared faster than bytes, and seldom are two alike.
         hashes.sort_unstable_by(|a, b| lead(a).cmp(&lead(b)).then_with(|| a.cmp(b)));
         hashes.dedup();
