@@ -22,6 +22,8 @@ pub struct Swarms<S: Store = Packed> {
     torrents_max: u64,
     /// Torrents in all shards; other workers may be adding theirs, so it can be behind by one for each worker.
     torrents: AtomicU64,
+    /// Whole [`GRANULE`]s that the shards take: one number, as every batch reads it, and coarse, as it is seldom written so.
+    granules: AtomicUsize,
 }
 
 impl<S: Store> Swarms<S> {
@@ -32,13 +34,13 @@ impl<S: Store> Swarms<S> {
         Self {
             shards: (0..SHARDS)
                 .map(|_| Shard {
-                    bytes: AtomicUsize::new(0),
                     store: Lock::new(S::new(config, key)),
                 })
                 .collect(),
             key,
             torrents_max: config.torrents_max.into(),
             torrents: AtomicU64::new(0),
+            granules: AtomicUsize::new(0),
         }
     }
 
@@ -50,8 +52,7 @@ impl<S: Store> Swarms<S> {
     /// The stages that pay for a batch at the moment: none while all swarms fit into the processor's caches.
     #[must_use]
     pub fn stages(&self) -> &'static [Stage] {
-        let bytes = self.shards.iter().map(|shard| shard.bytes.load(Relaxed));
-        if bytes.sum::<usize>() <= NEAR {
+        if self.granules.load(Relaxed) <= NEAR / GRANULE {
             return &[];
         }
         &Stage::ALL
@@ -200,16 +201,20 @@ impl<S: Store> Swarms<S> {
         self.change_shard(self.shard(hash), act)
     }
 
-    /// Keeps the number of torrents and the size of the shard in step with what `act` does to it.
+    /// Keeps the numbers of torrents and granules in step with what `act` does to the shard.
     fn change_shard<R>(&self, shard: &Shard<S>, act: impl FnOnce(&mut S) -> R) -> R {
         shard.store.with(|store| {
-            let before = store.torrents();
+            let (torrents, granules) = (store.torrents(), store.bytes() / GRANULE);
             let result = act(store);
-            let after = store.torrents();
-            if after != before {
-                self.torrents.fetch_add(after.wrapping_sub(before), Relaxed);
+            let (torrents_now, granules_now) = (store.torrents(), store.bytes() / GRANULE);
+            if torrents_now != torrents {
+                self.torrents
+                    .fetch_add(torrents_now.wrapping_sub(torrents), Relaxed);
             }
-            shard.bytes.store(store.bytes(), Relaxed);
+            if granules_now != granules {
+                self.granules
+                    .fetch_add(granules_now.wrapping_sub(granules), Relaxed);
+            }
             result
         })
     }
@@ -242,6 +247,9 @@ pub struct Fullest {
 /// Bytes of all swarms that are taken to be in the processor's caches, so that a hint costs more than it saves: what one
 /// group of a server's cores shares of the last level.
 const NEAR: usize = 16 << 20;
+
+/// Bytes of a shard that are counted together; what is left over in each of the 64 is far below [`NEAR`].
+const GRANULE: usize = 16 << 10;
 
 /// Where a sweep over all shards has got to; the default is the beginning.
 #[derive(Clone, Debug)]
@@ -282,7 +290,5 @@ pub const SHARDS: usize = 64;
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shard<S> {
-    /// What the store takes, about.
-    bytes: AtomicUsize,
     store: Lock<S>,
 }
