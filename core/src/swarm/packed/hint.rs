@@ -37,7 +37,11 @@ impl Packed {
         };
         match stage {
             Stage::Slot => hint(ptr::from_ref(page).cast()),
-            Stage::Page => hint(page.bytes().as_ptr()),
+            Stage::Page => {
+                let head = page.bytes().as_ptr();
+                hint(head);
+                hint(head.wrapping_add(HEAD_TOLD - 1));
+            }
             Stage::Torrent => match page.likely(&self.rules, &announce.info_hash) {
                 Some(record) => {
                     lines(page.bytes().get(record.range()).unwrap_or_default(), hint);
@@ -171,6 +175,8 @@ fn lines<H: Fn(*const u8) + Copy>(bytes: &[u8], hint: H) {
 
 /// Bytes that a processor fetches together.
 const LINE: usize = 64;
+/// Bytes that the head of a page of the usual twenty torrents takes: two lines as often as one.
+const HEAD_TOLD: usize = 48;
 /// Lines that a swarm lies in.
 const SWARM_LINES: usize = size_of::<Swarm>().div_ceil(LINE);
 /// Bytes that are told of a bucket to look through: half of a usual one. The processor sees itself what is next.
