@@ -49,6 +49,8 @@ pub struct SwarmConfig {
     /// Minutes of the coarse clock after which a silent peer is gone: it is kept while its age is at most this. By a fine
     /// clock it may have been silent for up to a minute more then.
     pub peer_age_max_minutes: u32,
+    /// Workers that share the swarms.
+    pub workers: usize,
 }
 
 impl Default for Config {
@@ -73,6 +75,7 @@ impl Default for Config {
                 torrents_max: TORRENTS_MAX,
                 peers_per_torrent_max: PEERS_PER_TORRENT_MAX,
                 peer_age_max_minutes: peer_age_max_minutes(intervals),
+                workers: 1,
             },
         }
     }
@@ -180,6 +183,13 @@ impl Config {
     pub fn with_peers_per_torrent_max(mut self, peers: u32) -> Result<Self, OutOfRange> {
         self.swarms.peers_per_torrent_max = check("peers per torrent", peers, 1..=PEERS_PER_TORRENT_MAX)?;
         Ok(self)
+    }
+
+    /// Sets how many workers there will be. Any number may be made; this many seldom wait for each other.
+    #[must_use]
+    pub fn with_workers(mut self, workers: usize) -> Self {
+        self.swarms.workers = workers;
+        self
     }
 
     /// The announce intervals.

@@ -8,7 +8,7 @@ use crate::config::{Config, SWEEP_PERIOD_MILLIS, SWEEP_WORK};
 use crate::interval::{IntervalController, LoadAverage};
 use crate::seed::{Random, Seed};
 use crate::stats::{Count, Evaluation, History, Level, Meter, Rates, Sweeps};
-use crate::swarm::{SHARDS, Swarms, SweepPosition, Swept};
+use crate::swarm::{SHARDS_MAX, Swarms, SweepPosition, Swept};
 use crate::time::Instant;
 
 /// What the driver of a tracker knows of its host. One that knows only the load average hands in that.
@@ -217,7 +217,7 @@ impl Sweep {
             due: now,
             began: now,
             steps: 0,
-            steps_before: SHARDS as u64,
+            steps_before: SHARDS_MAX as u64,
         }
     }
 

@@ -119,7 +119,13 @@ impl Options {
         let failures = reader.number(name::FAILURES, None, 0..=u32::MAX)?;
         let lasting = lasting::read(reader, &common, given.lasting)?;
         let listen = listen(reader, &common, &given.service, processors)?;
-        let config = swarms(reader, Config::default(), &common, given.swarms, processors)?;
+        let config = swarms(
+            reader,
+            Config::default().with_workers(listen.workers),
+            &common,
+            given.swarms,
+            processors,
+        )?;
         let config = http(reader, config, &common, given.http)?;
         Ok(Self {
             config,

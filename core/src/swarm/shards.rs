@@ -15,7 +15,7 @@ use super::{Handout, Packed, Prepared, Room, Stage, Store, Swept, Totals, Visit}
 /// The swarms that all workers share. No call holds a lock for longer than one operation on one shard.
 #[derive(Debug)]
 pub struct Swarms<S: Store = Packed> {
-    /// Invariant: as many as [`SHARDS`].
+    /// Invariant: a power of two, at most [`SHARDS_MAX`].
     shards: Box<[Shard<S>]>,
     /// The key of the shards and of the tables inside.
     key: Key,
@@ -32,7 +32,7 @@ impl<S: Store> Swarms<S> {
     pub fn new(config: &SwarmConfig, seed: &Seed) -> Self {
         let key = seed.key("swarm tables");
         Self {
-            shards: (0..SHARDS)
+            shards: (0..shards_for(config.workers))
                 .map(|_| Shard {
                     store: Lock::new(S::new(config, key)),
                 })
@@ -75,7 +75,7 @@ impl<S: Store> Swarms<S> {
                 store.hint(stage, announce, prepared, hint);
                 // Those that follow it to the same shard need not lock it again.
                 while let Some((announce, prepared)) =
-                    batch.next_if(|(_, prepared)| shard_of(prepared.hash) == shard_of(hash))
+                    batch.next_if(|(_, prepared)| self.number(prepared.hash) == self.number(hash))
                 {
                     store.hint(stage, announce, prepared, hint);
                 }
@@ -220,18 +220,25 @@ impl<S: Store> Swarms<S> {
     }
 
     fn shard(&self, hash: u64) -> &Shard<S> {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "there are as many shards as hashes can tell"
-        )]
-        &self.shards[shard_of(hash)]
+        #[expect(clippy::indexing_slicing, reason = "there is a shard for each number")]
+        &self.shards[self.number(hash)]
+    }
+
+    /// The highest bits of a hash choose the shard; stores begin with the lowest.
+    fn number(&self, hash: u64) -> usize {
+        usize::from(hash.to_be_bytes()[0]) & (self.shards.len() - 1)
     }
 }
 
-/// The highest bits of a hash choose the shard; stores begin with the lowest.
-const fn shard_of(hash: u64) -> usize {
-    hash.to_be_bytes()[0] as usize % SHARDS
+/// Shards for so many workers: enough that these seldom meet, few enough that the caches of each hold the heads of all.
+fn shards_for(workers: usize) -> usize {
+    let wanted = workers.clamp(1, SHARDS_MAX) * SHARDS_PER_WORKER;
+    wanted.next_power_of_two().min(SHARDS_MAX)
 }
+
+const SHARDS_PER_WORKER: usize = 32;
+/// Shards at most: what eight bits of a hash tell apart.
+pub const SHARDS_MAX: usize = 256;
 
 /// How unevenly swarms are spread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -248,7 +255,7 @@ pub struct Fullest {
 /// group of a server's cores shares of the last level.
 const NEAR: usize = 16 << 20;
 
-/// Bytes of a shard that are counted together; what is left over in each of the 64 is far below [`NEAR`].
+/// Bytes of a shard that are counted together; what is left over in each is far below [`NEAR`].
 const GRANULE: usize = 16 << 10;
 
 /// Where a sweep over all shards has got to; the default is the beginning.
@@ -283,12 +290,33 @@ impl<S: Store> Default for WalkPosition<S> {
     }
 }
 
-/// Shards: enough that the workers of a large machine seldom meet, few enough that an empty tracker is small.
-pub const SHARDS: usize = 64;
-
 /// A shard on cache lines of its own, so that neighbours' locks do not contend.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shard<S> {
     store: Lock<S>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_shard_for_every_hash_and_more_for_more_workers() {
+        for (workers, shards) in [
+            (0, 32),
+            (1, 32),
+            (2, 64),
+            (3, 128),
+            (8, 256),
+            (256, 256),
+            (usize::MAX, 256),
+        ] {
+            let config = crate::Config::default().with_workers(workers);
+            let swarms: Swarms = Swarms::new(config.swarms(), &Seed::new([1; 32]));
+            assert_eq!(swarms.shards.len(), shards, "{workers} workers");
+            let numbers = (0..=u8::MAX).map(|first| swarms.number(u64::from(first) << 56));
+            assert_eq!(numbers.max(), Some(shards - 1));
+        }
+    }
 }
