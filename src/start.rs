@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use etracker_core::{Instant, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, Opened, ServeError};
+use etracker_runtime_common::{Clock, Control, Job, Opened, ServeError, join_free_memory_at_once};
 
 use crate::lists::ListError;
 use crate::notify::Notifier;
@@ -29,6 +29,7 @@ use jiff::tz::TimeZone;
 /// # Errors
 /// Why it could not start, or not go on.
 pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
+    join_free_memory_at_once();
     let control = Arc::new(Control::new());
     let signals = signals::watch().map_err(Failure::Signals)?;
     let lifeline = Lifeline::take().map_err(Failure::Supervisor)?;

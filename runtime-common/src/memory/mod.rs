@@ -37,6 +37,14 @@ pub(crate) fn give_memory_back() {
     drop(thread::Builder::new().name("memory".to_owned()).spawn(sys::trim));
 }
 
+/// Has the allocator join small pieces of free memory as they come, where it can be asked to.
+///
+/// The C library of GNU puts them off and joins all of them at some later call: after millions of torrents have left, that
+/// one call takes a tenth of a second.
+pub fn join_free_memory_at_once() {
+    sys::keep_no_fast_bins();
+}
+
 /// The second number of the file: see proc_pid_statm(5).
 fn resident_pages(statm: &mut File) -> Option<u64> {
     let mut text = [0; 128];

@@ -50,6 +50,17 @@ pub(super) fn trim() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(super) fn trim() {}
 
+/// See [`join_free_memory_at_once`](super::join_free_memory_at_once).
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(super) fn keep_no_fast_bins() {
+    // SAFETY: the call changes a setting of the allocator, under the allocator's lock.
+    unsafe { libc::mallopt(libc::M_MXFAST, 0) };
+}
+
+/// See [`join_free_memory_at_once`](super::join_free_memory_at_once): this allocator cannot be asked to.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(super) fn keep_no_fast_bins() {}
+
 /// Apple's kernel counts in bytes, all others in units of 1024.
 #[cfg(unix)]
 const MAXRSS_UNIT: u64 = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
