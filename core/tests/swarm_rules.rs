@@ -322,6 +322,32 @@ fn the_interval_served_is_the_controllers() {
 }
 
 #[test]
+fn a_torrent_is_removed_once_with_its_peers_few_or_many() {
+    let mut swarm = Swarm::new();
+    for number in 1..=100u8 {
+        for torrent in [1, 2] {
+            swarm
+                .try_announce(torrent, &format!("1.0.0.{number}:1"), LEECHER, Event::Started)
+                .unwrap();
+        }
+    }
+    swarm
+        .try_announce(3, "1.0.0.1:1", SEEDER, Event::Started)
+        .unwrap();
+    let swarms = swarm.worker.tracker().swarms();
+    assert_eq!(swarms.fullest().large, 2);
+    for (torrent, large) in [(1, 1), (3, 1), (2, 0)] {
+        let info_hash = InfoHash([torrent; 20]);
+        assert!(swarms.remove(&info_hash));
+        assert!(!swarms.remove(&info_hash));
+        assert_eq!(swarms.scrape(&info_hash), counts(0, 0, 0));
+        assert_eq!(swarms.fullest().large, large, "without {torrent}");
+    }
+    let totals = swarms.totals();
+    assert_eq!((totals.torrents, totals.peers()), (0, 0));
+}
+
+#[test]
 fn the_same_seed_makes_the_same_choices() {
     let run = || {
         let mut swarm = Swarm::new();

@@ -294,6 +294,21 @@ fn what_is_handed_out_costs_in_proportion_whatever_the_size() {
 }
 
 #[test]
+fn those_too_old_and_not_yet_swept_are_not_all_looked_at() {
+    let mut packing = Packing::new(&Config::default());
+    let peers = 20_000;
+    for number in 0..peers {
+        packing.announce(0, peer(number), 1, Event::Started);
+    }
+    packing.now = Minute::new(packing.now.get() + 100);
+    packing.most = Work::default();
+    packing.announce(0, peer(peers), 1, Event::Started);
+    assert_eq!(packing.handed_out, 0);
+    let all = peers as usize / BUCKET_LOAD;
+    assert!(packing.most.blocks < all / 2, "{:?} of {all}", packing.most);
+}
+
+#[test]
 fn tables_are_given_back_by_the_sweep() {
     let mut packing = Packing::new(&Config::default());
     for torrent in 0..5000 {
