@@ -14,7 +14,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use etracker_core::announce::{Announce, Family};
 use etracker_core::config::SWEEP_WORK;
 use etracker_core::seed::Random;
-use etracker_core::swarm::{Handout, Prepared, Swarms, SweepPosition};
+use etracker_core::swarm::{HINTED_TOGETHER, Handout, Prepared, Swarms, SweepPosition};
 
 use common::sys::{Counting, live_bytes, prefetch, processor_time};
 use common::{NOW, Population, info_hash};
@@ -27,6 +27,8 @@ const BATCH: usize = 64;
 /// Batches that are made before they are timed.
 const ROUND: usize = 16 * BATCH;
 const NUMWANT: usize = 50;
+/// Bytes of room for an answer.
+const REPLY_MAX: usize = 1472;
 
 /// One of the data sets, made when it is first needed.
 struct Set {
@@ -72,7 +74,7 @@ impl Set {
             Made {
                 population,
                 away: Vec::new(),
-                replies: vec![0; BATCH * 1472],
+                replies: vec![0; BATCH * REPLY_MAX],
             }
         })
     }
@@ -118,9 +120,9 @@ impl Made {
             std::thread::scope(|scope| {
                 for (announces, mut random) in threads {
                     scope.spawn(move || {
-                        let mut replies = vec![0; BATCH * 1472];
+                        let mut replies = vec![0; BATCH * REPLY_MAX];
                         for batch in announces.chunks(BATCH) {
-                            in_stages::<BATCH>(swarms, &mut random, batch, &mut replies);
+                            batches(swarms, &mut random, batch, &mut replies);
                         }
                     });
                 }
@@ -133,13 +135,22 @@ impl Made {
 
 #[inline(never)]
 fn one_by_one(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
-    for (announce, reply) in batch.iter().zip(replies.chunks_mut(1472)) {
+    for (announce, reply) in batch.iter().zip(replies.chunks_mut(REPLY_MAX)) {
         let prepared = swarms.prepare(announce, random);
         carry_out(swarms, announce, prepared, reply);
     }
 }
 
+/// A batch in pieces, as for datagrams.
 #[inline(never)]
+fn batches(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
+    let replies = replies.chunks_mut(HINTED_TOGETHER * REPLY_MAX);
+    for (piece, replies) in batch.chunks(HINTED_TOGETHER).zip(replies) {
+        in_stages::<HINTED_TOGETHER>(swarms, random, piece, replies);
+    }
+}
+
+#[inline]
 fn in_stages<const N: usize>(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
     let mut prepared = [const { None }; N];
     for (place, announce) in prepared.iter_mut().zip(batch) {
@@ -152,7 +163,7 @@ fn in_stages<const N: usize>(swarms: &Swarms, random: &mut Random, batch: &[Anno
         swarms.hint(stage, requests, prefetch);
     }
     let batch = batch.iter().zip(prepared.into_iter().flatten());
-    for ((announce, prepared), reply) in batch.zip(replies.chunks_mut(1472)) {
+    for ((announce, prepared), reply) in batch.zip(replies.chunks_mut(REPLY_MAX)) {
         carry_out(swarms, announce, prepared, reply);
     }
 }
@@ -188,7 +199,7 @@ fn swarms(criterion: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("batches of 64", set.name), |bencher| {
             let made = set.made();
-            bencher.iter_custom(|iterations| made.time(iterations, in_stages::<BATCH>));
+            bencher.iter_custom(|iterations| made.time(iterations, batches));
         });
         group.bench_function(
             BenchmarkId::new("batches of 64 on each of two threads", set.name),

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::access::Access;
 use crate::announce::{Announce, Event};
 use crate::seed::Random;
-use crate::swarm::{Handout, Peer, Prepared};
+use crate::swarm::{HINTED_TOGETHER, Handout, Peer, Prepared};
 use crate::time::Minute;
 use crate::tracker::{Tracker, admit};
 use crate::{InfoHash, Instant};
@@ -46,7 +46,7 @@ impl<'a> Restorer<'a> {
             access: tracker.access(),
             now,
             random: tracker.seed().key("restore").random(0),
-            batch: Vec::with_capacity(BATCH),
+            batch: Vec::with_capacity(HINTED_TOGETHER),
             restored: Restored::default(),
         }
     }
@@ -100,7 +100,7 @@ impl<'a> Restorer<'a> {
         }
         let prepared = self.tracker.swarms().prepare(&announce, &mut self.random);
         self.batch.push((start_of(announced), announce, prepared));
-        if self.batch.len() == BATCH {
+        if self.batch.len() == HINTED_TOGETHER {
             self.flush(hint);
         }
     }
@@ -124,9 +124,6 @@ impl<'a> Restorer<'a> {
         }
     }
 }
-
-/// Peers put in together: enough to fetch what they touch while others are put in.
-const BATCH: usize = 64;
 
 fn start_of(minute: Minute) -> Instant {
     Instant::from_secs(u64::from(minute.get()) * 60)

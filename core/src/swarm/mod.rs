@@ -13,5 +13,5 @@ mod store;
 pub use handout::Handout;
 pub use packed::{Packed, PackedSweep, PackedWalk};
 pub use plain::{Plain, PlainPosition};
-pub use shards::{Fullest, SHARDS_MAX, Swarms, SweepPosition, WalkPosition};
+pub use shards::{Fullest, HINTED_TOGETHER, SHARDS_MAX, Swarms, SweepPosition, WalkPosition};
 pub use store::{Peer, Prepared, Room, Stage, Store, Swept, Totals, Visit};

@@ -4,14 +4,14 @@ use core::net::SocketAddr;
 
 use crate::announce::{Announce, Endpoint};
 use crate::stats::Count;
-use crate::swarm::{Handout, Prepared};
+use crate::swarm::{HINTED_TOGETHER, Handout, Prepared};
 use crate::{InfoHash, Instant, Worker};
 
 use super::packet::{
     ANNOUNCE, AnnounceRequest, AnnounceResponse, CONNECT, ConnectResponse, ERROR, ErrorResponse, PROTOCOL_ID,
     RequestHead, SCRAPE, ScrapeRequest, ScrapeResponse,
 };
-use super::{BATCH_MAX, Datagram, Silence, Verdict, peers_max};
+use super::{Datagram, Silence, Verdict, peers_max};
 
 impl Worker {
     /// Answers a batch of datagrams: writes their replies and sets their verdicts. The work is linear in the batch.
@@ -24,11 +24,11 @@ impl Worker {
         batch: &mut [Datagram<'_>],
         hint: H,
     ) {
-        for piece in batch.chunks_mut(BATCH_MAX) {
+        for piece in batch.chunks_mut(HINTED_TOGETHER) {
             match piece {
                 [] => {}
                 [_] => self.handle_piece::<1, H>(now, piece, hint),
-                _ => self.handle_piece::<BATCH_MAX, H>(now, piece, hint),
+                _ => self.handle_piece::<HINTED_TOGETHER, H>(now, piece, hint),
             }
         }
     }

@@ -61,5 +61,5 @@ pub const fn peers_max(family: Family) -> usize {
 
 /// Bytes of the longest reply: 242 IPv4 peers; it fits an Ethernet frame unfragmented.
 pub const REPLY_MAX: usize = 1472;
-/// Datagrams that are worked on together; a longer batch is taken in pieces of this size.
+/// Datagrams that runtimes receive and hand in together, as a system call a datagram would cost more than all else.
 pub const BATCH_MAX: usize = 64;
