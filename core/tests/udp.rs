@@ -1,10 +1,11 @@
 //! Datagrams in, replies out: what a runtime sees of the UDP protocol.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::net::SocketAddr;
+use std::cell::Cell;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use etracker_core::announce::{Counts, Event};
+use etracker_core::announce::{Announce, Counts, Endpoint, Event};
 use etracker_core::config::Config;
 use etracker_core::stats::Count;
 use etracker_core::udp::packet::{
@@ -285,6 +286,40 @@ fn a_batch_longer_than_the_longest_is_answered_to_the_end() {
 }
 
 #[test]
+fn a_batch_that_is_worth_hints_is_answered_like_its_datagrams_one_by_one() {
+    let inputs: Vec<_> = (0..200u16)
+        .map(|number| {
+            let sender = SocketAddr::from(([198, 51, 100, (number % 40) as u8], 1));
+            let request = AnnounceRequest {
+                connection_id: id_of(&sender.to_string()),
+                info_hash: if number % 3 == 0 {
+                    HASH
+                } else {
+                    hash_of(u32::from(number) * 2000)
+                },
+                left: (number % 2).into(),
+                ..announce_of(number + 1)
+            };
+            (sender, request.encode().to_vec())
+        })
+        .collect();
+    let hints = Cell::new(0);
+    let mut worker = worker_beyond_the_caches();
+    let together = ask_all_with(&mut worker, NOW, &inputs, REPLY_MAX, |_| {
+        hints.set(hints.get() + 1);
+    });
+    assert!(hints.get() > 3 * inputs.len(), "{} hints", hints.get());
+    let mut worker = worker_beyond_the_caches();
+    let hinted = |_| panic!("one alone is not worth a hint");
+    let singly = inputs
+        .chunks(1)
+        .flat_map(|one| ask_all_with(&mut worker, NOW, one, REPLY_MAX, hinted));
+    // Which peers are handed out may differ: some are drawn before those ahead in the batch have come.
+    let seen = |reply: Result<Vec<u8>, Silence>| reply.map(|reply| (reply.len(), reply[..AnnounceResponse::LEN].to_vec()));
+    assert!(together.into_iter().map(seen).eq(singly.map(seen)));
+}
+
+#[test]
 fn every_request_captured_from_a_real_client_is_understood_and_answered() {
     let mut worker = worker(Config::default());
     let mut answered = 0;
@@ -394,6 +429,35 @@ fn worker(config: Config) -> Worker {
     Worker::new(Arc::new(Tracker::new(config, Seed::new([7; 32]), NOW)))
 }
 
+/// Has a torrent of a hundred peers, and many of one.
+fn worker_beyond_the_caches() -> Worker {
+    let mut worker = worker(Config::default());
+    let mut announce = |info_hash, number: u32| {
+        let announce = Announce {
+            info_hash,
+            peer_id: PeerId([1; 20]),
+            peer: Endpoint {
+                ip: Ipv4Addr::from_bits(0x0b00_0000 + number).into(),
+                port: 1,
+            },
+            left: 1,
+            event: Event::None,
+            numwant: Some(0),
+        };
+        worker.announce_apart(NOW, &announce, false).unwrap();
+    };
+    (0..100).for_each(|number| announce(HASH, number));
+    (0..250_000).for_each(|number| announce(hash_of(number), number));
+    assert!(!worker.stages().is_empty());
+    worker
+}
+
+fn hash_of(number: u32) -> InfoHash {
+    let mut hash = InfoHash([0; 20]);
+    hash.0[..4].copy_from_slice(&number.to_be_bytes());
+    hash
+}
+
 fn id_of(sender: &str) -> u64 {
     let sender: SocketAddr = sender.parse().unwrap();
     etracker_core::udp::ConnectionIds::new(&Seed::new([7; 32])).make(NOW, sender.ip())
@@ -488,6 +552,16 @@ fn ask_all(
     inputs: &[(SocketAddr, Vec<u8>)],
     room: usize,
 ) -> Vec<Result<Vec<u8>, Silence>> {
+    ask_all_with(worker, now, inputs, room, |_| {})
+}
+
+fn ask_all_with(
+    worker: &mut Worker,
+    now: Instant,
+    inputs: &[(SocketAddr, Vec<u8>)],
+    room: usize,
+    hint: impl Fn(*const u8) + Copy,
+) -> Vec<Result<Vec<u8>, Silence>> {
     let mut replies = vec![vec![0; room]; inputs.len()];
     let mut batch: Vec<_> = inputs
         .iter()
@@ -499,7 +573,7 @@ fn ask_all(
             verdict: Verdict::Silent(Silence::Unhandled),
         })
         .collect();
-    worker.handle_datagrams(now, &mut batch, |_| {});
+    worker.handle_datagrams(now, &mut batch, hint);
     let verdicts: Vec<_> = batch.into_iter().map(|datagram| datagram.verdict).collect();
     let replies = verdicts.into_iter().zip(replies);
     replies
