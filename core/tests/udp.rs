@@ -315,7 +315,9 @@ fn a_batch_that_is_worth_hints_is_answered_like_its_datagrams_one_by_one() {
         .chunks(1)
         .flat_map(|one| ask_all_with(&mut worker, NOW, one, REPLY_MAX, hinted));
     // Which peers are handed out may differ: some are drawn before those ahead in the batch have come.
-    let seen = |reply: Result<Vec<u8>, Silence>| reply.map(|reply| (reply.len(), reply[..AnnounceResponse::LEN].to_vec()));
+    let seen = |reply: Result<Vec<u8>, Silence>| {
+        reply.map(|reply| (reply.len(), reply[..AnnounceResponse::LEN].to_vec()))
+    };
     assert!(together.into_iter().map(seen).eq(singly.map(seen)));
 }
 

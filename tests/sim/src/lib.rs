@@ -27,7 +27,8 @@ mod world;
 
 pub use campaign::{Campaign, Summary};
 pub use plan::{Answer, Question, Table, plot};
-pub use run::{Failed, Passed, play, shrink};
+pub use run::{Failed, Passed, play, playing, shrink};
 pub use scenario::Bounds;
+pub use server::catches_panic;
 pub use tally::{LEARNED_PEERS, Tally};
 pub use violation::Violation;

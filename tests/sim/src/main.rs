@@ -1,21 +1,37 @@
 //! Simulation campaigns, and answers to operators' questions.
 #![expect(clippy::print_stdout, reason = "this is what the command is for")]
 
+use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use bpaf::Bpaf;
-use etracker_sim::{Answer, Bounds, Campaign, Question, Summary, Table, plot, shrink};
+use etracker_sim::{
+    Answer, Bounds, Campaign, Question, Summary, Table, catches_panic, playing, plot, shrink,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 fn main() -> ExitCode {
     let options = options().run();
-    // A panic of the core is a finding like any other, and is told with its seed.
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(tell));
     match options.question() {
         Some(questions) => answer(&questions, options.svg.as_deref()),
         None => campaign(&options),
+    }
+}
+
+/// A panic of the core that is caught is a finding like any other, and told with its run. All others are told here.
+fn tell(panicked: &PanicHookInfo<'_>) {
+    if catches_panic() {
+        return;
+    }
+    match playing() {
+        Some(seed) => println!("seed {seed} fails: {panicked}"),
+        None => println!("{panicked}"),
+    }
+    if cfg!(panic = "abort") {
+        println!("For its events, and to have it shrunk: --profile campaign instead of --release");
     }
 }
 

@@ -1,5 +1,6 @@
 //! One run from its seed, and the smallest part of it that still fails.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -58,11 +59,22 @@ impl fmt::Display for Failed {
     }
 }
 
+thread_local! {
+    static PLAYING: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The seed of the run that this thread plays, or has played last.
+#[must_use]
+pub fn playing() -> Option<u64> {
+    PLAYING.get()
+}
+
 /// Plays the run of `seed` to its end, or to where a property fails.
 ///
 /// # Errors
 /// A property does not hold.
 pub fn play(seed: u64, bounds: &Bounds) -> Result<Passed, Box<Failed>> {
+    PLAYING.set(Some(seed));
     run(seed, Scenario::draw(seed, bounds), None)
 }
 

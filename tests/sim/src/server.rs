@@ -1,5 +1,6 @@
 //! The tracker as a runtime drives it: its core, its workers, its clock.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -220,12 +221,24 @@ fn tracker(
     (tracker, workers)
 }
 
+thread_local! {
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread, now, is caught and told as a violation.
+#[must_use]
+pub fn catches_panic() -> bool {
+    cfg!(panic = "unwind") && WATCHED.get()
+}
+
 /// Runs `act`, which is the core's work: counts its allocations, and takes its panic for a violation.
 fn watched<R>(act: impl FnOnce() -> R) -> Result<(R, AllocationInfo), Violation> {
     let mut result = None;
+    WATCHED.set(true);
     let used = allocation_counter::measure(|| {
         result = Some(panic::catch_unwind(AssertUnwindSafe(act)));
     });
+    WATCHED.set(false);
     match result {
         Some(Ok(result)) => Ok((result, used)),
         Some(Err(panicked)) => {
