@@ -224,7 +224,7 @@ impl<S: Store> Swarms<S> {
         &self.shards[self.number(hash)]
     }
 
-    /// The highest bits of a hash choose the shard; stores begin with the lowest.
+    /// The highest byte of a hash chooses the shard; stores begin with the lowest bits.
     fn number(&self, hash: u64) -> usize {
         usize::from(hash.to_be_bytes()[0]) & (self.shards.len() - 1)
     }
