@@ -309,6 +309,45 @@ fn those_too_old_and_not_yet_swept_are_not_all_looked_at() {
 }
 
 #[test]
+fn a_swarm_is_large_from_33_peers_until_16_are_left() {
+    let mut packing = Packing::new(&Config::default());
+    let mut large_after = |number, event| {
+        packing.announce(0, peer(number), 1, event);
+        packing.packed.swarms.len() == 1
+    };
+    for number in 0..40 {
+        assert_eq!(large_after(number, Event::Started), number >= 32, "{number} came");
+    }
+    for number in (0..40).rev() {
+        assert_eq!(
+            large_after(number, Event::Stopped),
+            number > 16,
+            "{number} are left"
+        );
+    }
+}
+
+#[test]
+fn buckets_are_joined_as_peers_leave() {
+    let mut packing = Packing::new(&Config::default());
+    let peers = 10_000;
+    for number in 0..peers {
+        packing.announce(0, peer(number), 1, Event::Started);
+    }
+    let buckets = |packing: &Packing| {
+        let swarm = packing.packed.swarms.get(0).expect("one large swarm");
+        swarm.set(Family::V4, false).buckets.len()
+    };
+    let all = peers as usize / BUCKET_LOAD;
+    assert!((all..=all + 1).contains(&buckets(&packing)));
+    for number in 1000..peers {
+        packing.announce(0, peer(number), 1, Event::Stopped);
+    }
+    let most = 1000 * 2 / BUCKET_LOAD + 1;
+    assert!(buckets(&packing) <= most, "{} of {most}", buckets(&packing));
+}
+
+#[test]
 fn tables_are_given_back_by_the_sweep() {
     let mut packing = Packing::new(&Config::default());
     for torrent in 0..5000 {
