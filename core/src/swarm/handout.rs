@@ -171,7 +171,9 @@ mod tests {
         let mut compact = [0; 64];
         let mut ids = [PeerId::default(); 4];
         let mut handout = Handout::new(Family::V4, 9, &mut compact).with_ids(&mut ids);
+        assert!(handout.is_empty());
         handout.push(endpoint("1.2.3.4:6881"), ID);
+        assert!(!handout.is_empty());
         handout.push(endpoint("[::1]:6881"), ID);
         handout.push(endpoint("5.6.7.8:1"), ID);
         assert_eq!((handout.len(), handout.wanted()), (2, 2));
