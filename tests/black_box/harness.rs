@@ -259,6 +259,21 @@ pub(crate) fn run(arguments: &[&str]) -> Ended {
     }
 }
 
+/// What `file` in `/proc` says of each thread of `process`, without threads that have ended since they were listed.
+#[cfg(target_os = "linux")]
+pub(crate) fn of_threads(process: Pid, file: &str) -> Vec<(Pid, String)> {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())).unwrap();
+    let said = threads.filter_map(|thread| {
+        let thread = thread.unwrap();
+        let id = thread.file_name().to_str().unwrap().parse().unwrap();
+        let said = std::fs::read_to_string(thread.path().join(file)).ok()?;
+        Some((Pid::from_raw(id).unwrap(), said))
+    });
+    let said: Vec<_> = said.collect();
+    assert!(!said.is_empty(), "{process:?} has ended");
+    said
+}
+
 /// A port that is free for TCP and for UDP, and that this process names to no other test.
 ///
 /// It lies below the ports that systems give to clients, so that no connection of another test takes it.

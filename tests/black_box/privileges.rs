@@ -8,7 +8,7 @@ use etracker_core::InfoHash;
 use rustix::process::{Pid, Signal};
 
 use crate::clients::{UdpClient, newcomer};
-use crate::harness::{Folder, Tracker, free_port, run};
+use crate::harness::{Folder, Tracker, free_port, of_threads, run};
 use crate::supervised::serving;
 
 #[test]
@@ -95,9 +95,7 @@ fn jail(name: &str) -> Folder {
 }
 
 fn is_nobody_in(process: Pid, root: &Folder) {
-    let process = format!("/proc/{}", process.as_raw_nonzero());
-    for thread in fs::read_dir(format!("{process}/task")).unwrap() {
-        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+    for (_, status) in of_threads(process, "status") {
         let fields = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
             line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
@@ -109,7 +107,7 @@ fn is_nobody_in(process: Pid, root: &Folder) {
         assert_eq!(fields("CapEff:"), ["0000000000000000"], "{status}");
         assert_eq!(fields("NoNewPrivs:"), ["1"], "{status}");
     }
-    let its_root = fs::read_link(format!("{process}/root")).unwrap();
+    let its_root = fs::read_link(format!("/proc/{}/root", process.as_raw_nonzero())).unwrap();
     assert_eq!(its_root.to_str().unwrap(), root.path("").trim_end_matches('/'));
 }
 

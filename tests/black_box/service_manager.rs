@@ -1,6 +1,5 @@
 //! What a service manager like systemd hears of a tracker.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Stdio};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::ptrace;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Folder, PATIENCE, command, free_port};
+use crate::harness::{Folder, PATIENCE, command, free_port, of_threads};
 
 #[test]
 fn a_manager_is_told_of_start_life_and_end() {
@@ -26,7 +25,7 @@ fn one_worker_that_hangs_is_not_alive() {
     let folder = Folder::new("manager-hangs");
     let (manager, tracker) = managed(&folder, &["--workers", "3"]);
     assert_eq!(next(&manager), "READY=1");
-    let pid = tracker.0.id();
+    let pid = Pid::from_child(&tracker.0);
     for worker in ["etracker-1", "etracker-2", "etracker-3"] {
         assert_eq!(next(&manager), "WATCHDOG=1");
         let thread = thread_named(pid, worker);
@@ -70,13 +69,10 @@ fn managed(folder: &Folder, arguments: &[&str]) -> (UnixDatagram, Managed) {
     (manager, Managed(tracker))
 }
 
-fn thread_named(pid: u32, name: &str) -> nix::unistd::Pid {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let thread = threads
-        .map(|thread| thread.unwrap())
-        .find(|thread| fs::read_to_string(thread.path().join("comm")).unwrap().trim_end() == name);
-    let number = thread.unwrap().file_name().into_string().unwrap();
-    nix::unistd::Pid::from_raw(number.parse().unwrap())
+fn thread_named(process: Pid, name: &str) -> nix::unistd::Pid {
+    let mut threads = of_threads(process, "comm").into_iter();
+    let (thread, _) = threads.find(|(_, comm)| comm.trim_end() == name).unwrap();
+    nix::unistd::Pid::from_raw(thread.as_raw_nonzero().get())
 }
 
 fn heard_something(manager: &UnixDatagram) -> bool {
