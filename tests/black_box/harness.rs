@@ -260,7 +260,6 @@ pub(crate) fn run(arguments: &[&str]) -> Ended {
 }
 
 /// What `file` in `/proc` says of each thread of `process`, without threads that have ended since they were listed.
-#[cfg(target_os = "linux")]
 pub(crate) fn of_threads(process: Pid, file: &str) -> Vec<(Pid, String)> {
     let threads = std::fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())).unwrap();
     let said = threads.filter_map(|thread| {
