@@ -303,7 +303,50 @@ struct Shard<S> {
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv4Addr;
+
+    use crate::announce::{Endpoint, Event, Family};
+    use crate::{Config, PeerId};
+
     use super::*;
+
+    #[test]
+    fn bytes_are_counted_as_torrents_come_and_go_and_few_are_not_hinted() {
+        let config = Config::default();
+        let swarms: Swarms = Swarms::new(config.swarms(), &Seed::new([1; 32]));
+        let mut random = Random::with_seed(1);
+        let now = Instant::from_secs(1_700_000_000);
+        let mut announce = |torrent: u32, event| {
+            let mut info_hash = InfoHash::default();
+            info_hash.0[..4].copy_from_slice(&torrent.to_le_bytes());
+            let announce = Announce {
+                info_hash,
+                peer_id: PeerId::default(),
+                peer: Endpoint {
+                    ip: Ipv4Addr::from_bits(0x0100_0000 + torrent).into(),
+                    port: 6881,
+                },
+                left: 1,
+                event,
+                numwant: None,
+            };
+            let prepared = swarms.prepare(&announce, &mut random);
+            let mut peers = Handout::new(Family::V4, 0, &mut []);
+            swarms.announce(now, &announce, prepared, &mut peers).unwrap();
+        };
+        (0..TORRENTS).for_each(|torrent| announce(torrent, Event::Started));
+        let granules = swarms.granules.load(Relaxed);
+        assert!((32..=96).contains(&granules), "{granules}");
+        assert!(swarms.stages().is_empty());
+        (0..TORRENTS).for_each(|torrent| announce(torrent, Event::Stopped));
+        assert_eq!(
+            (swarms.totals(), swarms.granules.load(Relaxed)),
+            (Totals::default(), 0)
+        );
+    }
+
+    /// Enough for a granule or two in each shard.
+    const TORRENTS: u32 = 20_000;
 
     #[test]
     fn there_is_a_shard_for_every_hash_and_more_for_more_workers() {
@@ -316,7 +359,7 @@ mod tests {
             (256, 256),
             (usize::MAX, 256),
         ] {
-            let config = crate::Config::default().with_workers(workers);
+            let config = Config::default().with_workers(workers);
             let swarms: Swarms = Swarms::new(config.swarms(), &Seed::new([1; 32]));
             assert_eq!(swarms.shards.len(), shards, "{workers} workers");
             let numbers = (0..=u8::MAX).map(|first| swarms.number(u64::from(first) << 56));

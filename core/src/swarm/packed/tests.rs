@@ -348,6 +348,29 @@ fn buckets_are_joined_as_peers_leave() {
 }
 
 #[test]
+fn a_large_swarm_is_swept_wherever_it_is_in_its_page() {
+    let mut packing = Packing::new(&Config::default().with_peer_ids(false));
+    let small = |packing: &mut Packing| {
+        for torrent in 0..5 {
+            packing.announce(torrent, peer(torrent), 1, Event::None);
+        }
+    };
+    small(&mut packing);
+    for number in 0..40 {
+        packing.announce(5, peer(number), 1, Event::Started);
+    }
+    assert_eq!((packing.packed.pages.len(), packing.packed.swarms.len()), (1, 1));
+    packing.now = Minute::new(packing.now.get() + 100);
+    small(&mut packing);
+    let mut position = PackedSweep::default();
+    while !packing.sweep(SWEEP_WORK, &mut position).1 {}
+    assert_eq!(
+        (packing.packed.totals().peers(), packing.packed.swarms.len()),
+        (5, 0)
+    );
+}
+
+#[test]
 fn tables_are_given_back_by_the_sweep() {
     let mut packing = Packing::new(&Config::default());
     for torrent in 0..5000 {
