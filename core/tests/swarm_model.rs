@@ -544,6 +544,27 @@ fn a_walk_among_changes_shows_what_stays_exactly_once() {
     QuickCheck::new().tests(20).quickcheck(holds as fn(Run, u8, u8));
 }
 
+/// Leechers and seeders of a large swarm, which are in buckets of different size, are each shown once.
+#[test]
+fn a_walk_shows_all_of_a_large_swarm_in_steps_of_any_work() {
+    let deal = Deal::draw(&mut Random::with_seed(1)).crowded(true);
+    let mut pair = Pair::new(&deal, 1);
+    for peer in 0..2000 {
+        pair.apply(&Op::Announce(Ask {
+            torrent: 0,
+            peer,
+            id: 1,
+            seeder: peer % 10 == 0,
+            event: Event::Started,
+            wanted: 0,
+            room: Room::Some,
+        }));
+    }
+    for work in [1, 300, u16::MAX] {
+        pair.apply(&Op::Walk { work });
+    }
+}
+
 /// A torrent and its peers that go and come back during a walk may be shown twice by nobody: [`Seen`] asserts it.
 #[test]
 fn families_do_not_mix() {
