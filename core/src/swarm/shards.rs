@@ -338,6 +338,11 @@ mod tests {
         let granules = swarms.granules.load(Relaxed);
         assert!((32..=96).contains(&granules), "{granules}");
         assert!(swarms.stages().is_empty());
+        let totals = swarms.totals();
+        assert_eq!(
+            (totals.torrents, totals.peers()),
+            (TORRENTS.into(), TORRENTS.into())
+        );
         (0..TORRENTS).for_each(|torrent| announce(torrent, Event::Stopped));
         assert_eq!(
             (swarms.totals(), swarms.granules.load(Relaxed)),
