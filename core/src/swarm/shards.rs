@@ -303,7 +303,7 @@ struct Shard<S> {
 
 #[cfg(test)]
 mod tests {
-    use core::net::Ipv4Addr;
+    use core::net::{Ipv4Addr, Ipv6Addr};
 
     use crate::announce::{Endpoint, Event, Family};
     use crate::{Config, PeerId};
@@ -323,10 +323,13 @@ mod tests {
                 info_hash,
                 peer_id: PeerId::default(),
                 peer: Endpoint {
-                    ip: Ipv4Addr::from_bits(0x0100_0000 + torrent).into(),
+                    ip: match torrent % 2 {
+                        0 => Ipv4Addr::from_bits(0x0100_0000 + torrent).into(),
+                        _ => Ipv6Addr::from_bits((0x2001 << 112) + u128::from(torrent)).into(),
+                    },
                     port: 6881,
                 },
-                left: 1,
+                left: u64::from(torrent / 2 % 2),
                 event,
                 numwant: None,
             };
@@ -338,11 +341,15 @@ mod tests {
         let granules = swarms.granules.load(Relaxed);
         assert!((32..=96).contains(&granules), "{granules}");
         assert!(swarms.stages().is_empty());
-        let totals = swarms.totals();
-        assert_eq!(
-            (totals.torrents, totals.peers()),
-            (TORRENTS.into(), TORRENTS.into())
-        );
+        let quarter = u64::from(TORRENTS / 4);
+        let all = Totals {
+            torrents: TORRENTS.into(),
+            seeders_v4: quarter,
+            leechers_v4: quarter,
+            seeders_v6: quarter,
+            leechers_v6: quarter,
+        };
+        assert_eq!(swarms.totals(), all);
         (0..TORRENTS).for_each(|torrent| announce(torrent, Event::Stopped));
         assert_eq!(
             (swarms.totals(), swarms.granules.load(Relaxed)),
