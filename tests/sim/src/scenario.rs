@@ -165,12 +165,25 @@ impl Scenario {
 
     /// How long after its time a peer may still be stored: the sweep passes once a minute, and later if it is called late.
     pub(crate) fn lateness(&self) -> Millis {
-        let suspended = self.suspensions.iter().map(|(from, to)| to - from).max();
-        MINUTE
+        let awake = MINUTE
             + 2 * (self.machine.stall_max + self.machine.wake)
             + FREEZE_MAX
-            + self.machine.clock_spread
-            + suspended.unwrap_or(0)
+            + self.machine.clock_spread;
+        awake + self.longest_sleep(awake)
+    }
+
+    /// The most time in suspensions between which the machine is never awake for so long.
+    fn longest_sleep(&self, awake: Millis) -> Millis {
+        let (mut longest, mut sum, mut woken) = (0, 0, 0);
+        for &(from, to) in &self.suspensions {
+            if from - woken >= awake {
+                sum = 0;
+            }
+            sum += to - from;
+            woken = to;
+            longest = longest.max(sum);
+        }
+        longest
     }
 
     /// The suspension of the machine at `now`: when it began and when it ends.
@@ -392,3 +405,18 @@ const ANNOUNCES_MAX: u64 = 120_000;
 const AGES: u64 = 128;
 /// The longest spell for which the tracker's clock stands still.
 pub(crate) const FREEZE_MAX: Millis = 30 * SECOND;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_wakes_for_a_moment_has_slept_on_as_far_as_peers_go() {
+        let mut scenario = Scenario::plain(1, 24, 1800, 0.0);
+        let never = scenario.lateness();
+        let slept = [(1, 2), (4, 5)].map(|(from, to)| (EPOCH + from * HOUR, EPOCH + to * HOUR));
+        let again = (slept[0].1 + SECOND, slept[0].1 + SECOND + HOUR);
+        scenario.suspensions = vec![slept[0], again, slept[1]];
+        assert_eq!(scenario.lateness() - never, 2 * HOUR);
+    }
+}
