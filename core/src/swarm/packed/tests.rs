@@ -11,6 +11,7 @@ use crate::swarm::{Handout, Packed, PackedSweep, Prepared, Room, Store};
 use crate::time::Minute;
 use crate::{Config, InfoHash, PeerId};
 
+use super::PAGE_LOAD;
 use super::set::BUCKET_LOAD;
 use super::work::{self, Work};
 
@@ -342,9 +343,32 @@ fn buckets_are_joined_as_peers_leave() {
     assert!((all..=all + 1).contains(&buckets(&packing)));
     for number in 1000..peers {
         packing.announce(0, peer(number), 1, Event::Stopped);
+        let left = (peers + 999 - number) as usize;
+        assert!(
+            left <= buckets(&packing) * BUCKET_LOAD,
+            "joined with {left} peers left"
+        );
     }
     let most = 1000 * 2 / BUCKET_LOAD + 1;
     assert!(buckets(&packing) <= most, "{} of {most}", buckets(&packing));
+}
+
+#[test]
+fn pages_are_not_joined_before_there_is_room() {
+    let mut packing = Packing::new(&Config::default());
+    let torrents = 5000;
+    for torrent in 0..torrents {
+        packing.announce(torrent, peer(torrent), 1, Event::Started);
+    }
+    for torrent in 0..torrents {
+        packing.announce(torrent, peer(torrent), 1, Event::Stopped);
+        let (pages, bytes) = (packing.packed.pages.len(), packing.packed.bytes);
+        assert!(
+            bytes <= pages * PAGE_LOAD,
+            "{torrent} gone: {bytes} bytes in {pages} pages"
+        );
+    }
+    assert_eq!(packing.packed.pages.len(), 1);
 }
 
 #[test]
