@@ -63,12 +63,6 @@ impl<'a> Handout<'a> {
         self.max - self.len
     }
 
-    /// Whether ids are written down; if not, stores need not look them up.
-    #[must_use]
-    pub const fn wants_ids(&self) -> bool {
-        self.ids.is_some()
-    }
-
     /// Takes one peer. One of the other family, or one too many, is left out.
     pub fn push(&mut self, peer: Endpoint, id: PeerId) {
         match peer.ip {
