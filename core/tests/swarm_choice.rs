@@ -16,6 +16,7 @@ struct Swarm {
     store: Packed,
     key: Key,
     random: Random,
+    now: Minute,
 }
 
 impl Swarm {
@@ -26,6 +27,7 @@ impl Swarm {
             store: Packed::new(Config::default().swarms(), key),
             key,
             random: Random::with_seed(17),
+            now: NOW,
         };
         for number in 0..peers {
             swarm.announce(number, is_seeder(number), 0);
@@ -50,7 +52,7 @@ impl Swarm {
         let mut peers = Handout::new(Family::V4, wanted, &mut compact);
         let counts = self
             .store
-            .announce(NOW, &announce, prepared, Room::Some, &mut peers);
+            .announce(self.now, &announce, prepared, Room::Some, &mut peers);
         counts.expect("there is room");
         let len = peers.len();
         let numbers = compact.chunks(6).take(len).map(|peer| {
@@ -130,6 +132,18 @@ fn leechers_and_seeders_are_chosen_with_the_same_probability() {
         let hits = Swarm::new(500, |number| number % part == 1).hits(0, false, 50);
         assert_uniform(&hits, 499, 50.0);
     }
+}
+
+#[test]
+fn those_behind_peers_that_are_too_old_are_no_likelier() {
+    let mut swarm = Swarm::new(300, |_| false);
+    swarm.now = Minute::new(NOW.get() + 40);
+    // In each bucket they stand behind the others, which were there before.
+    for number in 150..300 {
+        swarm.announce(number, false, 0);
+    }
+    let hits = swarm.hits(299, false, 1);
+    assert_uniform(&hits, 149, 1.0);
 }
 
 #[test]

@@ -387,7 +387,11 @@ fn a_large_swarm_is_swept_wherever_it_is_in_its_page() {
     packing.now = Minute::new(packing.now.get() + 100);
     small(&mut packing);
     let mut position = PackedSweep::default();
-    while !packing.sweep(SWEEP_WORK, &mut position).1 {}
+    let swept = packing.packed.sweep(packing.now, SWEEP_WORK, &mut position);
+    assert_eq!(
+        (swept.peers_removed, swept.torrents_removed, swept.done),
+        (40, 1, true)
+    );
     assert_eq!(
         (packing.packed.totals().peers(), packing.packed.swarms.len()),
         (5, 0)
