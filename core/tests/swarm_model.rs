@@ -226,6 +226,23 @@ impl Pair {
         }
     }
 
+    /// So many peers have come to the first torrent, each of which wanted so many; `is_seeder` says which are seeders.
+    fn with_peers(deal: &Deal, peers: u16, wanted: u16, is_seeder: impl Fn(u16) -> bool) -> Self {
+        let mut pair = Self::new(deal, 1);
+        for peer in 0..peers {
+            pair.apply(&Op::Announce(Ask {
+                torrent: 0,
+                peer,
+                id: 1,
+                seeder: is_seeder(peer),
+                event: Event::Started,
+                wanted,
+                room: Room::Some,
+            }));
+        }
+        pair
+    }
+
     fn apply(&mut self, op: &Op) {
         match *op {
             Op::Announce(ask) => self.announce(&ask),
@@ -512,7 +529,8 @@ fn both_stores_do_the_same_for_very_long() {
     }
 }
 
-/// A walk whose steps are separated by other operations.
+/// A walk whose steps are separated by other operations. A torrent or a peer that goes and comes back meanwhile is not shown
+/// twice either: [`Seen`] asserts it.
 #[test]
 fn a_walk_among_changes_shows_what_stays_exactly_once() {
     fn holds(run: Run, seed: u8, work: u8) {
@@ -548,39 +566,16 @@ fn a_walk_among_changes_shows_what_stays_exactly_once() {
 #[test]
 fn a_walk_shows_all_of_a_large_swarm_in_steps_of_any_work() {
     let deal = Deal::draw(&mut Random::with_seed(1)).crowded(true);
-    let mut pair = Pair::new(&deal, 1);
-    for peer in 0..2000 {
-        pair.apply(&Op::Announce(Ask {
-            torrent: 0,
-            peer,
-            id: 1,
-            seeder: peer % 10 == 0,
-            event: Event::Started,
-            wanted: 0,
-            room: Room::Some,
-        }));
-    }
+    let mut pair = Pair::with_peers(&deal, 2000, 0, |peer| peer % 10 == 0);
     for work in [1, 300, u16::MAX] {
         pair.apply(&Op::Walk { work });
     }
 }
 
-/// A torrent and its peers that go and come back during a walk may be shown twice by nobody: [`Seen`] asserts it.
 #[test]
 fn families_do_not_mix() {
     let deal = Deal::draw(&mut Random::with_seed(1));
-    let mut pair = Pair::new(&deal, 1);
-    for peer in 0..100 {
-        pair.apply(&Op::Announce(Ask {
-            torrent: 0,
-            peer,
-            id: 1,
-            seeder: false,
-            event: Event::Started,
-            wanted: 200,
-            room: Room::Some,
-        }));
-    }
+    let pair = Pair::with_peers(&deal, 100, 200, |_| false);
     let seen = pair.seen(&pair.packed, 10);
     assert!(
         seen.peers
