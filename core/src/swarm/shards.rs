@@ -357,9 +357,6 @@ mod tests {
         );
     }
 
-    /// Enough for a granule or two in each shard.
-    const TORRENTS: u32 = 20_000;
-
     #[test]
     fn there_is_a_shard_for_every_hash_and_more_for_more_workers() {
         for (workers, shards) in [
@@ -378,4 +375,7 @@ mod tests {
             assert_eq!(numbers.max(), Some(shards - 1));
         }
     }
+
+    /// Enough for a granule or two in each shard.
+    const TORRENTS: u32 = 20_000;
 }
