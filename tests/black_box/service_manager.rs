@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Folder, PATIENCE, command, free_port, of_threads};
@@ -28,15 +29,13 @@ fn one_worker_that_hangs_is_not_alive() {
     let pid = Pid::from_child(&tracker.0);
     for worker in ["etracker-1", "etracker-2", "etracker-3"] {
         assert_eq!(next(&manager), "WATCHDOG=1");
-        let thread = thread_named(pid, worker);
-        // Stops this one thread, whatever the others do.
-        ptrace::attach(thread).unwrap();
+        let hanging = Hanging::new(thread_named(pid, worker));
         manager.set_read_timeout(Some(SILENCE)).unwrap();
         let began = Instant::now();
         while heard_something(&manager) {
             assert!(began.elapsed() < PATIENCE, "{worker} hangs, and nobody says so");
         }
-        ptrace::detach(thread, None).unwrap();
+        drop(hanging);
         manager.set_read_timeout(Some(PATIENCE)).unwrap();
     }
     assert_eq!(next(&manager), "WATCHDOG=1");
@@ -73,6 +72,26 @@ fn thread_named(process: Pid, name: &str) -> nix::unistd::Pid {
     let mut threads = of_threads(process, "comm").into_iter();
     let (thread, _) = threads.find(|(_, comm)| comm.trim_end() == name).unwrap();
     nix::unistd::Pid::from_raw(thread.as_raw_nonzero().get())
+}
+
+/// A thread that is stopped, whatever the others of its process do.
+struct Hanging(nix::unistd::Pid);
+
+impl Hanging {
+    fn new(thread: nix::unistd::Pid) -> Self {
+        ptrace::attach(thread).unwrap();
+        let hanging = Self(thread);
+        let stopped = waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
+        assert!(matches!(stopped, WaitStatus::Stopped(..)), "{stopped:?}");
+        hanging
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        // Not so if it has ended. Without this nobody could wait for the end of its process.
+        let _ = ptrace::detach(self.0, None);
+    }
 }
 
 fn heard_something(manager: &UnixDatagram) -> bool {
