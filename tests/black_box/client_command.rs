@@ -1,6 +1,10 @@
 //! The command `etracker-client`, asking a tracker.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Tracker, free_port};
 
@@ -137,13 +141,39 @@ fn a_tracker_that_is_not_there_ends_with_1_and_bad_arguments_with_2() {
     }
 }
 
+#[test]
+fn a_client_that_is_suspended_while_it_waits_goes_on() {
+    let tracker = Tracker::start(&[]);
+    let port = tracker.port();
+    for url in [
+        format!("udp://127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{port}/announce"),
+    ] {
+        tracker.signal(Signal::STOP);
+        let client = command(&["scrape", &url, HASH]).spawn().unwrap();
+        for signal in [Signal::STOP, Signal::CONT].repeat(10) {
+            thread::sleep(Duration::from_millis(20));
+            kill_process(Pid::from_child(&client), signal).unwrap();
+        }
+        tracker.signal(Signal::CONT);
+        let output = client.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{url}: {output:?}");
+    }
+}
+
 fn client(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_etracker-client"));
     command
         .args(arguments)
         .args(arguments.first().map(|_| "--timeout=10"))
-        .output()
-        .unwrap()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 /// The output of a client that must succeed.

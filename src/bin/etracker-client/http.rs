@@ -1,6 +1,6 @@
 //! Asking over HTTP (BEP 3, 7, 23, 48).
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,10 @@ fn exchange(address: SocketAddr, request: &[u8], deadline: Instant) -> Result<Re
     let mut piece = [0; 16 * 1024];
     loop {
         stream.set_read_timeout(Some(left(deadline)?))?;
-        let len = stream.read(&mut piece)?;
+        let len = match stream.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         received.extend_from_slice(piece.get(..len).unwrap_or_default());
         match Response::decode(&received, len == 0) {
             Ok(Some(response)) => return Ok(response),

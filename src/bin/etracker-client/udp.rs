@@ -147,6 +147,7 @@ impl Exchange {
             let len = match self.socket.recv(&mut datagram) {
                 Ok(len) => len,
                 Err(error) if is_timeout(&error) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
             let received = datagram.get(..len).unwrap_or_default();
