@@ -12,7 +12,7 @@ use etracker_core::udp::packet::{AnnounceRequest, AnnounceResponse, RequestHead,
 use etracker_core::{InfoHash, PeerId};
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, uninterrupted};
 
 /// A leecher that has just come, takes connections at `peer`, and leaves the number of peers to the tracker.
 pub(crate) fn newcomer(info_hash: InfoHash, peer: SocketAddr) -> Announce {
@@ -98,7 +98,7 @@ pub(crate) fn read_response(stream: &mut TcpStream) -> HttpResponse {
     let mut received = Vec::new();
     let mut piece = [0; 4096];
     loop {
-        let len = stream.read(&mut piece).unwrap();
+        let len = uninterrupted(|| stream.read(&mut piece)).unwrap();
         received.extend_from_slice(&piece[..len]);
         if let Some(response) = HttpResponse::decode(&received, len == 0).unwrap() {
             return response;
@@ -153,7 +153,7 @@ impl UdpClient {
         let mut reply = [0; 2048];
         let answered = |_: &usize| {
             self.socket.send(&request).unwrap();
-            match self.socket.recv(&mut reply) {
+            match uninterrupted(|| self.socket.recv(&mut reply)) {
                 Ok(_) => true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
                 Err(error) => panic!("{error}"),
@@ -196,7 +196,7 @@ impl UdpClient {
     fn exchange(&self, datagram: &[u8]) -> Vec<u8> {
         self.socket.send(datagram).unwrap();
         let mut reply = [0; 2048];
-        let len = self.socket.recv(&mut reply).unwrap();
+        let len = uninterrupted(|| self.socket.recv(&mut reply)).unwrap();
         reply[..len].to_vec()
     }
 }

@@ -1,6 +1,6 @@
 //! A tracker of its own for each test, on a free port, that is gone when the test is.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -213,6 +213,17 @@ pub(crate) fn wait_until(happened: impl Fn() -> bool) {
     while !happened() {
         assert!(began.elapsed() < PATIENCE, "it does not happen");
         sleep(Duration::from_millis(20));
+    }
+}
+
+/// Calls again what a signal cut short. The end of another test's process can do so to whoever waits with a limit, if a
+/// thread is being started just then.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Folder, PATIENCE, command, free_port, of_threads};
+use crate::harness::{Folder, PATIENCE, command, free_port, of_threads, uninterrupted};
 
 #[test]
 fn a_manager_is_told_of_start_life_and_end() {
@@ -95,7 +95,7 @@ impl Drop for Hanging {
 }
 
 fn heard_something(manager: &UnixDatagram) -> bool {
-    match manager.recv(&mut [0; 64]) {
+    match uninterrupted(|| manager.recv(&mut [0; 64])) {
         Ok(_) => true,
         Err(error) if error.kind() == ErrorKind::WouldBlock => false,
         Err(error) => panic!("{error}"),
@@ -107,7 +107,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 fn next(manager: &UnixDatagram) -> String {
     let mut message = [0; 64];
-    let len = manager.recv(&mut message).unwrap();
+    let len = uninterrupted(|| manager.recv(&mut message)).unwrap();
     String::from_utf8_lossy(&message[..len]).into_owned()
 }
 

@@ -8,7 +8,7 @@ use etracker_core::udp::packet::RequestHead;
 use rustix::process::Signal;
 
 use crate::clients::{UdpClient, http_announce, newcomer};
-use crate::harness::{Ended, Tracker, command, free_port, run};
+use crate::harness::{Ended, Tracker, command, free_port, run, uninterrupted};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -200,7 +200,7 @@ fn answers_udp(tracker: &Tracker) -> bool {
     socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     socket.connect(tracker.v4()).unwrap();
     let sent = socket.send(&RequestHead::connect(1).encode());
-    sent.is_ok() && socket.recv(&mut [0; 16]).is_ok()
+    sent.is_ok() && uninterrupted(|| socket.recv(&mut [0; 16])).is_ok()
 }
 
 /// The one line on standard error of a command that ended with `status`.

@@ -14,7 +14,7 @@ use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
 use fastrand::Rng;
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{self, PATIENCE};
+use crate::harness::{self, PATIENCE, uninterrupted};
 
 /// One client's turn.
 enum Turn {
@@ -138,7 +138,7 @@ impl Tracked for harness::Tracker {
         let mut replies: Vec<Vec<u8>> = Vec::new();
         let mut buffer = [0; 4096];
         loop {
-            let len = client.recv(&mut buffer).unwrap();
+            let len = uninterrupted(|| client.recv(&mut buffer)).unwrap();
             replies.push(buffer[..len].to_vec());
             if matches!(Response::decode(&buffer[..len]), Some(Response::Connect(response)) if response.transaction_id == last)
             {
