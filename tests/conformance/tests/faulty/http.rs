@@ -7,7 +7,7 @@ use super::{
 };
 use std::{
     fmt::Write as _,
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, atomic::Ordering},
     thread,
@@ -115,7 +115,8 @@ impl Talk {
                         deadline = Instant::now() + self.state.patience(600);
                     }
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if self.state.stop.load(Ordering::Relaxed) {
                         return None;
                     }
