@@ -219,9 +219,10 @@ pub(crate) fn wait_until(happened: impl Fn() -> bool) {
 /// Calls again what a signal cut short. The end of another test's process can do so to whoever waits with a limit, if a
 /// thread is being started just then.
 pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let began = Instant::now();
     loop {
         match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted && began.elapsed() < PATIENCE => {}
             outcome => return outcome,
         }
     }
