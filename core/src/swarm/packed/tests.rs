@@ -110,7 +110,12 @@ const PEERS: usize = 2 * 3 * BUCKET_LOAD;
 /// Three copies of the longest page, and the list of the pieces of two million torrents in one table.
 const BYTES: usize = 40 * 1024;
 
+/// Splits and joins have taken place, and were counted; the counts keep their bounds.
 fn assert_bounded(most: Work) {
+    assert!(
+        most.blocks >= 2 && most.peers >= BUCKET_LOAD / 2 && most.bytes >= 1024,
+        "{most:?}"
+    );
     assert!(
         most.blocks <= BLOCKS && most.peers <= PEERS && most.bytes <= BYTES,
         "{most:?}"
