@@ -9,7 +9,7 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Folder, PATIENCE, command, free_port, of_threads, uninterrupted};
+use crate::harness::{Folder, PATIENCE, command, free_port, of_threads, uninterrupted, wait_until};
 
 #[test]
 fn a_manager_is_told_of_start_life_and_end() {
@@ -63,10 +63,14 @@ fn managed(folder: &Folder, arguments: &[&str]) -> (UnixDatagram, Managed) {
     (manager, Managed(tracker))
 }
 
+/// A thread of the tracker, which may be about to start.
 fn thread_named(process: Pid, name: &str) -> nix::unistd::Pid {
-    let mut threads = of_threads(process, "comm").into_iter();
-    let (thread, _) = threads.find(|(_, comm)| comm.trim_end() == name).unwrap();
-    nix::unistd::Pid::from_raw(thread.as_raw_nonzero().get())
+    let found = || {
+        let mut threads = of_threads(process, "comm").into_iter();
+        threads.find(|(_, comm)| comm.trim_end() == name)
+    };
+    wait_until(|| found().is_some());
+    nix::unistd::Pid::from_raw(found().unwrap().0.as_raw_nonzero().get())
 }
 
 /// A thread that is stopped, whatever the others of its process do.
