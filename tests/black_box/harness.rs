@@ -208,12 +208,21 @@ impl Drop for Folder {
 }
 
 /// Waits for something that happens by itself.
-pub(crate) fn wait_until(happened: impl Fn() -> bool) {
+#[track_caller]
+pub(crate) fn wait_until(happened: impl FnMut() -> bool) {
+    assert!(happens(Duration::from_millis(20), happened), "it does not happen");
+}
+
+/// Waits for something that happens by itself, and looks for it once in a `period`; false if it does not happen.
+pub(crate) fn happens(period: Duration, mut happened: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while !happened() {
-        assert!(began.elapsed() < PATIENCE, "it does not happen");
-        sleep(Duration::from_millis(20));
+        if began.elapsed() > PATIENCE {
+            return false;
+        }
+        sleep(period);
     }
+    true
 }
 
 /// Calls again what a signal cut short. The end of another test's process can do so to whoever waits with a limit, if a

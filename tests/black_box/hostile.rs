@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use socket2::SockRef;
 
 use crate::clients::{UdpClient, connect, http_announce, newcomer, read_response};
-use crate::harness::{PATIENCE, Tracker};
+use crate::harness::{Tracker, happens};
 
 #[test]
 fn random_bytes_over_both_protocols_do_no_harm() {
@@ -165,7 +165,7 @@ fn survives(arguments: &[&str], attack: impl Fn(&Tracker)) {
     let mut attack = || {
         attack(&tracker);
         serves(&tracker);
-        let settled = until(|| tracker.descriptors() <= descriptors);
+        let settled = happens(BETWEEN_LOOKS, || tracker.descriptors() <= descriptors);
         assert!(
             settled,
             "{} descriptors, not {descriptors}",
@@ -173,7 +173,7 @@ fn survives(arguments: &[&str], attack: impl Fn(&Tracker)) {
         );
         descriptors = tracker.descriptors();
     };
-    let settles_at = |kib| until(|| tracker.memory_kib() <= kib);
+    let settles_at = |kib| happens(BETWEEN_LOOKS, || tracker.memory_kib() <= kib);
     let memory = tracker.memory_kib();
     attack();
     let settled = settles_at(memory + MEMORY_KEPT_KIB);
@@ -200,18 +200,6 @@ fn serves(tracker: &Tracker) {
     http_announce(tracker.v4(), &announce, None);
 }
 
-/// Waits for `condition`; false if it does not come true.
-fn until(condition: impl Fn() -> bool) -> bool {
-    let end = Instant::now() + PATIENCE;
-    while !condition() {
-        if Instant::now() > end {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    true
-}
-
 fn noise(random: &mut fastrand::Rng, len_max: usize) -> Vec<u8> {
     let mut bytes = vec![0; random.usize(..len_max)];
     random.fill(&mut bytes);
@@ -220,6 +208,7 @@ fn noise(random: &mut fastrand::Rng, len_max: usize) -> Vec<u8> {
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const HASH: InfoHash = InfoHash(*b"hostile input tests.");
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// What a worker that was still starting when others served may open afterwards.
 const WORKER_DESCRIPTORS: usize = 8;
 /// What an allocator may keep after the first attack: about a kilobyte for each of ten thousand connections.

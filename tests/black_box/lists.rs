@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etracker_core::InfoHash;
 use etracker_core::announce::Counts;
@@ -14,8 +14,8 @@ use etracker_core::udp::packet::{RequestHead, Response};
 use rustix::process::Signal;
 
 use crate::clients::{UdpClient, connect, http_announce, newcomer};
-use crate::harness::{PATIENCE, Tracker, run};
-use crate::pages::json;
+use crate::harness::{Tracker, happens, run};
+use crate::pages::{BETWEEN_PAGES, json};
 
 const LISTED: InfoHash = InfoHash([0x11; 20]);
 const OTHER: InfoHash = InfoHash([0x22; 20]);
@@ -59,12 +59,7 @@ fn refusal(client: &UdpClient, info_hash: InfoHash) -> Option<String> {
 
 /// Tries until `done`.
 fn until(done: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < PATIENCE, "it never happens");
-        // Slow enough that the tracker does not tell it to ask for pages less often.
-        thread::sleep(Duration::from_millis(100));
-    }
+    assert!(happens(BETWEEN_PAGES, done), "it never happens");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! What is logged: for whom, in which form, and that nobody waits for it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use etracker_core::InfoHash;
 use rustix::io::ioctl_fionread;
@@ -11,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::clients::{UdpClient, http_get, newcomer};
-use crate::harness::{PATIENCE, Tracker, command, free_port};
+use crate::harness::{PATIENCE, Tracker, command, free_port, wait_until};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -92,12 +91,8 @@ fn a_pipe_that_nobody_reads_holds_up_neither_announces_nor_the_end() {
         .unwrap();
     let mut child = Unread(child);
     let pid = Pid::from_child(&child.0);
-    let to = (LOCALHOST, port).into();
-    let began = Instant::now();
-    while std::net::TcpStream::connect(to).is_err() {
-        assert!(began.elapsed() < PATIENCE);
-        thread::sleep(Duration::from_millis(20));
-    }
+    let to = SocketAddr::from((LOCALHOST, port));
+    wait_until(|| TcpStream::connect(to).is_ok());
     let client = UdpClient::connect(LOCALHOST, to);
     let announce = newcomer(InfoHash([3; 20]), (LOCALHOST, 1001).into());
     // Every SIGHUP is answered by a line, or some of them by one; a pipe holds a thousand lines or so.
@@ -118,11 +113,7 @@ fn a_pipe_that_nobody_reads_holds_up_neither_announces_nor_the_end() {
         disturb();
     }
     kill_process(pid, Signal::TERM).unwrap();
-    let began = Instant::now();
-    while child.0.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < PATIENCE, "it does not end");
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_until(|| child.0.try_wait().unwrap().is_some());
 }
 
 /// Bytes that a pipe holds, less the line that did not fit.

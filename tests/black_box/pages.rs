@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etracker_core::InfoHash;
 use serde_json::Value;
 
 use crate::clients::{UdpClient, http_announce, http_get, newcomer};
-use crate::harness::{PATIENCE, Tracker};
+use crate::harness::{Tracker, happens};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -64,13 +64,12 @@ fn populate(tracker: &Tracker) {
 
 /// Waits until pages show what `populate` did: they are written once a second.
 fn shown(tracker: &Tracker) {
-    let began = Instant::now();
-    while json(tracker)["swarms"]["peers"] != 3 {
-        assert!(began.elapsed() < PATIENCE);
-        thread::sleep(Duration::from_millis(100));
-    }
+    assert!(happens(BETWEEN_PAGES, || json(tracker)["swarms"]["peers"] == 3));
     thread::sleep(Duration::from_millis(1100));
 }
+
+/// So slow that the tracker does not tell a reader to ask for pages less often.
+pub(crate) const BETWEEN_PAGES: Duration = Duration::from_millis(100);
 
 #[test]
 fn text_json_and_metrics_show_the_same_numbers() {

@@ -65,12 +65,13 @@ fn managed(folder: &Folder, arguments: &[&str]) -> (UnixDatagram, Managed) {
 
 /// A thread of the tracker, which may be about to start.
 fn thread_named(process: Pid, name: &str) -> nix::unistd::Pid {
-    let found = || {
+    let mut found = None;
+    wait_until(|| {
         let mut threads = of_threads(process, "comm").into_iter();
-        threads.find(|(_, comm)| comm.trim_end() == name)
-    };
-    wait_until(|| found().is_some());
-    nix::unistd::Pid::from_raw(found().unwrap().0.as_raw_nonzero().get())
+        found = threads.find(|(_, comm)| comm.trim_end() == name);
+        found.is_some()
+    });
+    nix::unistd::Pid::from_raw(found.unwrap().0.as_raw_nonzero().get())
 }
 
 /// A thread that is stopped, whatever the others of its process do.
