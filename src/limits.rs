@@ -5,12 +5,11 @@ use std::io;
 
 use rlimit::Resource;
 
-use crate::terminal::{Tell, complain, say};
+use crate::terminal::{Tell, complain};
 
 /// Raises the limits on open files and on the size of a core, as far as this user may, and says from what to what.
 /// What cannot be raised stays as it is. The numbers are the system's names of the limits.
-pub(crate) fn raise() {
-    let tell = &|line: &dyn Display| say(line);
+pub(crate) fn raise(tell: Tell<'_>) {
     change(Resource::NOFILE, &libc::RLIMIT_NOFILE, open_files_wanted, tell);
     change(Resource::CORE, &libc::RLIMIT_CORE, |_, hard| hard, tell);
 }

@@ -14,7 +14,7 @@ use etracker_core::Tracker;
 use etracker_core::access::{Access, AddressList, BadLine, Entry, Reader, TorrentList, Torrents};
 use tracing::{info, warn};
 
-use crate::terminal::say;
+use crate::terminal::{Tell, say};
 
 /// Where the lists are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,21 +40,23 @@ impl ListFiles {
         self.torrents.is_none() && self.denied_addresses.is_none()
     }
 
-    /// Reads them, and says what they hold.
+    /// Reads them, and tells what they hold.
     ///
     /// # Errors
     /// A file cannot be read, or has a bad line.
-    pub(crate) fn load(&self) -> Result<Access, ListError> {
+    pub(crate) fn load(&self, tell: Tell<'_>) -> Result<Access, ListError> {
         let torrents = match &self.torrents {
             None => Torrents::Any,
-            Some(TorrentFile::Allow(path)) => Torrents::Only(torrents("--allow-list", path, "allowed")?),
-            Some(TorrentFile::Deny(path)) => Torrents::AllBut(torrents("--deny-list", path, "denied")?),
+            Some(TorrentFile::Allow(path)) => {
+                Torrents::Only(torrents("--allow-list", path, "allowed", tell)?)
+            }
+            Some(TorrentFile::Deny(path)) => Torrents::AllBut(torrents("--deny-list", path, "denied", tell)?),
         };
         let denied = match &self.denied_addresses {
             None => AddressList::default(),
             Some(path) => {
                 let networks = read("--deny-address", path)?;
-                say(format_args!(
+                tell(&format_args!(
                     "{}: {} networks denied",
                     path.display(),
                     networks.len()
@@ -93,7 +95,7 @@ fn reload(files: &ListFiles, tracker: &Tracker) {
         return;
     }
     let began = Instant::now();
-    match files.load() {
+    match files.load(&|line| say(line)) {
         Ok(access) => {
             tracker.replace_access(access);
             info!(
@@ -105,9 +107,9 @@ fn reload(files: &ListFiles, tracker: &Tracker) {
     }
 }
 
-fn torrents(option: &'static str, path: &Path, fate: &str) -> Result<TorrentList, ListError> {
+fn torrents(option: &'static str, path: &Path, fate: &str, tell: Tell<'_>) -> Result<TorrentList, ListError> {
     let list = TorrentList::new(read(option, path)?);
-    say(format_args!(
+    tell(&format_args!(
         "{}: {} info-hashes {fate}",
         path.display(),
         list.len()

@@ -16,6 +16,7 @@ mod signals;
 mod sockets;
 mod start;
 mod state;
+mod steps;
 mod supervise;
 mod supervised;
 mod terminal;

@@ -1,6 +1,5 @@
 //! Giving up what is not needed any more once the sockets are open: the root folder, and the rights of root.
 
-use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{self, Gid, Uid, User};
 
-use crate::terminal::say;
+use crate::terminal::Tell;
 
 /// What to give up.
 #[derive(Debug)]
@@ -39,11 +38,11 @@ impl Privileges {
     ///
     /// # Errors
     /// One of it fails; the process must not go on then.
-    pub(crate) fn drop(self) -> Result<(), PrivilegeError> {
+    pub(crate) fn drop(self, tell: Tell<'_>) -> Result<(), PrivilegeError> {
         if let Some(root) = &self.root {
-            let failed = |error| PrivilegeError::Failed("change root", error);
+            let failed = |error| PrivilegeError::NoRoot(root.clone(), error);
             unistd::chroot(root).map_err(failed)?;
-            env::set_current_dir("/").map_err(|_| failed(Errno::last()))?;
+            unistd::chdir("/").map_err(failed)?;
         }
         let Some((name, uid, gid)) = self.user else {
             return Ok(());
@@ -57,7 +56,7 @@ impl Privileges {
         let root = self
             .root
             .map_or_else(String::new, |root| format!(" in the root {}", root.display()));
-        say(format_args!("Serving as {name} ({uid}:{gid}){root}"));
+        tell(&format_args!("Serving as {name} ({uid}:{gid}){root}"));
         Ok(())
     }
 }
@@ -71,6 +70,8 @@ pub(crate) enum PrivilegeError {
     RootUser(String),
     /// Only root may change user and root.
     NotRoot,
+    /// The folder cannot become the root.
+    NoRoot(PathBuf, Errno),
     /// The system refuses.
     Failed(&'static str, Errno),
     /// The rights are still there.
@@ -84,6 +85,14 @@ impl fmt::Display for PrivilegeError {
             Self::RootUser(name) => write!(f, "--user={name}: must be another user than root"),
             Self::NotRoot => {
                 f.write_str("--user and --chroot: only root may change user and root; start as root")
+            }
+            Self::NoRoot(root, error) => {
+                write!(
+                    f,
+                    "--chroot={}: cannot become the root folder: {}",
+                    root.display(),
+                    error.desc()
+                )
             }
             Self::Failed(act, error) => write!(f, "cannot {act}: {}", error.desc()),
             Self::Kept(what) => write!(f, "privileges are not given up: {what}"),

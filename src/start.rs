@@ -3,25 +3,26 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use etracker_core::access::Access;
 use etracker_core::{Instant, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, Opened, ServeError, join_free_memory_at_once};
+use etracker_runtime_common::{Clock, Control, Job, ServeError, join_free_memory_at_once};
 
 use crate::lists::ListError;
-use crate::notify::Notifier;
 use crate::options::Options;
 use crate::pages::{About, Grouping, Readers, Shelf};
-use crate::privileges::{PrivilegeError, Privileges};
+use crate::privileges::PrivilegeError;
 use crate::revision::revision;
 use crate::sockets::SocketError;
-use crate::state::{Pace, StateError, StateFile};
+use crate::state::{FoundState, Pace, StateError, StateFile};
+use crate::steps::{AS_SERVING, AS_STARTED, Ready, Step};
 use crate::supervised::{Lifeline, SUPERVISED};
 use crate::terminal::{complain, say};
-use crate::{limits, lists, logs, report, runtime, signals, sockets, terminal, watch};
+use crate::{limits, lists, logs, report, signals, terminal, watch};
 use jiff::tz::TimeZone;
 
 /// Serves with these options until a signal says to stop.
@@ -34,63 +35,61 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     let signals = signals::watch().map_err(Failure::Signals)?;
     let lifeline = Lifeline::take().map_err(Failure::Supervisor)?;
     report::start(&options, processors);
-    if lifeline.is_none() {
-        limits::raise();
-    }
-    let opened = sockets::obtain(&options.listen).map_err(Failure::Sockets)?;
+    // Inside a new root its files are not to be found.
     let zone = TimeZone::system();
-    let notifier = Notifier::from_env().map_err(Failure::Notify)?;
-    let lasting = &options.lasting;
-    Privileges::look_up(lasting.user.as_deref(), lasting.chroot.as_deref())
-        .and_then(Privileges::drop)
-        .map_err(Failure::Privileges)?;
+    let mut ready = Ready::default();
+    take(AS_STARTED, &options, &mut ready)?;
     // No other thread has been started until here.
     terminal::detach().map_err(Failure::Thread)?;
     logs::begin(options.logs);
     let (ask_reload, reloads) = lists::requests();
     signals::obey(signals, Arc::clone(&control), ask_reload).map_err(Failure::Signals)?;
     let ids = ids(lifeline, &control)?;
-    // As the user that serves, whose rights and limits it depends on.
-    let serve = runtime::choose(&options, &|line| say(line)).map_err(Failure::Runtime)?;
     // Requests wait in the sockets meanwhile.
-    let listed = !options.lists.is_empty();
-    let access = listed
-        .then(|| options.lists.load())
-        .transpose()
-        .map_err(Failure::Lists)?;
-    let connections_max = connections_max(&opened)?;
+    take(AS_SERVING, &options, &mut ready)?;
+    serve(options, ready, ids, reloads, zone, &control)
+}
+
+/// Serves with what the steps led to.
+fn serve(
+    options: Options,
+    ready: Ready,
+    ids: Seed,
+    reloads: Receiver<()>,
+    zone: TimeZone,
+    control: &Arc<Control>,
+) -> Result<(), Failure> {
+    let Ready {
+        opened: Some(opened),
+        notifier: Some(notifier),
+        serve: Some(serve),
+        connections_max: Some(connections_max),
+        access,
+        state,
+    } = ready
+    else {
+        unreachable!("every step was taken, and none failed");
+    };
     report::listening(&opened, &options.listen);
     say(format_args!("Connections at once: {connections_max} at most"));
 
     let clock = clock();
-    let about = about(&options, clock.now(), &zone);
-    let shelf = Shelf::new(about, Readers::new(options.stats_from));
-    let mut tracker = Tracker::new(options.config, seed()?, clock.now()).with_pages(Arc::new(shelf));
-    if let Some(access) = access {
-        tracker = tracker.with_access(access);
-    }
-    let (state, tracker) = with_state(options.lasting.state.clone(), tracker, ids, clock)?;
-    let keeper = keeper(
-        state.as_ref(),
-        options.lasting.state_period,
-        &tracker,
-        clock,
-        &control,
-    )?;
+    let tracker = tracker(&options, access, clock, &zone)?;
+    let (state, tracker) = with_state(state, tracker, ids, clock)?;
+    let period = options.lasting.state_period;
+    let keeper = keeper(state.as_ref(), period, &tracker, clock, control)?;
     lists::reload_on(reloads, options.lists, Arc::clone(&tracker)).map_err(Failure::Thread)?;
     watch::begin(Arc::clone(&tracker), options.logs.format, zone).map_err(Failure::Thread)?;
-    notifier
-        .watch(&tracker, clock, &control)
-        .map_err(Failure::Thread)?;
+    let watched = notifier.watch(&tracker, clock, control);
+    watched.map_err(Failure::Thread)?;
     notifier.tell("READY=1");
-    let job = Job {
+    let served = serve(Job {
         tracker: Arc::clone(&tracker),
         sockets: opened.workers,
         clock,
-        control: Arc::clone(&control),
+        control: Arc::clone(control),
         connections_max,
-    };
-    let served = serve(job);
+    });
     notifier.tell("STOPPING=1");
     if let Some(keeper) = keeper {
         control.stop();
@@ -99,9 +98,8 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     }
     report::totals(&tracker);
     if let Some(state) = state {
-        state
-            .write(&tracker, clock, Pace::Full, || false)
-            .map_err(Failure::State)?;
+        let written = state.write(&tracker, clock, Pace::Full, || false);
+        written.map_err(Failure::State)?;
     }
     served.map_err(Failure::Serve)
 }
@@ -184,14 +182,26 @@ fn about(options: &Options, started: Instant, zone: &TimeZone) -> About {
     }
 }
 
-fn connections_max(opened: &Opened) -> Result<usize, Failure> {
-    let workers = opened.workers.len();
-    let sockets = opened
-        .workers
-        .iter()
-        .map(|worker| worker.udp.len() + worker.tcp.len())
-        .sum();
-    limits::connections_max(workers, sockets).ok_or(Failure::Files { workers })
+/// Takes steps until one fails.
+fn take(steps: &[Step], options: &Options, ready: &mut Ready) -> Result<(), Failure> {
+    let mut steps = steps.iter();
+    steps.try_for_each(|step| step.take(options, ready, &|line| say(line)))
+}
+
+/// A tracker without torrents.
+fn tracker(
+    options: &Options,
+    access: Option<Access>,
+    clock: Clock,
+    zone: &TimeZone,
+) -> Result<Tracker, Failure> {
+    let about = about(options, clock.now(), zone);
+    let shelf = Shelf::new(about, Readers::new(options.stats_from.clone()));
+    let tracker = Tracker::new(options.config.clone(), seed()?, clock.now()).with_pages(Arc::new(shelf));
+    Ok(match access {
+        Some(access) => tracker.with_access(access),
+        None => tracker,
+    })
 }
 
 fn clock() -> Clock {
@@ -204,15 +214,15 @@ fn clock() -> Clock {
 
 /// The tracker as the state says, if one is to be kept; `ids` is the seed of its connection ids if that says nothing.
 fn with_state(
-    path: Option<PathBuf>,
+    found: Option<FoundState>,
     tracker: Tracker,
     ids: Seed,
     clock: Clock,
 ) -> Result<(Option<Arc<StateFile>>, Arc<Tracker>), Failure> {
-    let Some(path) = path else {
+    let Some(found) = found else {
         return Ok((None, Arc::new(tracker.with_connection_ids(&ids))));
     };
-    let (state, tracker) = StateFile::open(path, tracker, ids, clock).map_err(Failure::State)?;
+    let (state, tracker) = StateFile::open(found, tracker, ids, clock).map_err(Failure::State)?;
     Ok((Some(Arc::new(state)), Arc::new(tracker)))
 }
 

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use etracker_core::snapshot::{Damage, Decoder, Encoder, Restored, Restorer};
 use etracker_core::{Seed, Tracker};
 use etracker_runtime_common::{Clock, Control, prefetch};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 
 use crate::terminal::{complain, say};
 
@@ -29,24 +31,42 @@ pub(crate) struct StateFile {
 }
 
 impl StateFile {
+    /// Finds out, without changing anything, whether a state can be kept at `path`.
+    ///
+    /// # Errors
+    /// What is there cannot be read, or nothing may be written beside it.
+    pub(crate) fn find(path: PathBuf) -> Result<FoundState, StateError> {
+        let failed = |act, error| StateError {
+            act,
+            path: path.clone(),
+            error,
+        };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            file => Some(file.map_err(|error| failed("read", error))?),
+        };
+        may_write_into(folder(&path)).map_err(|error| failed("write", error))?;
+        Ok(FoundState { path, file })
+    }
+
     /// Reads the state into a tracker that has no torrents yet. Without a state, or with one that is refused and set
     /// aside, it still has none, and its connection ids come from `seed`.
     ///
     /// # Errors
     /// The file cannot be read, or nothing can be written in its place.
     pub(crate) fn open(
-        path: PathBuf,
+        found: FoundState,
         mut tracker: Tracker,
         seed: Seed,
         clock: Clock,
     ) -> Result<(Self, Tracker), StateError> {
         let began = Instant::now();
         let mut state = Self {
-            path,
+            path: found.path,
             seed,
             exists: true,
         };
-        match read(&state.path, &tracker, clock) {
+        match read(found.file, &tracker, clock) {
             Ok(Some((seed, restored))) => {
                 report(&state.path, &restored, began.elapsed());
                 state.seed = seed;
@@ -204,6 +224,45 @@ impl StateFile {
     }
 }
 
+/// A place where a state can be kept, and the state that is there.
+#[derive(Debug)]
+pub(crate) struct FoundState {
+    path: PathBuf,
+    /// Nothing if there is none yet.
+    file: Option<File>,
+}
+
+impl FoundState {
+    /// What a tracker would find in it; `tracker` has to be thrown away.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn examine(self, tracker: &Tracker, clock: Clock) -> Result<StateContent, StateError> {
+        let Self { path, file } = self;
+        match read(file, tracker, clock) {
+            Ok(None) => Ok(StateContent::None(path)),
+            Ok(Some((_, restored))) => Ok(StateContent::Peers(path, restored.peers)),
+            Err(Unread::Damaged(damage)) => Ok(StateContent::Damaged(path, damage)),
+            Err(Unread::Io(error)) => Err(StateError {
+                act: "read",
+                path,
+                error,
+            }),
+        }
+    }
+}
+
+/// What a state file holds.
+#[derive(Debug)]
+pub(crate) enum StateContent {
+    /// There is none yet.
+    None(PathBuf),
+    /// So many peers that are still fresh.
+    Peers(PathBuf, u64),
+    /// A tracker would set it aside.
+    Damaged(PathBuf, Damage),
+}
+
 /// How fast the state is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
@@ -221,6 +280,13 @@ pub(crate) struct StateError {
     error: io::Error,
 }
 
+impl StateError {
+    /// The folder that the state is in.
+    pub(crate) fn folder(&self) -> &Path {
+        folder(&self.path)
+    }
+}
+
 impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { act, path, error } = self;
@@ -236,10 +302,9 @@ enum Unread {
 }
 
 /// Puts what the file holds into `tracker`; nothing if there is no file. After an error the tracker has to be thrown away.
-fn read(path: &Path, tracker: &Tracker, clock: Clock) -> Result<Option<(Seed, Restored)>, Unread> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(Unread::Io)?,
+fn read(file: Option<File>, tracker: &Tracker, clock: Clock) -> Result<Option<(Seed, Restored)>, Unread> {
+    let Some(mut file) = file else {
+        return Ok(None);
     };
     let mut piece = vec![0; PIECE_LEN];
     let (mut decoder, mut restorer) = (Decoder::new(), Restorer::new(clock.now(), tracker));
@@ -292,6 +357,12 @@ fn folder(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."))
+}
+
+/// Whether this process may make and rename files there.
+fn may_write_into(folder: &Path) -> io::Result<()> {
+    let wanted = AccessFlags::W_OK | AccessFlags::X_OK;
+    Ok(faccessat(AT_FDCWD, folder, wanted, AtFlags::AT_EACCESS)?)
 }
 
 /// Bytes that are read together.

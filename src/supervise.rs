@@ -36,7 +36,7 @@ use crate::{limits, sockets};
 /// Why it could not start.
 pub(crate) fn run(options: &Options, arguments: Vec<OsString>) -> Result<u8, Failure> {
     let signals = watch_signals().map_err(Failure::Signals)?;
-    limits::raise();
+    limits::raise(&|line| say(line));
     let opened = sockets::obtain(&options.listen).map_err(Failure::Sockets)?;
     let mut sockets: Vec<OwnedFd> = Vec::new();
     for worker in opened.workers {

@@ -149,6 +149,13 @@ impl Opened {
         }
     }
 
+    /// The sockets of all workers.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        let sockets = |worker: &WorkerSockets| worker.udp.len() + worker.tcp.len();
+        self.workers.iter().map(sockets).sum()
+    }
+
     /// Gives the sockets of one address to the workers in turn.
     pub(crate) fn add(&mut self, transport: Transport, group: Group) -> Result<(), OpenError> {
         self.local.push((transport, group.local));

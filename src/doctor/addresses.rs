@@ -16,8 +16,8 @@ pub(super) fn ipv6_is_usable() -> bool {
 
 /// How many addresses the host has by which the whole Internet can reach it over IPv6.
 pub(super) fn global_ipv6_addresses() -> usize {
-    let is_global = |ip: &&IpAddr| matches!(ip, IpAddr::V6(ip) if is_global(*ip));
-    of_this_host().iter().filter(is_global).count()
+    let is_counted = |ip: &&IpAddr| ip.is_ipv6() && is_global(**ip);
+    of_this_host().iter().filter(is_counted).count()
 }
 
 /// None where the system does not tell.
@@ -64,8 +64,18 @@ fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
-fn is_global(ip: Ipv6Addr) -> bool {
-    !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unique_local() && !ip.is_unspecified()
+/// Whether the whole Internet can reach the address.
+pub(super) fn is_global(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            !ip.is_loopback() && !ip.is_private() && !ip.is_link_local() && !ip.is_unspecified() && !is_shared
+        }
+        IpAddr::V6(ip) => {
+            !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unique_local() && !ip.is_unspecified()
+        }
+    }
 }
 
 /// Addresses that are asked: more would only make it long.
@@ -96,6 +106,25 @@ mod tests {
             ["::1", "2001:db8::7", "127.0.0.1"]
         );
         assert_eq!(targets_of(&["192.0.2.7", "::ffff:192.0.2.7"]), ["192.0.2.7"]);
+    }
+
+    #[test]
+    fn addresses_of_private_networks_are_not_global() {
+        for (ip, expected) in [
+            ("127.0.0.1", false),
+            ("10.1.2.3", false),
+            ("172.16.0.1", false),
+            ("192.168.1.1", false),
+            ("169.254.1.1", false),
+            ("100.64.0.1", false),
+            ("fd00::1", false),
+            ("fe80::1", false),
+            ("::1", false),
+            ("9.9.9.9", true),
+            ("2620:fe::fe", true),
+        ] {
+            assert_eq!(is_global(ip.parse().unwrap()), expected, "{ip}");
+        }
     }
 
     #[test]

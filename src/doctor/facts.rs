@@ -1,21 +1,24 @@
 //! What is so on this host.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 
 use etracker_core::config::Intervals;
 use etracker_core::{Config, Tracker};
-use etracker_runtime_common::{
-    Clock, Control, Job, Listen, OpenError, Opened, RECEIVE_BUFFER, Transport, open,
-};
+use etracker_runtime_common::{Clock, Control, Job, Listen, OpenError, RECEIVE_BUFFER, Transport, open};
 
 use super::addresses;
 use super::probe::{Asked, Probe};
 use crate::limits;
 use crate::options::Options;
+#[cfg(feature = "glommio")]
 use crate::runtime;
+use crate::sockets::SocketError;
 use crate::start::{Failure, seed};
+use crate::state::{StateContent, StateError};
+use crate::steps::{AS_SERVING, AS_STARTED, Ready, Step};
 
 /// What is judged.
 #[derive(Debug)]
@@ -28,7 +31,14 @@ pub(super) struct Facts {
     /// Nothing where glommio is not built in.
     pub(super) locked_memory: Option<LockedMemory>,
     pub(super) ipv6: Ipv6,
-    pub(super) place: Place,
+    /// Whether the whole Internet can reach an address of this host that is listened on.
+    pub(super) is_public: bool,
+    /// The steps of a start.
+    pub(super) steps: Vec<Taken>,
+    /// What is kept already, if a state is to be kept and can be.
+    pub(super) state: Option<Result<StateContent, StateError>>,
+    /// Why the tracker that was started for the round trips failed.
+    pub(super) broken: Option<String>,
     pub(super) round_trips: Vec<RoundTrip>,
     pub(super) intervals: Intervals,
 }
@@ -72,14 +82,13 @@ pub(super) struct Ipv6 {
     pub(super) global_addresses: usize,
 }
 
-/// Whether the tracker can have its port.
+/// A step that a start takes too, and what came of it here.
 #[derive(Debug)]
-pub(super) enum Place {
-    /// Yes; one was started for the round trips.
-    Free,
-    /// No, and this one could not serve there: why.
-    Broken(String),
-    Refused(OpenError),
+pub(super) struct Taken {
+    pub(super) about: &'static str,
+    /// What it found.
+    pub(super) told: Vec<String>,
+    pub(super) outcome: Result<(), Failure>,
 }
 
 /// A question to one address, and its answer.
@@ -91,54 +100,113 @@ pub(super) struct RoundTrip {
 }
 
 impl Facts {
-    /// Looks at the host as a tracker with these options would find it. Serves for a moment, or asks the tracker that
-    /// has the port already.
+    /// Looks at the host as a tracker with these options would find it: takes the steps of a start, serves for a moment,
+    /// or asks the tracker that has the port already. It changes nothing but this process, whose rights may be gone then.
     ///
     /// # Errors
     /// The system gives no random numbers.
     pub(super) fn gather(options: &Options) -> Result<Self, Failure> {
         let listen = &options.listen;
-        let open_files = open_files(listen.workers);
-        let (place, round_trips) = match open(listen) {
-            Ok(opened) => {
-                let connections_max = open_files.connections.unwrap_or_default().max(listen.workers);
-                serve_and_ask(options, opened, connections_max)?
+        // As the user that starts it, whose limits count.
+        let (receive_buffer, locked_memory) = (receive_buffer(listen), locked_memory(options));
+        let (steps, mut ready) = take_steps(options);
+        let state = match ready.state.take() {
+            Some(found) => {
+                let clock = Clock::start();
+                Some(found.examine(&tracker(options.config.clone(), clock)?, clock))
             }
-            Err(error @ OpenError::InUse(..)) => (Place::Refused(error), ask_all(options)?),
-            Err(error) => (Place::Refused(error), Vec::new()),
+            None => None,
+        };
+        let has_room = !steps
+            .iter()
+            .any(|step| matches!(step.outcome, Err(Failure::Files { .. })));
+        let connections = ready.connections_max;
+        let (broken, round_trips) = if is_in_use(&steps) {
+            (None, ask_all(options)?)
+        } else {
+            serve_and_ask(options, ready)?
         };
         Ok(Self {
             workers: listen.workers,
             port: listen.port,
-            open_files,
-            receive_buffer: if listen.udp { receive_buffer() } else { None },
-            locked_memory: locked_memory(options),
+            open_files: open_files(listen.workers, connections, has_room),
+            receive_buffer,
+            locked_memory,
             ipv6: Ipv6 {
                 wanted: listen.addresses.is_empty() || listen.addresses.iter().any(IpAddr::is_ipv6),
                 usable: addresses::ipv6_is_usable(),
                 global_addresses: addresses::global_ipv6_addresses(),
             },
-            place,
+            is_public: addresses::reachable(&listen.addresses)
+                .into_iter()
+                .any(addresses::is_global),
+            steps,
+            state,
+            broken,
             round_trips,
             intervals: options.config.intervals(),
         })
     }
 }
 
-fn open_files(workers: usize) -> OpenFiles {
+/// Takes the steps of a start, each although another fails; without the rights to serve with none of those that need
+/// them.
+fn take_steps(options: &Options) -> (Vec<Taken>, Ready) {
+    let mut ready = Ready::default();
+    let mut taken: Vec<Taken> = AS_STARTED
+        .iter()
+        .map(|step| take(step, options, &mut ready))
+        .collect();
+    if !is_without_rights(&taken) {
+        taken.extend(AS_SERVING.iter().map(|step| take(step, options, &mut ready)));
+    }
+    (taken, ready)
+}
+
+fn take(step: &Step, options: &Options, ready: &mut Ready) -> Taken {
+    let told = RefCell::new(Vec::new());
+    let outcome = step.take(options, ready, &|line| told.borrow_mut().push(line.to_string()));
+    Taken {
+        about: step.about,
+        told: told.into_inner(),
+        outcome,
+    }
+}
+
+fn is_without_rights(steps: &[Taken]) -> bool {
+    let failed = |step: &Taken| matches!(step.outcome, Err(Failure::Privileges(_)));
+    steps.iter().any(failed)
+}
+
+/// Whether another program has the port.
+pub(super) fn is_in_use(steps: &[Taken]) -> bool {
+    let in_use = |step: &Taken| {
+        matches!(
+            step.outcome,
+            Err(Failure::Sockets(SocketError::Open(OpenError::InUse(..))))
+        )
+    };
+    steps.iter().any(in_use)
+}
+
+/// `connections` are those that sockets leave room for, if they could be opened.
+fn open_files(workers: usize, connections: Option<usize>, has_room: bool) -> OpenFiles {
     let (soft, hard) = limits::open_files_raised();
     // A UDP and a TCP socket of each worker is what most have; addresses that are bound one by one have more.
-    let connections = limits::room(usize::try_from(soft).unwrap_or(usize::MAX), workers, 2 * workers);
+    let usual = || limits::room(usize::try_from(soft).unwrap_or(usize::MAX), workers, 2 * workers);
     OpenFiles {
         soft,
         hard,
         wanted: limits::OPEN_FILES_WANTED,
-        connections,
+        connections: connections.or_else(usual).filter(|_| has_room),
     }
 }
 
-/// What a socket gets, wherever it is bound.
-fn receive_buffer() -> Option<ReceiveBuffer> {
+/// What a socket gets, wherever it is bound; nothing without UDP.
+fn receive_buffer(listen: &Listen) -> Option<ReceiveBuffer> {
+    if !listen.udp {
+        return None;
+    }
     let listen = Listen {
         addresses: vec![Ipv4Addr::LOCALHOST.into()],
         port: 0,
@@ -170,15 +238,10 @@ const fn locked_memory(_options: &Options) -> Option<LockedMemory> {
     None
 }
 
-/// Starts a tracker without lists and state on these sockets, asks it, and stops it.
-fn serve_and_ask(
-    options: &Options,
-    opened: Opened,
-    connections_max: usize,
-) -> Result<(Place, Vec<RoundTrip>), Failure> {
-    let serve = match runtime::choose(options, &|_| ()) {
-        Ok(serve) => serve,
-        Err(reason) => return Ok((Place::Broken(reason), Vec::new())),
+/// Starts a tracker without lists and state on the sockets that are ready, asks it, and stops it. Says why it failed.
+fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec<RoundTrip>), Failure> {
+    let (Some(opened), Some(serve)) = (ready.opened, ready.serve) else {
+        return Ok((None, Vec::new()));
     };
     let (clock, control) = (Clock::start(), Arc::new(Control::new()));
     let job = Job {
@@ -186,18 +249,18 @@ fn serve_and_ask(
         sockets: opened.workers,
         clock,
         control: Arc::clone(&control),
-        connections_max,
+        connections_max: ready.connections_max.unwrap_or(options.listen.workers),
     };
     let server = thread::Builder::new().name("serve".to_owned());
     let server = server.spawn(move || serve(job)).map_err(Failure::Thread)?;
     let round_trips = ask_all(options);
     control.stop();
-    let place = match server.join() {
-        Ok(Err(error)) => Place::Broken(error.to_string()),
+    let broken = match server.join() {
+        Ok(Err(error)) => Some(error.to_string()),
         // A panic has ended the process.
-        Ok(Ok(())) | Err(_) => Place::Free,
+        Ok(Ok(())) | Err(_) => None,
     };
-    Ok((place, round_trips?))
+    Ok((broken, round_trips?))
 }
 
 fn tracker(config: Config, clock: Clock) -> Result<Tracker, Failure> {

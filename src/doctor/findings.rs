@@ -4,8 +4,14 @@ use std::ops::RangeInclusive;
 
 use etracker_runtime_common::{OpenError, Transport};
 
-use super::facts::{Facts, Ipv6, LockedMemory, OpenFiles, Place, ReceiveBuffer, RoundTrip};
+use super::facts::{Facts, Ipv6, LockedMemory, OpenFiles, ReceiveBuffer, RoundTrip, Taken, is_in_use};
 use super::probe::{Answer, Unanswered};
+use crate::lists::ListError;
+use crate::privileges::PrivilegeError;
+use crate::sockets::SocketError;
+use crate::start::Failure;
+use crate::state::{StateContent, StateError};
+use crate::steps::{OPEN_FILES, PORT, STATE};
 
 /// The outcome of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +49,14 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(facts.receive_buffer.map(receive_buffer));
     findings.extend(facts.locked_memory.map(locked_memory));
     findings.push(ipv6(facts.ipv6));
-    findings.push(place(facts));
-    findings.extend(facts.round_trips.iter().map(round_trip));
-    findings.push(interval(facts));
+    findings.extend(facts.steps.iter().filter_map(|taken| step(taken, facts)));
+    findings.extend(facts.state.as_ref().map(state));
+    if is_of_a_tracker(facts) {
+        findings.extend(facts.round_trips.iter().map(round_trip));
+    }
+    let interval = interval(facts);
+    let is_first = facts.is_public && interval.grade != Grade::Ok;
+    findings.insert(if is_first { 0 } else { findings.len() }, interval);
     findings
 }
 
@@ -154,38 +165,122 @@ fn ipv6(ipv6: Ipv6) -> Finding {
     }
 }
 
+/// Whether what answers at the port, if anything, may be a tracker: that another program does not answer as one is no
+/// fault of its own.
+fn is_of_a_tracker(facts: &Facts) -> bool {
+    !is_in_use(&facts.steps) || facts.round_trips.iter().any(|trip| trip.asked.is_ok())
+}
+
+/// A step of the start; nothing if there is nothing to say.
+fn step(taken: &Taken, facts: &Facts) -> Option<Finding> {
+    let about = taken.about;
+    match &taken.outcome {
+        // They have a finding of their own.
+        _ if about == OPEN_FILES => None,
+        Ok(()) if about == PORT => Some(place(facts)),
+        Err(Failure::Sockets(error)) => Some(no_place(error, facts)),
+        Err(failure) => Some(fault(about, failure.to_string(), remedy(failure))),
+        Ok(()) if taken.told.is_empty() => None,
+        Ok(()) => Some(ok(about, taken.told.join("; "))),
+    }
+}
+
 fn place(facts: &Facts) -> Finding {
-    let (about, port) = ("port", facts.port);
-    let error = match &facts.place {
-        Place::Free => return ok(about, format!("{port} is free and permitted")),
-        Place::Broken(reason) => {
-            let runtime = "another --runtime, if this build has one";
-            return fault(
-                about,
-                format!("{port} is free, but serving failed: {reason}"),
-                runtime,
-            );
-        }
-        Place::Refused(error) => error,
-    };
+    let port = facts.port;
+    match &facts.broken {
+        None => ok(PORT, format!("{port} is free and permitted")),
+        Some(reason) => fault(
+            PORT,
+            format!("{port} is free, but serving failed: {reason}"),
+            OTHER_RUNTIME,
+        ),
+    }
+}
+
+fn no_place(error: &SocketError, facts: &Facts) -> Finding {
+    let port = facts.port;
     let remedy = match error {
-        OpenError::InUse(..) if facts.round_trips.iter().any(|trip| trip.asked.is_ok()) => {
+        SocketError::Open(OpenError::InUse(..)) if is_of_a_tracker(facts) => {
             return ok(
-                about,
+                PORT,
                 format!("{port} is in use by a tracker, which is asked as it is"),
             );
         }
-        OpenError::InUse(..) => format!(
+        SocketError::Open(OpenError::InUse(..)) => format!(
             "end the other program (ss -lntup 'sport = :{port}' as root names it), or take another --port"
         ),
-        OpenError::NotPermitted(..) => {
+        SocketError::Open(OpenError::NotPermitted(..)) => {
             "start as root with --user NAME, or by the units of packaging/, or take a --port from 1024 on"
                 .to_owned()
         }
-        OpenError::NotLocal(..) => "one of those that `ip address` shows for --bind".to_owned(),
-        OpenError::Refused(..) => "what the system says; then try again".to_owned(),
+        SocketError::Open(OpenError::NotLocal(..)) => {
+            "one of those that `ip address` shows for --bind".to_owned()
+        }
+        SocketError::Open(OpenError::Refused(..)) => AS_THE_SYSTEM_SAYS.to_owned(),
+        SocketError::Kind { .. } | SocketError::Unwanted(_) => {
+            "sockets of the options' protocols in the socket unit, or none".to_owned()
+        }
     };
-    fault(about, error.to_string(), remedy)
+    fault(PORT, error.to_string(), remedy)
+}
+
+/// What to do about a step that failed.
+fn remedy(failure: &Failure) -> String {
+    match failure {
+        Failure::Lists(ListError::Unreadable(option, ..)) => {
+            format!("give {option} a file that the tracker's user may read; with --chroot, a path in there")
+        }
+        Failure::Lists(ListError::Bad(..)) => {
+            "correct that line: one info-hash or network a line, # before a comment".to_owned()
+        }
+        Failure::Privileges(error) => no_rights(error),
+        Failure::State(error) => format!(
+            "a folder that exists and that the tracker's user may write into: {}; with --chroot, a path in there",
+            error.folder().display()
+        ),
+        Failure::Notify(_) => "leave NOTIFY_SOCKET out of the environment: systemd sets it".to_owned(),
+        Failure::Runtime(_) => OTHER_RUNTIME.to_owned(),
+        Failure::Seed(_)
+        | Failure::Signals(_)
+        | Failure::Thread(_)
+        | Failure::Files { .. }
+        | Failure::Sockets(_)
+        | Failure::Supervisor(_)
+        | Failure::Spawn(_)
+        | Failure::Serve(_) => AS_THE_SYSTEM_SAYS.to_owned(),
+    }
+}
+
+fn no_rights(error: &PrivilegeError) -> String {
+    match error {
+        PrivilegeError::NoUser(_) => "a user that `getent passwd` shows, or make one: useradd --system NAME",
+        PrivilegeError::RootUser(_) => "--user nobody, or a user made for this: useradd --system NAME",
+        PrivilegeError::NotRoot => "start as root, or leave --user and --chroot out",
+        PrivilegeError::Failed(..) | PrivilegeError::Kept(_) => AS_THE_SYSTEM_SAYS,
+        PrivilegeError::NoRoot(..) => "make that folder, or give another for --chroot",
+    }
+    .to_owned()
+}
+
+/// A state that can be kept: what is there already.
+fn state(content: &Result<StateContent, StateError>) -> Finding {
+    match content {
+        Ok(StateContent::None(path)) => ok(STATE, format!("{}: none yet", path.display())),
+        Ok(StateContent::Peers(path, peers)) => ok(STATE, format!("{}: {peers} peers", path.display())),
+        Ok(StateContent::Damaged(path, damage)) => warning(
+            STATE,
+            format!(
+                "{}: {damage}: the tracker sets it aside and starts without torrents",
+                path.display()
+            ),
+            "put a copy from before in its place, if there is one",
+        ),
+        Err(error) => fault(
+            STATE,
+            error.to_string(),
+            "a file that the tracker's user may read",
+        ),
+    }
 }
 
 fn round_trip(trip: &RoundTrip) -> Finding {
@@ -234,6 +329,12 @@ fn interval(facts: &Facts) -> Finding {
     } else if secs > highest {
         let lower = format!("--max-interval {highest} at the most");
         warning(about, format!("{secs} s is served: {lists}"), lower)
+    } else if min < lowest && facts.is_public {
+        warning(
+            about,
+            format!("{secs} s, and down to {min} while the load is low: {lists}"),
+            format!("{lift}: the first thing to change for a tracker with a public address"),
+        )
     } else if min < lowest {
         Finding {
             remedy: Some(format!("{lift} to be on them all the time: {lists}")),
@@ -252,6 +353,10 @@ fn interval(facts: &Facts) -> Finding {
 
 /// Announce intervals that public lists of trackers take: 5 minutes to 3 hours.
 const LISTED_SECS: RangeInclusive<u32> = 300..=10_800;
+/// What to do about a runtime that does not serve.
+const OTHER_RUNTIME: &str = "another --runtime, if this build has one";
+/// What to do about a fault of the system's own.
+const AS_THE_SYSTEM_SAYS: &str = "what the system says; then try again";
 /// What limits receive buffers.
 const BUFFER_LIMIT: &str = if cfg!(target_os = "linux") {
     "net.core.rmem_max"
@@ -293,7 +398,10 @@ mod tests {
                 usable: true,
                 global_addresses: 1,
             },
-            place: Place::Free,
+            is_public: false,
+            steps: vec![taken(PORT, Ok(()))],
+            state: None,
+            broken: None,
             round_trips: vec![trip(Transport::Udp), trip(Transport::Tcp)],
             intervals: Intervals {
                 initial: 1799,
@@ -301,6 +409,18 @@ mod tests {
                 max: 1799,
             },
         }
+    }
+
+    fn taken(about: &'static str, outcome: Result<(), Failure>) -> Taken {
+        Taken {
+            about,
+            told: Vec::new(),
+            outcome,
+        }
+    }
+
+    fn not_opened(error: OpenError) -> Vec<Taken> {
+        vec![taken(PORT, Err(Failure::Sockets(SocketError::Open(error))))]
     }
 
     /// The one thing that is not well with these facts, as "grade about: what -> remedy".
@@ -384,13 +504,16 @@ mod tests {
     #[test]
     fn a_port_in_use_is_a_fault_unless_a_tracker_answers_there() {
         let at = AT.parse().unwrap();
-        let in_use = || Place::Refused(OpenError::InUse(Transport::Tcp, at));
+        let in_use = || not_opened(OpenError::InUse(Transport::Tcp, at));
         let mut facts = well();
-        facts.place = in_use();
+        facts.steps = in_use();
         assert_all_ok(&facts);
+        // One fault, and not one more for each address where no tracker answers.
         let line = trouble(|facts| {
-            facts.place = in_use();
-            facts.round_trips.clear();
+            facts.steps = in_use();
+            for trip in &mut facts.round_trips {
+                trip.asked = Err(Unanswered::Silent);
+            }
         });
         assert!(
             line.starts_with("fault port: cannot listen on TCP 192.0.2.7:6969"),
@@ -398,13 +521,58 @@ mod tests {
         );
         assert!(line.contains("ss -lntup 'sport = :6969'"), "{line}");
         let line = trouble(|facts| {
-            facts.place = Place::Refused(OpenError::NotPermitted(Transport::Udp, at));
+            facts.steps = not_opened(OpenError::NotPermitted(Transport::Udp, at));
             facts.round_trips.clear();
         });
         assert!(
             line.starts_with("fault port") && line.contains("--user NAME"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn a_step_that_a_start_fails_at_is_a_fault_with_its_remedy() {
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let list = ListError::Unreadable("--deny-list", "/no/list".into(), missing);
+        for (failure, named, remedy) in [
+            (Failure::Lists(list), "/no/list", "--deny-list"),
+            (
+                Failure::Privileges(PrivilegeError::NoUser("nosuch".to_owned())),
+                "--user=nosuch",
+                "useradd",
+            ),
+            (
+                Failure::Privileges(PrivilegeError::NotRoot),
+                "--user",
+                "start as root",
+            ),
+            (
+                Failure::Runtime("no io_uring".to_owned()),
+                "io_uring",
+                "--runtime",
+            ),
+        ] {
+            let line = trouble(|facts| facts.steps.push(taken("step", Err(failure))));
+            let (what, to_do) = line.split_once(" -> ").unwrap();
+            assert!(what.starts_with("fault step: ") && what.contains(named), "{line}");
+            assert!(to_do.contains(remedy), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_shortest_interval_is_the_first_thing_to_change_for_a_public_tracker() {
+        let mut facts = well();
+        (facts.intervals.min, facts.is_public) = (239, true);
+        let findings = judge(&facts);
+        let first = &findings[0];
+        assert_eq!((first.grade, &*first.about), (Grade::Warning, "interval"));
+        let remedy = first.remedy.as_deref().unwrap();
+        assert!(
+            remedy.starts_with("--min-interval 300: the first thing"),
+            "{remedy}"
+        );
+        facts.intervals.min = 300;
+        assert_all_ok(&facts);
     }
 
     #[test]

@@ -52,7 +52,12 @@ fn open(path: &Path) -> (StateFile, Arc<Tracker>) {
 fn try_open(path: &Path) -> Result<(StateFile, Tracker), StateError> {
     let clock = Clock::start();
     let tracker = Tracker::new(Config::default(), crate::start::seed().unwrap(), clock.now());
-    StateFile::open(path.to_owned(), tracker, Seed::new([7; 32]), clock)
+    StateFile::open(
+        StateFile::find(path.to_owned())?,
+        tracker,
+        Seed::new([7; 32]),
+        clock,
+    )
 }
 
 fn populate(tracker: &Arc<Tracker>, torrents: std::ops::Range<u32>) {

@@ -1,9 +1,10 @@
 //! `etracker doctor`: what it finds on this host, and how it ends.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
 
-use crate::harness::{Ended, Tracker, command, free_port, run};
+use crate::harness::{Ended, Folder, Tracker, command, free_port, run};
 
 #[test]
 fn a_host_that_serves_is_told_so_for_every_address() {
@@ -65,6 +66,90 @@ fn a_port_that_another_program_has_is_a_fault() {
         ended.stdout.iter().any(|line| line.contains("ss -lntup")),
         "{ended:?}"
     );
+    let faults = ended.stdout.iter().filter(|line| line.starts_with("fault"));
+    assert_eq!(faults.count(), 1, "{ended:?}");
+}
+
+#[test]
+fn what_a_start_refuses_is_a_fault_with_a_remedy() {
+    let folder = Folder::new("doctor");
+    let (bad, good, missing) = (
+        folder.path("bad"),
+        folder.path("good"),
+        folder.path("no such folder/state"),
+    );
+    fs::write(&bad, "no info-hash\n").unwrap();
+    fs::write(&good, format!("{}\n", "ab".repeat(20))).unwrap();
+    for (arguments, faults) in [
+        (&["--allow-list", &bad][..], &["lists"][..]),
+        (&["--deny-list", "/no such list"], &["lists"]),
+        (&["--deny-address", &good], &["lists"]),
+        (&["--state", &missing], &["state"]),
+        (&["--allow-list", &bad, "--state", &missing], &["lists", "state"]),
+        (&["--user", "no such user"], &["user"]),
+        (&["--user", "nobody", "--chroot", "/no such folder"], &["user"]),
+    ] {
+        let port = free_port().to_string();
+        let common = ["--port", &port, "--bind", "127.0.0.1"];
+        let start = run(&[&common, arguments].concat());
+        assert_eq!(start.status.code(), Some(1), "{start:?}");
+        let ended = run(&[&["doctor"], &common[..], arguments].concat());
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        for fault in faults {
+            assert!(has_fault_with_remedy(&ended, fault), "{fault}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn lists_and_state_that_serve_are_shown_and_left_as_they_are() {
+    let folder = Folder::new("doctor-well");
+    let (list, state) = (folder.path("list"), folder.path("state"));
+    fs::write(&list, format!("{}\n", "ab".repeat(20))).unwrap();
+    let port = free_port().to_string();
+    let arguments = [
+        "doctor",
+        "--port",
+        &port,
+        "--bind",
+        "127.0.0.1",
+        "--deny-list",
+        &list,
+        "--state",
+        &state,
+    ];
+    let ended = run(&arguments);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let shown = |ended: &Ended, about: &str, what: &str| {
+        let mut lines = ended.stdout.iter();
+        lines.any(|line| line.starts_with(&format!("ok       {about} ")) && line.contains(what))
+    };
+    assert!(shown(&ended, "lists", "1 info-hashes denied"), "{ended:?}");
+    assert!(shown(&ended, "state", "none yet"), "{ended:?}");
+    assert_eq!(names(&folder), ["list"]);
+    // A damaged state stays where it is: the tracker alone sets it aside.
+    fs::write(&state, "no state").unwrap();
+    let ended = run(&arguments);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(has(&ended, "warning  state"), "{ended:?}");
+    assert_eq!(names(&folder), ["list", "state"]);
+    assert_eq!(fs::read(&state).unwrap(), b"no state");
+}
+
+fn names(folder: &Folder) -> Vec<String> {
+    let names = fs::read_dir(folder.path("")).unwrap();
+    let mut names: Vec<_> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// Whether there is this fault, and the line after it says what to do.
+fn has_fault_with_remedy(ended: &Ended, about: &str) -> bool {
+    let start = format!("fault    {about} ");
+    let mut lines = ended.stdout.iter();
+    lines.any(|line| line.starts_with(&start)) && lines.next().is_some_and(|line| line.contains("-> "))
 }
 
 #[test]

@@ -1,0 +1,147 @@
+//! The steps from options to a tracker that can serve. A start takes them and ends at the first that fails. Doctor takes
+//! the same ones and reports each, so that it cannot pass what a start refuses.
+
+use etracker_core::access::Access;
+use etracker_runtime_common::Opened;
+
+use crate::notify::Notifier;
+use crate::options::Options;
+use crate::privileges::Privileges;
+use crate::runtime::Serve;
+use crate::start::Failure;
+use crate::state::{FoundState, StateFile};
+use crate::supervised::is_supervised;
+use crate::terminal::Tell;
+use crate::{limits, runtime, sockets};
+
+/// One step. It changes nothing on the host, only this process.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// What it is about.
+    pub(crate) about: &'static str,
+    take: fn(&Options, &mut Ready, Tell<'_>) -> Result<(), Failure>,
+}
+
+impl Step {
+    /// Takes it, and tells what it found.
+    ///
+    /// # Errors
+    /// Why a tracker with these options does not start.
+    pub(crate) fn take(&self, options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+        (self.take)(options, ready, tell)
+    }
+}
+
+/// What the steps have led to so far.
+#[derive(Debug, Default)]
+pub(crate) struct Ready {
+    pub(crate) opened: Option<Opened>,
+    pub(crate) notifier: Option<Notifier>,
+    pub(crate) serve: Option<Serve>,
+    /// Nothing without lists.
+    pub(crate) access: Option<Access>,
+    pub(crate) connections_max: Option<usize>,
+    /// Nothing if no state is to be kept.
+    pub(crate) state: Option<FoundState>,
+}
+
+/// What is done with the rights that the process was started with. Rights are given up for a process with one thread.
+pub(crate) const AS_STARTED: &[Step] = &[
+    Step {
+        about: OPEN_FILES,
+        take: raise_limits,
+    },
+    Step {
+        about: PORT,
+        take: open_sockets,
+    },
+    Step {
+        about: "service manager",
+        take: find_manager,
+    },
+    Step {
+        about: "user",
+        take: give_up_rights,
+    },
+];
+
+/// What is done with the rights, in the root folder and under the limits that the tracker serves with.
+pub(crate) const AS_SERVING: &[Step] = &[
+    Step {
+        about: "runtime",
+        take: choose_runtime,
+    },
+    Step {
+        about: "lists",
+        take: read_lists,
+    },
+    Step {
+        about: OPEN_FILES,
+        take: count_connections,
+    },
+    Step {
+        about: STATE,
+        take: find_state,
+    },
+];
+
+/// The limit on open files, and the connections that it leaves room for.
+pub(crate) const OPEN_FILES: &str = "open files";
+/// Where the tracker listens.
+pub(crate) const PORT: &str = "port";
+/// Where swarms are kept.
+pub(crate) const STATE: &str = "state";
+
+fn raise_limits(_: &Options, _: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+    // A supervisor has raised them for the process that serves.
+    if !is_supervised() {
+        limits::raise(tell);
+    }
+    Ok(())
+}
+
+fn open_sockets(options: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
+    ready.opened = Some(sockets::obtain(&options.listen).map_err(Failure::Sockets)?);
+    Ok(())
+}
+
+fn find_manager(_: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
+    ready.notifier = Some(Notifier::from_env().map_err(Failure::Notify)?);
+    Ok(())
+}
+
+fn give_up_rights(options: &Options, _: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+    let lasting = &options.lasting;
+    Privileges::look_up(lasting.user.as_deref(), lasting.chroot.as_deref())
+        .and_then(|privileges| privileges.drop(tell))
+        .map_err(Failure::Privileges)
+}
+
+fn choose_runtime(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+    ready.serve = Some(runtime::choose(options, tell).map_err(Failure::Runtime)?);
+    Ok(())
+}
+
+fn read_lists(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+    if !options.lists.is_empty() {
+        ready.access = Some(options.lists.load(tell).map_err(Failure::Lists)?);
+    }
+    Ok(())
+}
+
+/// Without sockets the step before has failed.
+fn count_connections(_: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
+    if let Some(opened) = &ready.opened {
+        let workers = opened.workers.len();
+        let count = limits::connections_max(workers, opened.sockets());
+        ready.connections_max = Some(count.ok_or(Failure::Files { workers })?);
+    }
+    Ok(())
+}
+
+fn find_state(options: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
+    if let Some(path) = &options.lasting.state {
+        ready.state = Some(StateFile::find(path.clone()).map_err(Failure::State)?);
+    }
+    Ok(())
+}
