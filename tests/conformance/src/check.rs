@@ -1,7 +1,11 @@
 //! What a check is, and what can come of one.
 
-use crate::probe::Probe;
+use crate::{needs::NEED_NAMES, probe::Probe};
 use std::fmt;
+
+// What the tables of checks are written with, in one place.
+pub(crate) use crate::finding::{Finding, Stop, ensure, not_offered, not_run, pass, remark};
+pub(crate) use crate::needs::{ALONE, HTTP, HTTP4, HTTP6, NOTHING, Needs, SLOW, SOURCES, UDP, UDP4, UDP6};
 
 /// How much a check weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,72 +116,6 @@ pub(crate) const fn check(
     }
 }
 
-/// What a check needs before it can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Needs(u16);
-
-impl Needs {
-    pub(crate) const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub(crate) const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-}
-
-/// Nothing but the run itself.
-pub(crate) const NOTHING: Needs = Needs(0);
-/// An HTTP URL of either family.
-pub(crate) const HTTP: Needs = Needs(1);
-/// A UDP URL of either family.
-pub(crate) const UDP: Needs = Needs(2);
-/// An HTTP URL for IPv4.
-pub(crate) const HTTP4: Needs = Needs(4);
-/// An HTTP URL for IPv6.
-pub(crate) const HTTP6: Needs = Needs(8);
-/// A UDP URL for IPv4.
-pub(crate) const UDP4: Needs = Needs(16);
-/// A UDP URL for IPv6.
-pub(crate) const UDP6: Needs = Needs(32);
-/// Many source addresses: a target on the IPv4 loopback network.
-pub(crate) const SOURCES: Needs = Needs(64);
-/// A wait of a minute or more.
-pub(crate) const SLOW: Needs = Needs(128);
-/// No other check beside it: it floods.
-pub(crate) const ALONE: Needs = Needs(256);
-
-const NEED_NAMES: &[(Needs, &str)] = &[
-    (HTTP, "--http or --http6"),
-    (UDP, "--udp or --udp6"),
-    (HTTP4, "--http"),
-    (HTTP6, "--http6"),
-    (UDP4, "--udp"),
-    (UDP6, "--udp6"),
-    (SOURCES, "many source addresses (a target on 127.0.0.0/8)"),
-    (SLOW, "--slow"),
-];
-
-/// What a check found: a remark if there is one, or why it stopped.
-pub(crate) type Finding = Result<Option<String>, Stop>;
-
-/// Why a check did not get to its end.
-#[derive(Clone, Debug)]
-pub(crate) enum Stop {
-    /// What must hold does not.
-    Failed(String),
-    /// The target has no such feature.
-    NotOffered(String),
-    /// The run gives no means to try it.
-    NotRun(String),
-}
-
-impl Stop {
-    pub(crate) fn failed(text: impl Into<String>) -> Self {
-        Self::Failed(text.into())
-    }
-}
-
 /// What came of a check in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
@@ -220,34 +158,4 @@ impl Outcome {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.word() == word)
     }
-}
-
-/// Fails the check unless the condition holds.
-macro_rules! ensure {
-    ($condition:expr, $($text:tt)+) => {
-        if !$condition {
-            return Err($crate::check::Stop::Failed(format!($($text)+)));
-        }
-    };
-}
-pub(crate) use ensure;
-
-/// Ends the check: all holds.
-pub(crate) fn pass() -> Finding {
-    Ok(None)
-}
-
-/// Ends the check with something worth recording.
-pub(crate) fn remark(text: impl Into<String>) -> Finding {
-    Ok(Some(text.into()))
-}
-
-/// Ends the check: the target has no such feature.
-pub(crate) fn not_offered<T>(text: impl Into<String>) -> Result<T, Stop> {
-    Err(Stop::NotOffered(text.into()))
-}
-
-/// Ends the check: the run gives no means to try it.
-pub(crate) fn not_run<T>(text: impl Into<String>) -> Result<T, Stop> {
-    Err(Stop::NotRun(text.into()))
 }

@@ -13,6 +13,8 @@ mod check;
 mod checks;
 mod compare;
 mod exceptions;
+mod finding;
+mod needs;
 mod pattern;
 mod probe;
 mod report;

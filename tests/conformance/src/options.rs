@@ -198,28 +198,9 @@ fn selection() -> impl Parser<Selection> {
 }
 
 /// What a URL cannot tell. Each option opens the checks that its help names.
-#[expect(clippy::too_many_lines, reason = "a list: one option after the other")]
 fn told() -> impl Parser<Told> {
-    let peer_ttl = long("peer-ttl")
-        .help("The target forgets peers after so many seconds: A-52 (with --slow)")
-        .argument::<u64>("SECONDS");
-    let peer_ttl = peer_ttl.map(Duration::from_secs).optional();
-    let proxy_header = words(
-        "proxy-header",
-        "NAME",
-        "The target trusts the suite's address as a proxy that sends this header: A-59, A-60, F-03",
-    );
-    let trusts_ip = long("trusts-ip")
-        .help("The target honours ip= of the suite's address: A-57")
-        .switch();
-    let denied_hash = words(
-        "denied-hash",
-        "HEX",
-        "A hash that the target refuses: L-01, L-02, L-03, S-14, E-04",
-    );
-    let denied_hash = denied_hash.parse(|hex| hex.map(|hex| unhex::<20>(&hex)).transpose());
-    let denied_v2 = words("denied-v2", "HEX", "A v2 hash on the target's deny list: 2-04");
-    let denied_v2 = denied_v2.parse(|hex| hex.map(|hex| unhex::<32>(&hex)).transpose());
+    let (peer_ttl, proxy_header, trusts_ip) = (peer_ttl(), proxy_header(), trusts_ip());
+    let (denied_hash, denied_v2) = (denied_hash(), denied_v2());
     let denied_url = url(
         "denied-url",
         "Announce URL with a wrong passkey: L-09",
@@ -227,19 +208,12 @@ fn told() -> impl Parser<Told> {
         false,
     );
     let realm_url = url("realm-url", "Announce URL of another realm: L-11", "http", false);
-    let denied_source = long("denied-source")
-        .help("A loopback address that the target refuses: L-12")
-        .argument::<IpAddr>("ADDRESS")
-        .optional();
+    let (denied_source, rate_limit, pid) = (denied_source(), rate_limit(), pid());
     let blocked_client = words(
         "blocked-client",
         "PREFIX",
         "The beginning of a peer_id that the target refuses: L-14",
     );
-    let rate_limit = long("rate-limit")
-        .help("Announces that the target takes of one address: L-13, E-05")
-        .argument::<usize>("COUNT")
-        .optional();
     let deny_list = file(
         "deny-list",
         "The target's deny list, which the suite rewrites: L-04, L-05, L-06, L-08",
@@ -255,10 +229,6 @@ fn told() -> impl Parser<Told> {
         "Restarts the target and returns when it serves: U-12",
     );
     let log = file("log", "The target's log: L-10");
-    let pid = long("pid")
-        .help("The target's process: memory is watched in T-14, T-19, N-24, L-08")
-        .argument::<u32>("PID")
-        .optional();
     let told = construct!(Told {
         peer_ttl,
         proxy_header,
@@ -281,6 +251,62 @@ fn told() -> impl Parser<Told> {
     construct!(heading, told)
         .map(|((), told)| told)
         .group_help("What a URL cannot tell of the target:")
+}
+
+fn peer_ttl() -> impl Parser<Option<Duration>> {
+    let secs = long("peer-ttl")
+        .help("The target forgets peers after so many seconds: A-52 (with --slow)")
+        .argument::<u64>("SECONDS");
+    secs.map(Duration::from_secs).optional()
+}
+
+fn proxy_header() -> impl Parser<Option<String>> {
+    words(
+        "proxy-header",
+        "NAME",
+        "The target trusts the suite's address as a proxy that sends this header: A-59, A-60, F-03",
+    )
+}
+
+fn trusts_ip() -> impl Parser<bool> {
+    long("trusts-ip")
+        .help("The target honours ip= of the suite's address: A-57")
+        .switch()
+}
+
+fn denied_hash() -> impl Parser<Option<[u8; 20]>> {
+    let hex = words(
+        "denied-hash",
+        "HEX",
+        "A hash that the target refuses: L-01, L-02, L-03, S-14, E-04",
+    );
+    hex.parse(|hex| hex.map(|hex| unhex::<20>(&hex)).transpose())
+}
+
+fn denied_v2() -> impl Parser<Option<[u8; 32]>> {
+    let hex = words("denied-v2", "HEX", "A v2 hash on the target's deny list: 2-04");
+    hex.parse(|hex| hex.map(|hex| unhex::<32>(&hex)).transpose())
+}
+
+fn denied_source() -> impl Parser<Option<IpAddr>> {
+    long("denied-source")
+        .help("A loopback address that the target refuses: L-12")
+        .argument("ADDRESS")
+        .optional()
+}
+
+fn rate_limit() -> impl Parser<Option<usize>> {
+    long("rate-limit")
+        .help("Announces that the target takes of one address: L-13, E-05")
+        .argument("COUNT")
+        .optional()
+}
+
+fn pid() -> impl Parser<Option<u32>> {
+    long("pid")
+        .help("The target's process: memory is watched in T-14, T-19, N-24, L-08")
+        .argument("PID")
+        .optional()
 }
 
 fn words(option: &'static str, value: &'static str, help: &'static str) -> impl Parser<Option<String>> {

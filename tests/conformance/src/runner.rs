@@ -102,7 +102,7 @@ struct Job {
 impl Job {
     fn run(self, settings: &Settings, audit: &Audit) -> Card {
         let begun = Instant::now();
-        let mut probe = Probe::new(settings, self.check, self.number, audit);
+        let mut probe = Probe::new(settings, self.check.id, self.check.needs, self.number, audit);
         let finding = match lacking(self.check.needs, settings) {
             Some(what) => Err(Stop::NotRun(what)),
             None => catch_unwind(AssertUnwindSafe(|| (self.check.run)(&mut probe)))

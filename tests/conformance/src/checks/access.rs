@@ -1,6 +1,6 @@
 //! L: access lists, private mode, limits: what the target's configuration allows to try.
 
-use super::{failure::over_the_limit, scrape::shell};
+use super::told::{NEEDS_DENIED, over_the_limit, shell};
 use crate::{
     check::{
         ALONE, Check, Finding, HTTP,
@@ -149,8 +149,6 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 const FIELD: &str = "de facto";
-pub(super) const NEEDS_DENIED: &str =
-    "needs a target that refuses a hash: give its 40 digits with --denied-hash";
 const NEEDS_LIST: &str =
     "needs the target's deny list, which the suite rewrites: give it with --deny-list, and --reload";
 

@@ -1,6 +1,7 @@
 //! E: failures and when to try again; F: the address that the tracker saw.
 
 use super::announce::within;
+use super::told::{NEEDS_DENIED, over_the_limit};
 use crate::{
     check::{
         Check, Finding, HTTP, HTTP4, HTTP6,
@@ -203,7 +204,7 @@ fn retry(p: &mut Probe<'_>) -> Finding {
 
 fn denied(p: &mut Probe<'_>) -> Finding {
     let Some(hash) = p.told().denied_hash else {
-        return not_run(super::access::NEEDS_DENIED);
+        return not_run(NEEDS_DENIED);
     };
     let client = p.client();
     let request = p.announce_of(&client, &hash);
@@ -226,23 +227,6 @@ fn limited(p: &mut Probe<'_>) -> Finding {
         .get("retry in")
         .map_or_else(|| "none".to_owned(), |value| format!("{value:?}"));
     remark(format!("{}, `retry in`: {retry}", reply.describe()))
-}
-
-/// Announces from one address beyond the limit that the caller told; the first reply that is no success.
-pub(super) fn over_the_limit(p: &mut Probe<'_>) -> Result<Option<Reply>, Stop> {
-    let Some(limit) = p.told().rate_limit else {
-        return not_run("needs a target with a rate limit: give it with --rate-limit");
-    };
-    let client: Client = p.client();
-    for _ in 0..=limit {
-        let hash = p.hash();
-        let request = p.announce_of(&client, &hash);
-        let reply = p.reply(&request)?;
-        if !reply.is_success() {
-            return Ok(Some(reply));
-        }
-    }
-    Ok(None)
 }
 
 fn warning(p: &mut Probe<'_>) -> Finding {

@@ -11,6 +11,7 @@ mod hostile;
 mod ipv6;
 mod partial;
 mod scrape;
+mod told;
 mod transport;
 mod udp_announce;
 mod udp_connect;

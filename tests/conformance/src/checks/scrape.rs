@@ -1,5 +1,6 @@
 //! S: scrape over HTTP.
 
+use super::told::NEEDS_DENIED;
 use crate::{
     check::{
         Check, Finding, HTTP,
@@ -13,7 +14,7 @@ use crate::{
     },
 };
 use flate2::read::GzDecoder;
-use std::{io::Read as _, process::Command, time::Duration};
+use std::{io::Read as _, time::Duration};
 
 pub(super) const CHECKS: &[Check] = &[
     check(
@@ -411,7 +412,7 @@ fn flags(p: &mut Probe<'_>) -> Finding {
 
 fn denied(p: &mut Probe<'_>) -> Finding {
     let Some(hash) = p.told().denied_hash else {
-        return not_run(super::access::NEEDS_DENIED);
+        return not_run(NEEDS_DENIED);
     };
     let me = p.client();
     let request = p.announce_of(&me, &hash).event("started");
@@ -439,16 +440,6 @@ fn monotonic(p: &mut Probe<'_>) -> Finding {
         "`downloaded` fell from {before} to {after} within two minutes"
     );
     pass()
-}
-
-/// Runs a command that the caller gave.
-pub(super) fn shell(command: &str) -> Result<(), Stop> {
-    let status = Command::new("sh").args(["-c", command]).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Stop::NotRun(format!("`{command}` ended with {status}"))),
-        Err(error) => Err(Stop::NotRun(format!("`{command}`: {error}"))),
-    }
 }
 
 /// Bytes of a decompressed scrape that are read.

@@ -390,7 +390,7 @@ fn survives_restart(p: &mut Probe<'_>) -> Finding {
     };
     let client = p.client();
     let link = p.link(&client)?;
-    super::scrape::shell(&command)?;
+    super::told::shell(&command)?;
     serves(p, &client, &link)?;
     pass()
 }

@@ -2,7 +2,7 @@
 
 use super::{Client, Hash, Probe};
 use crate::{
-    check::Stop,
+    finding::Stop,
     target::{Endpoint, Family},
     transcript::Way,
     wire::{

@@ -8,7 +8,8 @@ pub(crate) use udp::Link;
 
 use crate::{
     audit::Audit,
-    check::{Check, HTTP, HTTP6, Needs, Stop, UDP, UDP6},
+    finding::Stop,
+    needs::{HTTP, HTTP6, Needs, UDP, UDP6},
     target::{Family, Settings, Told},
     transcript::{Transcript, Way},
 };
@@ -50,7 +51,8 @@ impl Client {
 #[derive(Debug)]
 pub(crate) struct Probe<'a> {
     settings: &'a Settings,
-    check: &'static Check,
+    check_id: &'static str,
+    needs: Needs,
     audit: &'a Audit,
     log: Transcript,
     random: fastrand::Rng,
@@ -62,14 +64,16 @@ impl<'a> Probe<'a> {
     /// `number` is the place of the check in the catalogue: it gives each its own source addresses.
     pub(crate) fn new(
         settings: &'a Settings,
-        check: &'static Check,
+        check_id: &'static str,
+        needs: Needs,
         number: usize,
         audit: &'a Audit,
     ) -> Self {
         let block = u32::try_from(number).unwrap_or_default();
         Self {
             settings,
-            check,
+            check_id,
+            needs,
             audit,
             log: Transcript::default(),
             random: fastrand::Rng::new(),
@@ -215,11 +219,11 @@ impl<'a> Probe<'a> {
     }
 
     pub(crate) fn check_id(&self) -> &'static str {
-        self.check.id
+        self.check_id
     }
 
     fn needs(&self, need: Needs) -> bool {
-        self.check.needs.has(need)
+        self.needs.has(need)
     }
 
     /// The address of the client with a number: of 127.0.0.0/8 if the target is there, else the system's choice.
