@@ -12,7 +12,7 @@ use crate::model::Note;
 use crate::network::REGIONS;
 use crate::queue::{EPOCH, MINUTE, Millis, SECOND};
 use crate::scenario::Scenario;
-use crate::tcp::Peers;
+use crate::streams::Peers;
 use crate::violation::Violation;
 use crate::wire::{self, ActorId, Packet, Wish};
 

@@ -19,6 +19,7 @@ mod queue;
 mod run;
 mod scenario;
 mod server;
+mod streams;
 mod tally;
 mod tcp;
 mod violation;

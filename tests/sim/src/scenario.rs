@@ -199,7 +199,7 @@ impl Scenario {
 
     /// Clients and attackers.
     pub(crate) fn actors(&self) -> u32 {
-        self.clients + narrow(crate::hostile::crafts(&self.hostility).len() as u64)
+        self.clients + self.hostility.attackers()
     }
 
     /// Whether nothing but the interval changes the load, so that the controller can be held to its word.
@@ -249,6 +249,11 @@ impl Hostility {
         slow: 0,
         pause: HOUR,
     };
+
+    /// Attackers of all kinds.
+    const fn attackers(&self) -> u32 {
+        self.spoofers + self.replayers + self.garblers + self.flooders + self.sprayers + self.slow
+    }
 }
 
 impl Machine {

@@ -1,8 +1,5 @@
 //! Connections: what a runtime does for HTTP, over streams that are late, cut, or badly used.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
-
 use etracker_core::announce::{Counts, Endpoint};
 use etracker_core::http::response::{AnnounceResponse, Failure, ScrapeResponse};
 use etracker_core::http::{self, Connection, Step};
@@ -12,48 +9,10 @@ use crate::history::Happened;
 use crate::http::{Ask, Form, HttpAsk, HttpRequest};
 use crate::model::{Answer, Note};
 use crate::queue::Millis;
+use crate::streams::{Happening, Peers, Stream};
 use crate::violation::{Violation, ensure};
 use crate::wire::ActorId;
 use crate::world::{Event, World};
-
-/// The connections of one tracker, open and closed, by number.
-#[derive(Debug, Default)]
-pub(crate) struct Streams(Vec<Option<Stream>>);
-
-/// What a client learns: the interval in seconds, and peers.
-pub(crate) type Peers = (u32, Vec<Endpoint>);
-
-/// What happens to a connection.
-#[derive(Debug)]
-pub(crate) enum Happening {
-    /// The tracker accepts it.
-    Open,
-    /// Bytes arrive.
-    Data(Vec<u8>),
-    /// The client will send no more.
-    End,
-    /// What was written has been taken, or others have run.
-    Continue,
-    /// A deadline, unless something has happened since this turn.
-    Deadline(u32),
-}
-
-#[derive(Debug)]
-struct Stream {
-    owner: ActorId,
-    source: SocketAddr,
-    worker: usize,
-    connection: Option<Connection>,
-    asks: VecDeque<Ask>,
-    /// What has arrived and was not read yet.
-    inbox: Vec<u8>,
-    ended: bool,
-    reads: bool,
-    step: Step,
-    turn: u32,
-    /// The part of an answer that was written.
-    written: Vec<u8>,
-}
 
 impl World {
     /// Opens a connection and sends what is to be sent.

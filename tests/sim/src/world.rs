@@ -21,8 +21,8 @@ use crate::proofs::{Proof, Proofs};
 use crate::queue::{EPOCH, HOUR, MINUTE, Millis, Queue};
 use crate::scenario::Scenario;
 use crate::server::Server;
+use crate::streams::{Happening, Peers, Streams};
 use crate::tally::Tally;
-use crate::tcp::{Peers, Streams};
 use crate::violation::{Violation, ensure};
 use crate::wire::{self, ActorId, Meaning, Packet};
 
@@ -64,7 +64,7 @@ pub(crate) enum Event {
     /// A datagram reaches the one it was sent to.
     Deliver(SocketAddr, Vec<u8>, Note),
     /// Something happens to a connection.
-    Stream(usize, crate::tcp::Happening),
+    Stream(usize, Happening),
     /// An answer over HTTP, the interval and the peers or nothing, reaches its client.
     DeliverHttp(ActorId, HttpAsk, Option<Peers>, Note),
     /// The tracker's own duties are due.
