@@ -102,102 +102,44 @@ impl Message {
                 connection_id,
                 action,
                 transaction_id,
-            } => {
-                let head = RequestHead {
-                    connection_id,
-                    action,
-                    transaction_id,
-                };
-                assert_eq!(RequestHead::decode(&head.encode()), Some(head));
-            }
-            Self::Announce(fields) => {
-                let request = fields.request();
-                assert_eq!(
-                    AnnounceRequest::decode(&request.encode()).map(|(request, _)| request),
-                    Some(request)
-                );
-            }
+            } => check_head(RequestHead {
+                connection_id,
+                action,
+                transaction_id,
+            }),
+            Self::Announce(fields) => fields.check_announce(),
             Self::Scrape {
                 connection_id,
                 transaction_id,
-                mut info_hashes,
-            } => {
-                info_hashes.truncate(udp::SCRAPE_MAX);
-                let request = ScrapeRequest {
-                    connection_id,
-                    transaction_id,
-                    info_hashes: &info_hashes,
-                };
-                let mut bytes = [0; ScrapeRequest::LEN_MAX];
-                let len = request.encode(&mut bytes);
-                assert_eq!(ScrapeRequest::decode(&bytes[..len]), Some(request));
-            }
+                info_hashes,
+            } => check_scrape(connection_id, transaction_id, info_hashes),
             Self::Connected {
                 transaction_id,
                 connection_id,
-            } => {
-                let response = ConnectResponse {
-                    transaction_id,
-                    connection_id,
-                };
-                assert_eq!(
-                    Response::decode(&response.encode()),
-                    Some(Response::Connect(response))
-                );
-            }
+            } => check_connected(ConnectResponse {
+                transaction_id,
+                connection_id,
+            }),
             Self::Announced {
                 transaction_id,
-                numbers: [interval_secs, leechers, seeders],
+                numbers,
                 peers,
-            } => {
-                let response = udp::AnnounceResponse {
-                    transaction_id,
-                    interval_secs,
-                    leechers,
-                    seeders,
-                };
-                let bytes = [response.encode().as_slice(), &peers].concat();
-                assert_eq!(
-                    Response::decode(&bytes),
-                    Some(Response::Announce(response, &peers))
-                );
-            }
+            } => check_announced(transaction_id, numbers, &peers),
             Self::Scraped {
                 transaction_id,
                 counts,
-            } => {
-                let counts: Vec<_> = counts.into_iter().take(udp::SCRAPE_MAX).map(counts_of).collect();
-                let mut bytes = [0; udp::ScrapeResponse::LEN_MAX];
-                let len = udp::ScrapeResponse::encode(transaction_id, counts.iter().copied(), &mut bytes);
-                let Some(Response::Scrape(response)) = Response::decode(&bytes[..len]) else {
-                    panic!("a scrape response is not one");
-                };
-                assert_eq!(
-                    (response.transaction_id, response.counts().collect()),
-                    (transaction_id, counts)
-                );
-            }
+            } => check_scraped(transaction_id, counts),
             Self::Error {
                 transaction_id,
                 message,
-            } => {
-                let response = ErrorResponse {
-                    transaction_id,
-                    message: &message,
-                };
-                let mut bytes = vec![0; 8 + message.len()];
-                let len = response.encode(&mut bytes);
-                assert_eq!(Response::decode(&bytes[..len]), Some(Response::Error(response)));
-            }
+            } => check_error(transaction_id, &message),
             Self::Query { fields, form, v6 } => fields.check_query(form, v6),
             Self::Body {
                 numbers,
                 external_ip,
                 peers,
                 peers6,
-            } => {
-                check_body(numbers, external_ip, &peers, peers6.as_deref());
-            }
+            } => check_body(numbers, external_ip, &peers, peers6.as_deref()),
             Self::Files(files) => check_files(files),
             Self::Failure {
                 reason,
@@ -208,7 +150,76 @@ impl Message {
     }
 }
 
+fn check_head(head: RequestHead) {
+    assert_eq!(RequestHead::decode(&head.encode()), Some(head));
+}
+
+fn check_scrape(connection_id: u64, transaction_id: u32, mut info_hashes: Vec<[u8; 20]>) {
+    info_hashes.truncate(udp::SCRAPE_MAX);
+    let request = ScrapeRequest {
+        connection_id,
+        transaction_id,
+        info_hashes: &info_hashes,
+    };
+    let mut bytes = [0; ScrapeRequest::LEN_MAX];
+    let len = request.encode(&mut bytes);
+    assert_eq!(ScrapeRequest::decode(&bytes[..len]), Some(request));
+}
+
+fn check_connected(response: ConnectResponse) {
+    assert_eq!(
+        Response::decode(&response.encode()),
+        Some(Response::Connect(response))
+    );
+}
+
+fn check_announced(transaction_id: u32, numbers: [u32; 3], peers: &[u8]) {
+    let [interval_secs, leechers, seeders] = numbers;
+    let response = udp::AnnounceResponse {
+        transaction_id,
+        interval_secs,
+        leechers,
+        seeders,
+    };
+    let bytes = [response.encode().as_slice(), peers].concat();
+    assert_eq!(
+        Response::decode(&bytes),
+        Some(Response::Announce(response, peers))
+    );
+}
+
+fn check_scraped(transaction_id: u32, counts: Vec<[u32; 3]>) {
+    let counts: Vec<_> = counts.into_iter().take(udp::SCRAPE_MAX).map(counts_of).collect();
+    let mut bytes = [0; udp::ScrapeResponse::LEN_MAX];
+    let len = udp::ScrapeResponse::encode(transaction_id, counts.iter().copied(), &mut bytes);
+    let Some(Response::Scrape(response)) = Response::decode(&bytes[..len]) else {
+        panic!("a scrape response is not one");
+    };
+    assert_eq!(
+        (response.transaction_id, response.counts().collect()),
+        (transaction_id, counts)
+    );
+}
+
+fn check_error(transaction_id: u32, message: &[u8]) {
+    let response = ErrorResponse {
+        transaction_id,
+        message,
+    };
+    let mut bytes = vec![0; 8 + message.len()];
+    let len = response.encode(&mut bytes);
+    assert_eq!(Response::decode(&bytes[..len]), Some(Response::Error(response)));
+}
+
 impl Fields {
+    fn check_announce(&self) {
+        let request = self.request();
+        assert_eq!(
+            AnnounceRequest::decode(&request.encode()).map(|(request, _)| request),
+            Some(request)
+        );
+    }
+
     fn event(&self) -> Event {
         let events = [
             Event::None,
