@@ -38,6 +38,7 @@ use options::{Options, Request};
 use terminal::{complain, flush, say};
 
 fn main() -> ExitCode {
+    signals::ignore_meaningless();
     end_on_panic();
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let environment = |name: &str| env::var_os(name);

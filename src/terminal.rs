@@ -62,7 +62,8 @@ struct Lines {
     queue: Sender<Entry>,
     /// Invariant: the lines in the queue, at most [`LINES_WAITING_MAX`].
     waiting: Arc<AtomicUsize>,
-    dropped: AtomicU64,
+    /// Lines that nobody read, or that could not be written.
+    dropped: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -76,16 +77,19 @@ impl Lines {
     fn written_to(name: &str, mut stream: impl Write + Send + 'static) -> io::Result<Self> {
         let (queue, entries) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let written = Arc::clone(&waiting);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let (written, failed) = (Arc::clone(&waiting), Arc::clone(&dropped));
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             for entry in entries {
-                // Whoever reads, or waits, may have gone: there is nobody to tell.
                 match entry {
                     Entry::Line(line) => {
                         written.fetch_sub(1, Relaxed);
-                        drop(stream.write_all(&line));
+                        if stream.write_all(&line).is_err() {
+                            failed.fetch_add(1, Relaxed);
+                        }
                     }
                     Entry::Flush(written) => {
+                        // Whoever reads, or waits, may have gone: there is nobody to tell.
                         let _ = stream.flush();
                         let _ = written.try_send(());
                     }
@@ -95,7 +99,7 @@ impl Lines {
         Ok(Self {
             queue,
             waiting,
-            dropped: AtomicU64::new(0),
+            dropped,
         })
     }
 
@@ -164,6 +168,28 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// A file that is as large as it may be.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::FileTooLarge.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let lines = Lines::written_to("full", Full).unwrap();
+        lines.add(b"one");
+        lines.add(b"two");
+        lines.flush().recv().unwrap();
+        assert_eq!(lines.dropped.load(Relaxed), 2);
     }
 
     #[test]

@@ -99,7 +99,10 @@ impl Watch {
         }
         let dropped = dropped();
         if dropped > self.dropped {
-            warn!(lines = dropped - self.dropped, "dropped, as nobody read them");
+            warn!(
+                lines = dropped - self.dropped,
+                "dropped: nobody read them, or they could not be written"
+            );
         }
         (self.before, self.dropped) = (figures, dropped);
     }

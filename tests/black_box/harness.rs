@@ -243,12 +243,11 @@ pub(crate) fn command() -> Command {
     undisturbed(Command::new(ETRACKER))
 }
 
-/// The command under limits as `prlimit` takes them.
-#[cfg(feature = "glommio")]
-pub(crate) fn limited(limits: &str) -> Command {
-    let mut prlimit = Command::new("prlimit");
-    prlimit.args([limits, ETRACKER]);
-    undisturbed(prlimit)
+/// The command as another one runs it, `prlimit` or `timeout`.
+pub(crate) fn by(other: &[&str]) -> Command {
+    let mut command = Command::new(other[0]);
+    command.args(&other[1..]).arg(ETRACKER);
+    undisturbed(command)
 }
 
 fn undisturbed(mut command: Command) -> Command {

@@ -17,6 +17,7 @@ mod real_clients;
 #[cfg(feature = "glommio")]
 mod runtimes;
 mod service_manager;
+mod signals;
 mod start_stop;
 mod supervised;
 #[cfg(feature = "testing")]

@@ -1,10 +1,11 @@
 //! Where glommio cannot run.
 
-use crate::harness::{Tracker, free_port, limited};
+use crate::harness::{Tracker, by, free_port};
 
 #[test]
 fn without_lockable_memory_glommio_is_refused_by_one_line_that_says_what_to_do() {
-    let Err(ended) = Tracker::start_by(limited(MEMORY), free_port(), &["--runtime", "glommio"]) else {
+    let Err(ended) = Tracker::start_by(by(&["prlimit", MEMORY]), free_port(), &["--runtime", "glommio"])
+    else {
         panic!("it serves");
     };
     assert_eq!(
@@ -25,7 +26,7 @@ fn auto_serves_where_glommio_cannot() {
     use crate::clients::UdpClient;
 
     for arguments in [&["--runtime", "auto"][..], &["--runtime", "auto", "--no-tcp"]] {
-        let tracker = Tracker::start_by(limited(MEMORY), free_port(), arguments).unwrap();
+        let tracker = Tracker::start_by(by(&["prlimit", MEMORY]), free_port(), arguments).unwrap();
         drop(UdpClient::connect(IpAddr::V4(Ipv4Addr::LOCALHOST), tracker.v4()));
         let ended = tracker.stop(rustix::process::Signal::TERM);
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");

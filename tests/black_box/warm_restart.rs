@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
-use std::process::Command;
 
 use etracker_core::announce::Event;
 use etracker_core::http::query::PeerForm;
@@ -12,7 +11,7 @@ use etracker_core::{InfoHash, PeerId};
 use rustix::process::Signal;
 
 use crate::clients::{UdpClient, http_announce, newcomer};
-use crate::harness::{Folder, Tracker, free_port, run, wait_until};
+use crate::harness::{Folder, Tracker, by, free_port, run, wait_until};
 
 #[test]
 fn peers_counts_downloads_and_connection_ids_outlive_the_tracker() {
@@ -116,11 +115,11 @@ fn a_state_that_cannot_be_written_is_refused_at_the_start() {
     assert!(ended.stderr[0].contains(&state), "{ended:?}");
 }
 
-/// The system ends the process in the middle of writing, at whatever length it is allowed.
+/// Of a state that may not grow beyond a length the system refuses the rest, as a full disk does.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_leaves_the_state_of_before() {
-    let folder = Folder::new("full");
+fn a_limit_on_the_size_of_files_is_an_error_and_leaves_the_state_of_before() {
+    let folder = Folder::new("fsize");
     let state = folder.path("state");
     let tracker = Tracker::start(&["--state", &state]);
     let udp = UdpClient::connect(V4, tracker.v4());
@@ -128,12 +127,18 @@ fn a_full_disk_leaves_the_state_of_before() {
     tracker.stop(Signal::TERM);
     let before = fs::read(&state).unwrap();
     for limit in [1, before.len() - 1] {
-        let port = free_port().to_string();
-        let mut limited = Command::new("prlimit");
-        limited.args([&format!("--fsize={limit}"), env!("CARGO_BIN_EXE_etracker")]);
-        limited.args(["--port", &port, "--state", &state, "--state-period", "1"]);
-        let status = limited.stdout(std::process::Stdio::null()).status().unwrap();
-        assert_eq!(status.code(), None, "ended by the system");
+        let prlimit = by(&["prlimit", &format!("--fsize={limit}")]);
+        let arguments = ["--state", &state, "--state-period", "1"];
+        let tracker = Tracker::start_by(prlimit, free_port(), &arguments).unwrap();
+        // More than once: it serves on.
+        for _ in 0..2 {
+            let line = tracker.complains("cannot write the state");
+            assert!(line.contains(&state) && line.contains("too large"), "{line}");
+        }
+        udp.turn_to(tracker.v4());
+        assert_eq!(udp.scrape(&[HASH])[0].incomplete, 1);
+        let ended = tracker.stop(Signal::TERM);
+        assert_eq!(ended.status.code(), Some(1), "the state is not kept: {ended:?}");
         assert_eq!(fs::read(&state).unwrap(), before);
     }
     let tracker = Tracker::start(&["--state", &state]);
