@@ -2,14 +2,17 @@
 
 use std::ffi::OsString;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use etracker_core::{Instant, Seed};
 use etracker_runtime_common::Clock;
 
 static SEED: OnceLock<Seed> = OnceLock::new();
 static CLOCK: OnceLock<Clock> = OnceLock::new();
+static FORGOTTEN_AFTER: OnceLock<Duration> = OnceLock::new();
 
-/// Takes `--seed`, 64 hexadecimal digits, and `--clock`, milliseconds since 1970, out of the arguments.
+/// Takes `--seed`, 64 hexadecimal digits, `--clock`, milliseconds since 1970, and `--forget-restarts`, milliseconds of
+/// service after which a restart is forgotten, out of the arguments.
 pub(crate) fn take(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments = arguments.peekable();
     let mut others = Vec::new();
@@ -23,6 +26,9 @@ pub(crate) fn take(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
         } else if argument == "--clock" {
             let millis = value().parse().expect("--clock takes milliseconds");
             CLOCK.get_or_init(|| Clock::fixed(Instant::from_millis(millis)));
+        } else if argument == "--forget-restarts" {
+            let millis = value().parse().expect("--forget-restarts takes milliseconds");
+            FORGOTTEN_AFTER.get_or_init(|| Duration::from_millis(millis));
         } else {
             others.push(argument);
         }
@@ -38,6 +44,11 @@ pub(crate) fn given_seed() -> Option<Seed> {
 /// The clock that was given.
 pub(crate) fn given_clock() -> Option<Clock> {
     CLOCK.get().copied()
+}
+
+/// The service that was given after which a restart is forgotten.
+pub(crate) fn given_forgotten_after() -> Option<Duration> {
+    FORGOTTEN_AFTER.get().copied()
 }
 
 fn seed(digits: &str) -> Seed {

@@ -159,6 +159,23 @@ fn when_no_restarts_are_left_the_command_fails() {
 }
 
 #[test]
+#[cfg(feature = "testing")]
+fn a_restart_is_forgotten_after_some_time_of_service() {
+    let tracker = Tracker::start(&["-f", "1", "--forget-restarts", "500"]);
+    for _ in 0..3 {
+        let serving = serving(tracker.pid());
+        // Not a deadline: the longer it serves, the surer the restart is forgotten.
+        thread::sleep(Duration::from_millis(600));
+        kill_process(serving, Signal::KILL).unwrap();
+        wait_until(|| try_serving(tracker.pid()).is_some_and(|next| next != serving));
+    }
+    let ended = tracker.stop(Signal::TERM);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let steady = |line: &&String| line.contains("0 restarts are left after that");
+    assert_eq!(ended.stderr.iter().filter(steady).count(), 3, "{ended:?}");
+}
+
+#[test]
 fn the_serving_process_ends_with_its_supervisor() {
     let tracker = Tracker::start(&["-f", "3"]);
     let serving = serving(tracker.pid());
@@ -191,7 +208,8 @@ pub(crate) fn serving(supervisor: Pid) -> Pid {
     try_serving(supervisor).unwrap()
 }
 
-fn try_serving(supervisor: Pid) -> Option<Pid> {
+/// The same, if there is one now.
+pub(crate) fn try_serving(supervisor: Pid) -> Option<Pid> {
     let pid = supervisor.as_raw_nonzero();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)

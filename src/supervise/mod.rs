@@ -5,7 +5,8 @@
 //! sockets, and no client is refused. The seed goes through the standard input of the serving process, which stays open:
 //! its end tells that the supervisor is gone.
 
-use std::collections::VecDeque;
+mod restarts;
+
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
@@ -20,15 +21,17 @@ use std::time::{Duration, Instant};
 use command_fds::{CommandFdExt as _, FdMapping};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
 use crate::options::{FAILURES_VARIABLE, Options};
+use crate::signals::{Echoes, asks_for_reload};
 use crate::start::{Failure, seed};
 use crate::supervised::SUPERVISED;
 use crate::terminal::{complain, say};
-use crate::{limits, sockets};
+use crate::{limits, signals, sockets};
+use restarts::{FORGOTTEN_AFTER, Restarts};
 
 /// Keeps a tracker running with these options, which came from `arguments`. Returns the exit status of the command.
 ///
@@ -53,9 +56,8 @@ pub(crate) fn run(options: &Options, arguments: Vec<OsString>) -> Result<u8, Fai
         sockets,
         seed: seed()?.secret(),
         failures: options.failures,
-        restarts_left: restarts_max,
+        restarts: Restarts::new(restarts_max, forgotten_after()),
         stopping: false,
-        early: VecDeque::new(),
     };
     supervisor.keep_running().map_err(Failure::Spawn)
 }
@@ -67,11 +69,9 @@ struct Supervisor {
     sockets: Vec<OwnedFd>,
     seed: [u8; 32],
     failures: u32,
-    restarts_left: u32,
+    restarts: Restarts,
     /// Whether the tracker was told to stop.
     stopping: bool,
-    /// Signals that came when there was nobody to hand them to.
-    early: VecDeque<i32>,
 }
 
 impl Supervisor {
@@ -84,20 +84,18 @@ impl Supervisor {
                 return Ok(exit_status(status));
             }
             self.failures = self.failures.saturating_add(1);
-            let what = describe(status);
-            if self.restarts_left == 0 {
+            let (what, service) = (describe(status), began.elapsed());
+            let Some(restarts_left) = self.restarts.take(service) else {
                 complain(format_args!("the serving process {what}; no restarts are left"));
                 return Ok(crate::EXIT_FAILURE);
-            }
-            self.restarts_left -= 1;
-            if began.elapsed() >= STEADY {
+            };
+            if service >= STEADY {
                 pause = PAUSE_MIN;
             }
             complain(format_args!(
-                "the serving process {what}, failure {}; starting again in {} ms, {} restarts are left after that",
+                "the serving process {what}, failure {}; starting again in {} ms, {restarts_left} restarts are left after that",
                 self.failures,
                 pause.as_millis(),
-                self.restarts_left
             ));
             if self.is_stopped_within(pause) {
                 return Ok(crate::EXIT_FAILURE);
@@ -115,9 +113,6 @@ impl Supervisor {
             // One that has ended already is noticed below.
             let _ = lifeline.write_all(&self.seed);
         }
-        for signal in std::mem::take(&mut self.early) {
-            hand_on(signal, &child);
-        }
         loop {
             if let Some(status) = child.try_wait()? {
                 return Ok(status);
@@ -125,7 +120,7 @@ impl Supervisor {
             match self.signals.recv() {
                 Ok(SIGCHLD) => {}
                 Ok(signal) => {
-                    self.stopping |= signal != SIGHUP;
+                    self.stopping |= !asks_for_reload(signal);
                     hand_on(signal, &child);
                 }
                 // The thread that hands in signals never ends.
@@ -160,17 +155,22 @@ impl Supervisor {
             command.arg0(name);
         }
         command.fd_mappings(mappings).map_err(io::Error::other)?;
-        command.spawn()
+        // One that comes before the new process can obey it has to wait there, and not to end it.
+        let kept = signals::obeyed();
+        kept.thread_block()?;
+        let child = command.spawn();
+        kept.thread_unblock()?;
+        child
     }
 
     /// Waits before the next start. True if it is not to be.
-    fn is_stopped_within(&mut self, pause: Duration) -> bool {
+    fn is_stopped_within(&self, pause: Duration) -> bool {
         let deadline = Instant::now() + pause;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.signals.recv_timeout(left) {
                 Ok(SIGINT | SIGTERM) => return true,
-                Ok(SIGHUP) => self.early.push_back(SIGHUP),
+                // Who is started next reads the lists anyway.
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => return false,
                 Err(RecvTimeoutError::Disconnected) => return true,
@@ -191,16 +191,27 @@ const FIRST_HANDED_IN: i32 = 3;
 const EXIT_SIGNAL: i32 = 128;
 
 fn watch_signals() -> io::Result<Receiver<i32>> {
-    let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1])?;
     let (sender, receiver) = channel();
+    let mut echoes = Echoes::default();
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            if sender.send(signal).is_err() {
+            let echo = signal != SIGCHLD && echoes.is_echo(signal, Instant::now());
+            if !echo && sender.send(signal).is_err() {
                 break;
             }
         }
     })?;
     Ok(receiver)
+}
+
+/// Service after which a restart is forgotten.
+fn forgotten_after() -> Duration {
+    #[cfg(feature = "testing")]
+    if let Some(given) = crate::testing::given_forgotten_after() {
+        return given;
+    }
+    FORGOTTEN_AFTER
 }
 
 /// Sends the signal to the serving process, whose end has not been waited for yet.
