@@ -1,3 +1,5 @@
+//! Datagrams in, verdicts and replies out.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| etracker_fuzz::udp_datagram(data));
