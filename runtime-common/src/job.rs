@@ -44,7 +44,8 @@ pub struct WorkerJob {
 }
 
 impl Job {
-    pub(crate) fn divide(self) -> impl Iterator<Item = WorkerJob> {
+    /// The part of each worker, the first one's first.
+    pub fn divide(self) -> impl Iterator<Item = WorkerJob> {
         let connections_max = (self.connections_max / self.sockets.len().max(1)).max(1);
         (1..).zip(self.sockets).map(move |(number, sockets)| WorkerJob {
             number,

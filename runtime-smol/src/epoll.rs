@@ -6,6 +6,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
+#[cfg(feature = "testing")]
+use std::pin::Pin;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -89,14 +91,34 @@ impl Waiter for Epoll {
 
     fn block_on<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
         let mut future = pin!(future);
-        let waker = Waker::from(Arc::clone(&self.0.alarm));
+        let waker = self.waker();
         let mut cx = Context::from_waker(&waker);
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                 return Ok(output);
             }
-            self.0.wait()?;
+            self.0.wait(None)?;
         }
+    }
+}
+
+impl Epoll {
+    /// What lets the worker go on.
+    pub(crate) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.0.alarm))
+    }
+
+    /// Polls `future` for as long as something happens, and never waits for that.
+    #[cfg(feature = "testing")]
+    pub(crate) fn step<T>(&self, mut future: Pin<&mut dyn Future<Output = T>>) -> io::Result<Poll<T>> {
+        let waker = self.waker();
+        let mut cx = Context::from_waker(&waker);
+        while self.0.wait(Some(&AT_ONCE))? {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return Ok(Poll::Ready(output));
+            }
+        }
+        Ok(Poll::Pending)
     }
 }
 
@@ -107,11 +129,13 @@ impl fmt::Debug for Instance {
 }
 
 impl Instance {
-    /// Wakes those for whom something has happened; waits for that unless a task was woken already.
-    fn wait(&self) -> io::Result<()> {
+    /// Wakes those for whom something has happened; waits for that, no longer than `at_most`, unless a task was woken
+    /// already. Whether there is something to do.
+    fn wait(&self, at_most: Option<&Timespec>) -> io::Result<bool> {
         let mut events = self.events.borrow_mut();
         events.clear();
-        let timeout = if self.alarm.set() { None } else { Some(&AT_ONCE) };
+        let is_idle = self.alarm.set();
+        let timeout = if is_idle { at_most } else { Some(&AT_ONCE) };
         let result = epoll::wait(&self.epoll, spare_capacity(&mut events), timeout);
         self.alarm.silence();
         match result {
@@ -123,7 +147,7 @@ impl Instance {
                 readiness.note(event.flags);
             }
         }
-        Ok(())
+        Ok(!is_idle || !events.is_empty())
     }
 
     /// What is known of the socket of an event. If it was closed meanwhile, another may have its number: that one looks

@@ -8,6 +8,8 @@ mod epoll;
 mod mechanism;
 #[cfg(any(test, not(target_os = "linux")))]
 mod portable;
+#[cfg(all(feature = "testing", target_os = "linux"))]
+mod stepped;
 mod stream;
 mod waiter;
 
@@ -17,6 +19,8 @@ use etracker_runtime_common::{Control, Job, ServeError, WorkerJob, run_workers, 
 use smol::{LocalExecutor, channel};
 
 use crate::mechanism::Smol;
+#[cfg(all(feature = "testing", target_os = "linux"))]
+pub use crate::stepped::Stepped;
 use crate::waiter::Waiter;
 
 #[cfg(target_os = "linux")]

@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_io::Timer;
 use etracker_runtime_common::{Mechanism, accept};
 use futures_lite::future;
 use smol::LocalExecutor;
@@ -69,7 +68,7 @@ impl<W: Waiter> Mechanism for Smol<W> {
     }
 
     async fn sleep(duration: Duration) {
-        Timer::after(duration).await;
+        W::sleep(duration).await;
     }
 
     async fn yield_now() {

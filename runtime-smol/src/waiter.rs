@@ -3,6 +3,9 @@
 use std::fmt::Debug;
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_io::Timer;
 
 #[cfg(unix)]
 use std::os::fd::AsFd as Handle;
@@ -27,6 +30,13 @@ pub(crate) trait Waiter: Clone + Debug + Unpin + 'static {
 
     /// Drives `future` to its end; waits whenever it does.
     fn block_on<T>(&self, future: impl Future<Output = T>) -> io::Result<T>;
+
+    /// Waits for a while.
+    fn sleep(duration: Duration) -> impl Future<Output = ()> {
+        async move {
+            Timer::after(duration).await;
+        }
+    }
 }
 
 /// A socket, and what is known of it. One task at a time waits for it.
