@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use etracker_core::http::request::Request;
 use etracker_core::http::{Connection, Found, Page, Pages, Response, Step};
 use etracker_core::stats::Count;
 use etracker_core::{Config, Instant, Seed, Tracker, Worker};
 
 const NOW: Instant = Instant::from_secs(1_700_000_000);
 
-/// `/big` for everyone, `/mine` for one reader, `/busy` for nobody at the moment.
+/// `/big` for everyone, `/mine` for one reader, `/foreign` for no request like this, `/busy` for nobody at the moment.
 #[derive(Debug)]
 struct Shelf;
 
@@ -20,17 +21,17 @@ fn big() -> Vec<u8> {
 }
 
 impl Pages for Shelf {
-    fn find(&self, _now: Instant, path: &[u8], reader: IpAddr, _tracker: &Tracker) -> Found {
-        let page = |body: &[u8]| {
-            Found::Page(Page {
-                content_type: "application/x-shelf".into(),
-                body: body.into(),
-            })
+    fn find(&self, _now: Instant, request: &Request<'_>, reader: IpAddr, _tracker: &Tracker) -> Found {
+        let made = |body: &[u8]| Page {
+            content_type: "application/x-shelf".into(),
+            body: body.into(),
         };
-        match path {
+        let page = |body: &[u8]| Found::Page(made(body));
+        match request.path {
             b"/big" => page(&big()),
             b"/mine" if reader.to_string() == MINE => page(b"mine"),
             b"/empty" => page(b""),
+            b"/foreign" => Found::Forbidden(made(b"not under this name")),
             b"/busy" => Found::Busy,
             _ => Found::Nothing,
         }
@@ -77,7 +78,7 @@ impl Reader {
 
 #[test]
 fn a_page_larger_than_the_buffer_comes_in_pieces() {
-    for reply_len in [300, 4096, 1 << 20] {
+    for reply_len in [700, 4096, 1 << 20] {
         let mut reader = Reader::new(Config::default(), reply_len);
         let (received, pieces) = reader.fetch("192.0.2.9", "GET /big?x=1 HTTP/1.1\r\nHost: t\r\n\r\n");
         let response = Response::decode(&received, true)
@@ -85,7 +86,7 @@ fn a_page_larger_than_the_buffer_comes_in_pieces() {
             .expect("a whole one");
         assert!(response.status == 200 && response.body == big(), "{reply_len}");
         assert!(pieces.len() > 400_000 / reply_len && pieces.iter().all(|&len| len <= reply_len));
-        let head = String::from_utf8_lossy(&received[..200]).into_owned();
+        let head = String::from_utf8_lossy(&received[..600]).into_owned();
         assert!(
             head.contains("Content-Type: application/x-shelf\r\n")
                 && head.contains("Content-Length: 400000\r\n")
@@ -117,8 +118,40 @@ fn the_requests_after_a_page_are_answered() {
         .collect();
     assert_eq!(statuses, ["200", "200", "200", "429"]);
     assert_eq!(text.matches("Content-Length: 400000").count(), 2);
-    assert!(received.len() < 401_500, "HEAD is answered without a body");
+    assert!(received.len() < 402_500, "HEAD is answered without a body");
     assert!(text.ends_with('e') && text.contains("Retry-After: 1\r\n"));
+}
+
+#[test]
+fn every_page_tells_browsers_what_may_be_done_with_it() {
+    let mut reader = Reader::new(Config::default(), 1 << 20);
+    for (path, status) in [("/big", "200 OK"), ("/foreign", "403 Forbidden"), ("/", "200 OK")] {
+        for method in ["GET", "HEAD"] {
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: t\r\n\r\n");
+            let (received, _) = reader.fetch("192.0.2.9", &request);
+            let text = String::from_utf8_lossy(&received).into_owned();
+            let (head, _) = text.split_once("\r\n\r\n").expect("a head");
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}");
+            let policy = head
+                .lines()
+                .find_map(|line| line.strip_prefix("Content-Security-Policy: "))
+                .expect("a policy");
+            assert!(policy.starts_with("default-src 'none'; ") && policy.contains("frame-ancestors 'none'"));
+            assert!(!policy.contains("unsafe"), "{policy}");
+            for field in [
+                "X-Content-Type-Options: nosniff",
+                "X-Frame-Options: DENY",
+                "Referrer-Policy: no-referrer",
+            ] {
+                assert!(
+                    head.lines().any(|line| line == field),
+                    "{path}: no {field} in {head}"
+                );
+            }
+        }
+    }
+    assert_eq!(reader.worker.tracker().count(Count::Http403), 2);
+    assert_eq!(reader.worker.tracker().count(Count::HttpPage), 2);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod text;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use etracker_core::http::request::Request;
 use etracker_core::http::{Found, Page, Pages};
 use etracker_core::{Instant, Tracker};
 use serde_json::value::RawValue;
@@ -28,7 +29,7 @@ pub(crate) struct Shelf {
     about: About,
     readers: Readers,
     text_type: Arc<str>,
-    front: Page,
+    live: Live,
     state: Mutex<State>,
 }
 
@@ -38,10 +39,7 @@ impl Shelf {
             text_type: format!("text/plain; charset={}", about.charset).into(),
             about,
             readers,
-            front: Page {
-                content_type: "text/html; charset=utf-8".into(),
-                body: Arc::from(FRONT.as_bytes()),
-            },
+            live: Live::new(),
             state: Mutex::default(),
         }
     }
@@ -80,12 +78,14 @@ impl Shelf {
 }
 
 impl Pages for Shelf {
-    fn find(&self, now: Instant, path: &[u8], reader: IpAddr, tracker: &Tracker) -> Found {
-        let kind = match path {
-            b"/" => None,
-            b"/stats" | b"/stats.html" => Some(Kind::Text),
-            b"/stats.json" => Some(Kind::Json),
-            b"/metrics" => Some(Kind::Metrics),
+    fn find(&self, now: Instant, request: &Request<'_>, reader: IpAddr, tracker: &Tracker) -> Found {
+        let asked = match request.path {
+            b"/" => Asked::Kept(&self.live.page),
+            b"/page.js" => Asked::Kept(&self.live.script),
+            b"/page.css" => Asked::Kept(&self.live.style),
+            b"/stats" | b"/stats.html" => Asked::Written(Kind::Text),
+            b"/stats.json" => Asked::Written(Kind::Json),
+            b"/metrics" => Asked::Written(Kind::Metrics),
             _ => return Found::Nothing,
         };
         if !self.readers.include(reader) {
@@ -95,11 +95,43 @@ impl Pages for Shelf {
         if !state.budget.take(now.as_secs(), reader) {
             return Found::Busy;
         }
-        Found::Page(match kind {
-            None => self.front.clone(),
-            Some(kind) => self.written(&mut state, kind, now, tracker),
+        Found::Page(match asked {
+            Asked::Kept(page) => page.clone(),
+            Asked::Written(kind) => self.written(&mut state, kind, now, tracker),
         })
     }
+}
+
+/// The page that draws what goes on. Its script and style are pages of their own, so that browsers can be told to run
+/// nothing that stands within a page.
+#[derive(Debug)]
+struct Live {
+    page: Page,
+    script: Page,
+    style: Page,
+}
+
+impl Live {
+    fn new() -> Self {
+        let page = |content_type: &str, text: &str| Page {
+            content_type: content_type.into(),
+            body: text.as_bytes().into(),
+        };
+        Self {
+            page: page("text/html; charset=utf-8", include_str!("page.html")),
+            script: page("text/javascript; charset=utf-8", include_str!("page.js")),
+            style: page("text/css; charset=utf-8", include_str!("page.css")),
+        }
+    }
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug)]
+enum Asked<'a> {
+    /// A page that does not change.
+    Kept(&'a Page),
+    /// One that is written each second.
+    Written(Kind),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +181,6 @@ impl State {
     }
 }
 
-const FRONT: &str = include_str!("front.html");
 const JSON: &str = "application/json";
 
 #[cfg(test)]
@@ -181,10 +212,15 @@ mod tests {
 
     fn found(shelf: &Shelf, tracker: &Tracker, secs: u64, path: &str) -> String {
         let now = NOW.saturating_add(std::time::Duration::from_secs(secs));
-        match shelf.find(now, path.as_bytes(), [192, 0, 2, 1].into(), tracker) {
+        match asked(shelf, tracker, now, path, [192, 0, 2, 1].into()) {
             Found::Page(page) => String::from_utf8(page.body.to_vec()).unwrap(),
-            nothing @ (Found::Nothing | Found::Busy) => panic!("{path}: {nothing:?}"),
+            nothing => panic!("{path}: {nothing:?}"),
         }
+    }
+
+    fn asked(shelf: &Shelf, tracker: &Tracker, now: Instant, path: &str, reader: IpAddr) -> Found {
+        let head = format!("GET {path} HTTP/1.1\r\n\r\n");
+        shelf.find(now, &Request::parse(head.as_bytes()).unwrap(), reader, tracker)
     }
 
     fn tracker() -> Tracker {
@@ -234,10 +270,10 @@ mod tests {
     fn however_many_ask_a_second_costs_one_writing_of_each_page_and_a_hundred_answers() {
         let (shelf, tracker) = (shelf(), tracker());
         let mut answers: Vec<Arc<[u8]>> = Vec::new();
-        for asked in 0..6000_u32 {
-            let now = NOW.saturating_add(std::time::Duration::from_micros(u64::from(asked) * 333));
-            let path = ["/stats", "/stats.json", "/metrics"][asked as usize % 3];
-            let found = shelf.find(now, path.as_bytes(), IpAddr::V4(asked.into()), &tracker);
+        for number in 0..6000_u32 {
+            let now = NOW.saturating_add(std::time::Duration::from_micros(u64::from(number) * 333));
+            let path = ["/stats", "/stats.json", "/metrics"][number as usize % 3];
+            let found = asked(&shelf, &tracker, now, path, IpAddr::V4(number.into()));
             if let Found::Page(page) = found {
                 answers.push(page.body);
             }

@@ -256,6 +256,10 @@ fn the_live_page_shows_the_numbers_of_the_json() {
         assert!(dom.contains(&url), "{url}");
     }
     assert_eq!(dom.matches("<svg").count(), 7);
+    assert!(
+        !dom.contains("style="),
+        "the policy forbids styles within the page"
+    );
     assert!(dom.contains("<p id=\"trouble\" role=\"status\"></p>"), "{dom}");
 }
 

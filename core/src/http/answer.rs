@@ -5,7 +5,7 @@ use core::net::IpAddr;
 
 use super::full_scrape::FullScrape;
 use super::head::{self, Framing, Status};
-use super::page::{Found, PageStream};
+use super::page::{Found, Page, PageStream};
 use super::query::{self, AnnounceQuery, PeerForm, ScrapeQuery};
 use super::request::{self, Method, Request};
 use super::response::{AnnounceResponse, Failure, PeerList, Retry, encode_scrape};
@@ -284,24 +284,34 @@ fn page(
     };
     match tracker
         .pages()
-        .map(|pages| pages.find(now, request.path, reader, tracker))
+        .map(|pages| pages.find(now, request, reader, tracker))
     {
         Some(Found::Page(page)) => {
-            count_answer(Status::Ok, framing, worker);
             worker.count(Count::HttpPage);
-            Ok(Answer::Stream(Stream::Page(PageStream::new(page, framing))))
+            Ok(shown(page, Status::Ok, framing, worker))
         }
+        Some(Found::Forbidden(page)) => Ok(shown(page, Status::Forbidden, framing, worker)),
         Some(Found::Busy) => Err(Trouble::PagesBusy),
         Some(Found::Nothing) | None if request.path == b"/" => Ok(front(framing, worker, reply)),
         Some(Found::Nothing) | None => Err(Trouble::NotFound),
     }
 }
 
+fn shown(page: Page, status: Status, framing: Framing, worker: &Worker) -> Answer {
+    count_answer(status, framing, worker);
+    Answer::Stream(Stream::Page(PageStream::new(page, status, framing)))
+}
+
 /// A word to people who look what is here.
 fn front(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
-    let len = head::encode(Status::Ok, framing, reply, |out| {
-        out.get_mut(..FRONT.len())?.copy_from_slice(FRONT);
-        Some(FRONT.len())
+    let head_len = head::encode_page(Status::Ok, framing, "text/plain", FRONT.len(), reply);
+    let len = head_len.and_then(|head_len| {
+        let body = if framing.body { FRONT } else { &[] };
+        reply
+            .get_mut(head_len..)?
+            .get_mut(..body.len())?
+            .copy_from_slice(body);
+        Some(head_len + body.len())
     });
     whole(len, Status::Ok, framing, worker)
 }

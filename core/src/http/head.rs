@@ -132,6 +132,7 @@ pub(super) fn encode_stream(framing: Framing, reply: &mut [u8]) -> Option<usize>
 
 /// Writes the head of a page, whose body of `len` bytes follows as it is, and returns its length.
 pub(super) fn encode_page(
+    status: Status,
     framing: Framing,
     content_type: &str,
     len: usize,
@@ -142,7 +143,7 @@ pub(super) fn encode_page(
     let length = [LENGTH, digits.as_bytes(), LINE_END];
     let mut head_len = 0;
     for pieces in [
-        &[Status::Ok.line()][..],
+        &[status.line()][..],
         &content_type,
         PAGE,
         &length,
@@ -275,8 +276,14 @@ impl BodyLength {
 }
 
 const CONTENT: &[u8] = b"Content-Type: text/plain\r\n";
-/// Pages change every second, and browsers are to take them for what they say they are.
-const PAGE: &[&[u8]] = &[b"Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"];
+/// Pages change every second. Browsers are to take them for what they say they are, to run nothing but what comes from
+/// here as a file of its own, and to show them in no frame of another site.
+const PAGE: &[&[u8]] = &[
+    b"Cache-Control: no-cache\r\n",
+    b"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n",
+    b"X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n",
+];
 const LENGTH: &[u8] = b"Content-Length: ";
 const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
 const LINE_END: &[u8] = b"\r\n";

@@ -4,16 +4,17 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::net::IpAddr;
 
-use super::head::{self, Framing};
+use super::head::{self, Framing, Status};
+use super::request::Request;
 use super::stream::Progress;
 use crate::{Instant, Tracker};
 
 /// Makes pages for people and machines that watch the tracker.
 pub trait Pages: fmt::Debug + Send + Sync {
-    /// Looks for the page at `path`, a path without query, on behalf of a reader.
+    /// Looks for the page that `request` asks for. `reader` is who asks, behind a trusted proxy too.
     ///
     /// It is called between requests of others: it must be quick, and never wait for anything but a short lock.
-    fn find(&self, now: Instant, path: &[u8], reader: IpAddr, tracker: &Tracker) -> Found;
+    fn find(&self, now: Instant, request: &Request<'_>, reader: IpAddr, tracker: &Tracker) -> Found;
 }
 
 /// What there is at a path.
@@ -23,7 +24,9 @@ pub enum Found {
     Page(Page),
     /// Nothing for this reader.
     Nothing,
-    /// A page, but pages were asked for too often within the running second.
+    /// A page, but not for a request like this one: this page, answered with status 403, says why.
+    Forbidden(Page),
+    /// A page, but this reader asked for pages too often within the running second.
     Busy,
 }
 
@@ -40,15 +43,17 @@ pub struct Page {
 #[derive(Debug)]
 pub(super) struct PageStream {
     page: Page,
+    status: Status,
     framing: Framing,
     /// Bytes of the body that are written; `None` before the head is.
     written: Option<usize>,
 }
 
 impl PageStream {
-    pub(super) const fn new(page: Page, framing: Framing) -> Self {
+    pub(super) const fn new(page: Page, status: Status, framing: Framing) -> Self {
         Self {
             page,
+            status,
             framing,
             written: None,
         }
@@ -67,12 +72,16 @@ impl PageStream {
     fn write(&mut self, reply: &mut [u8]) -> Option<Progress> {
         let Self {
             page: Page { content_type, body },
+            status,
             framing,
             ..
         } = self;
         let (written, head_len) = match self.written {
             Some(written) => (written, 0),
-            None => (0, head::encode_page(*framing, content_type, body.len(), reply)?),
+            None => (
+                0,
+                head::encode_page(*status, *framing, content_type, body.len(), reply)?,
+            ),
         };
         let rest = if framing.body { body.get(written..)? } else { &[] };
         let room = reply.get_mut(head_len..)?;

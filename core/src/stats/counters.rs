@@ -183,7 +183,7 @@ counts! {
     Http200 = "http_200",
     /// Answers with status 400: not HTTP.
     Http400 = "http_400",
-    /// Answers with status 403: full scrape while it is off.
+    /// Answers with status 403: full scrape while it is off, or a page under a name that is not the tracker's.
     Http403 = "http_403",
     /// Answers with status 404.
     Http404 = "http_404",

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use etracker_core::announce::Event;
+use etracker_core::http::request::Request;
 use etracker_core::http::{Found, Pages};
 use etracker_core::stats::Count;
 use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response};
@@ -370,7 +371,7 @@ fn a_worker_that_cannot_go_on_ends_all() {
 struct Faulty;
 
 impl Pages for Faulty {
-    fn find(&self, _: Instant, _: &[u8], _: IpAddr, _: &Tracker) -> Found {
+    fn find(&self, _: Instant, _: &Request<'_>, _: IpAddr, _: &Tracker) -> Found {
         panic!("a task panics, as it should");
     }
 }

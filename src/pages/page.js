@@ -1,74 +1,3 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:">
-<link rel="icon" href="data:,">
-<title>etracker</title>
-<style>
-:root {
-  --ground: #f6f7f9; --card: #fff; --ink: #1b1f24; --faint: #5c6670; --rule: #e2e6ea;
-  --a: #0b6bb5; --b: #c26a00; --c: #00805c; --d: #b0437f; --bad: #b3261e;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ground: #14171a; --card: #1d2125; --ink: #e8eaed; --faint: #9aa4ae; --rule: #30363c;
-    --a: #5db2f0; --b: #f0a63c; --c: #3fcfa0; --d: #ee8fc2; --bad: #ff8a80;
-  }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 74rem; padding: 1rem; background: var(--ground); color: var(--ink);
-  font: 1rem/1.45 system-ui, sans-serif; }
-header { display: flex; flex-wrap: wrap; gap: .25rem 1rem; align-items: baseline; margin-bottom: 1rem; }
-h1 { font-size: 1.35rem; margin: 0; }
-h2 { font-size: .95rem; margin: 0; font-weight: 600; }
-header p { margin: 0; color: var(--faint); font-size: .875rem; }
-#trouble { color: var(--bad); }
-a { color: var(--a); }
-.card { background: var(--card); border: 1px solid var(--rule); border-radius: .6rem; padding: .8rem 1rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .6rem; margin: 0 0 1rem; }
-.tiles div { padding: .6rem .8rem; }
-.tiles dt { color: var(--faint); font-size: .8rem; }
-.tiles dd { margin: 0; font-size: 1.25rem; font-weight: 600; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-.urls { margin: 0 0 1rem; padding: .6rem 1rem; }
-.urls p { display: flex; gap: .6rem; align-items: center; margin: .3rem 0; }
-code { font: .9rem ui-monospace, monospace; overflow-wrap: anywhere; flex: 1; user-select: all; }
-button { font: inherit; font-size: .85rem; color: var(--ink); background: var(--ground); border: 1px solid var(--rule);
-  border-radius: .4rem; padding: .35rem .8rem; min-height: 2.25rem; cursor: pointer; }
-button[aria-pressed=true] { background: var(--a); border-color: var(--a); color: var(--card); }
-nav { display: flex; gap: .4rem; margin-bottom: .8rem; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: .8rem; }
-figure { margin: 0; }
-figcaption { display: flex; flex-wrap: wrap; gap: .1rem .9rem; align-items: baseline; font-size: .85rem; }
-figcaption h2 { flex-basis: 100%; }
-figcaption span { color: var(--faint); }
-figcaption i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .35em; }
-figcaption b { color: var(--ink); font-variant-numeric: tabular-nums; }
-svg { display: block; width: 100%; height: 11rem; margin-top: .4rem; touch-action: pan-y; }
-svg text { font-size: 11px; fill: var(--faint); }
-svg .grid { stroke: var(--rule); }
-svg .hand { stroke: var(--faint); stroke-dasharray: 3 3; }
-footer { margin: 1rem 0 0; color: var(--faint); font-size: .875rem; }
-</style>
-</head>
-<body>
-<header>
-  <h1>etracker</h1>
-  <p id="about">a BitTorrent tracker</p>
-  <p id="trouble" role="status"></p>
-</header>
-<section class="card urls" id="urls" aria-label="Announce URLs"></section>
-<dl class="tiles" id="tiles"></dl>
-<nav aria-label="Time shown">
-  <button type="button" data-range="hour" aria-pressed="true">Last hour</button>
-  <button type="button" data-range="day" aria-pressed="false">Last day</button>
-</nav>
-<main class="charts" id="charts"></main>
-<footer>The same numbers: <a href="stats">text</a>, <a href="stats.json">JSON</a>, <a href="metrics">OpenMetrics</a>.</footer>
-<noscript><p>This page draws with JavaScript. <a href="stats">The stats page</a> needs none.</p></noscript>
-<script>
 'use strict';
 const REFRESH_MILLIS = 5000;
 const whole = new Intl.NumberFormat();
@@ -177,7 +106,7 @@ function showCharts() {
 
 function figure([title, lines, write], history) {
   const legend = lines.map(([name, column, colour]) => element('span', {},
-    element('i', { style: `background: var(--${colour})` }), name + ' ', element('b', {})));
+    element('i', { class: colour }), name + ' ', element('b', {})));
   const svg = drawing('svg', { role: 'img', 'aria-label': title });
   svg.addEventListener('pointermove', event => point(event, svg));
   svg.addEventListener('pointerdown', event => point(event, svg));
@@ -280,6 +209,3 @@ addEventListener('resize', () => { if (stats) draw(); });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
 setInterval(() => { if (!document.hidden) refresh(); }, REFRESH_MILLIS);
 refresh();
-</script>
-</body>
-</html>
