@@ -110,6 +110,7 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("denyList", file(deny)),
         ("denyAddress", file(lists.denied_addresses.as_ref())),
         ("statsFrom", list(&options.stats_from, "all")),
+        ("pageHost", list(&options.page_hosts, "none")),
         ("logLevel", logs.level.to_string()),
         ("logFormat", logs.format.name().to_owned()),
         ("logAddresses", switch(logs.addresses)),

@@ -24,6 +24,7 @@ use crate::supervised::{Lifeline, SUPERVISED};
 use crate::terminal::{complain, say};
 use crate::{limits, lists, logs, report, signals, terminal, watch};
 use jiff::tz::TimeZone;
+use nix::unistd::gethostname;
 
 /// Serves with these options until a signal says to stop.
 ///
@@ -160,6 +161,12 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
+fn shelf(options: &Options, started: Instant, zone: &TimeZone) -> Shelf {
+    let hosts = options.page_hosts.iter().cloned().chain(own_names());
+    let readers = Readers::new(options.stats_from.clone(), hosts);
+    Shelf::new(about(options, started, zone), readers)
+}
+
 fn about(options: &Options, started: Instant, zone: &TimeZone) -> About {
     let Options { charset, locale, .. } = options;
     let grouping = Grouping::of(locale, charset).unwrap_or_else(|| {
@@ -195,13 +202,24 @@ fn tracker(
     clock: Clock,
     zone: &TimeZone,
 ) -> Result<Tracker, Failure> {
-    let about = about(options, clock.now(), zone);
-    let shelf = Shelf::new(about, Readers::new(options.stats_from.clone()));
+    let shelf = shelf(options, clock.now(), zone);
     let tracker = Tracker::new(options.config.clone(), seed()?, clock.now()).with_pages(Arc::new(shelf));
     Ok(match access {
         Some(access) => tracker.with_access(access),
         None => tracker,
     })
+}
+
+/// What this machine is called, in full and as its neighbours know it.
+fn own_names() -> Vec<String> {
+    let name = gethostname().ok().and_then(|name| name.into_string().ok());
+    let Some(name) = name else {
+        return Vec::new();
+    };
+    let short = name.split('.').next().unwrap_or_default().to_owned();
+    // By multicast DNS (RFC 6762), where no stranger can register a name.
+    let neighbours = format!("{short}.local");
+    vec![name, short, neighbours]
 }
 
 fn clock() -> Clock {

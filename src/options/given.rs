@@ -82,6 +82,7 @@ pub(super) struct Access {
 pub(super) struct Pages {
     pub(super) charset: Option<String>,
     pub(super) locale: Option<String>,
+    pub(super) page_host: Vec<String>,
 }
 
 /// Options of the log.
@@ -247,7 +248,14 @@ fn pages() -> impl Parser<Pages> {
         "LOCALE",
         &format!("Grouping of digits ({LOCALE_DEFAULT})"),
     );
-    construct!(Pages { charset, locale }).group_help("Stats pages:")
+    let hosts = "Name that --stats-from may ask under, repeatable (localhost, the machine's)";
+    let page_host = values(name::PAGE_HOST, "NAME", hosts);
+    construct!(Pages {
+        charset,
+        locale,
+        page_host
+    })
+    .group_help("Stats pages:")
 }
 
 fn access() -> impl Parser<Access> {

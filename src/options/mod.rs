@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) lists: ListFiles,
     /// Who may see the pages: everyone if this is empty.
     pub(crate) stats_from: Vec<IpNet>,
+    /// Names of hosts that those may ask under, beside localhost and the machine's own.
+    pub(crate) page_hosts: Vec<String>,
     /// What is logged, and how.
     pub(crate) logs: LogSettings,
     /// The locale that groups digits on the stats page.
@@ -113,7 +115,12 @@ impl Options {
         let charset = label(reader, name::CHARSET, pages.charset, CHARSET_DEFAULT)?;
         let locale = label(reader, name::LOCALE, pages.locale, LOCALE_DEFAULT)?;
         let stats_from = reader.list(name::STATS_FROM, common.stats_from.clone());
-        let stats_from = stats_from.into_iter().map(network).collect::<Result<_, _>>()?;
+        let stats_from: Vec<_> = stats_from.into_iter().map(network).collect::<Result<_, _>>()?;
+        let page_hosts = reader.list(name::PAGE_HOST, pages.page_host);
+        if let Some(host) = page_hosts.first().filter(|_| stats_from.is_empty()) {
+            return Err(Refusal::PageHostUnused(host.source));
+        }
+        let page_hosts = page_hosts.into_iter().map(host).collect::<Result<_, _>>()?;
         let lists = lists(reader, given.access)?;
         let logs = logs(reader, given.logs)?;
         let failures = reader.number(name::FAILURES, None, 0..=u32::MAX)?;
@@ -134,6 +141,7 @@ impl Options {
             charset,
             lists,
             stats_from,
+            page_hosts,
             logs,
             locale,
             lasting,
@@ -167,6 +175,8 @@ pub(crate) const TRUSTED_PROXIES: [&str; 6] = [
 pub(crate) const CHARSET_DEFAULT: &str = "utf-8";
 /// The locale if none is given.
 pub(crate) const LOCALE_DEFAULT: &str = "en_US.UTF-8";
+/// Bytes of a host's name in the DNS (RFC 1035, section 2.3.4).
+const HOST_LEN_MAX: usize = 253;
 /// Bytes of a character set's or a locale's name; the longest in use are half of that.
 const LABEL_LEN_MAX: usize = 64;
 
@@ -314,6 +324,16 @@ fn network(text: Text) -> Result<IpNet, Refusal> {
         .map(|network| network.trunc())
         .or_else(|_| single())
         .map_err(|_| text.refuse("a network like 10.0.0.0/8 or fc00::/7, or an address"))
+}
+
+/// The name of a host, as browsers send it.
+fn host(text: Text) -> Result<String, Refusal> {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=HOST_LEN_MAX).contains(&text.value.len()) && text.value.bytes().all(known) {
+        Ok(text.value)
+    } else {
+        Err(text.refuse("a host name of letters, digits, dots and dashes, without scheme and port"))
+    }
 }
 
 fn private_networks() -> Vec<IpNet> {

@@ -48,6 +48,7 @@ pub(super) const DENY_ADDRESS: Name = long("deny-address");
 pub(super) const CHARSET: Name = long("charset");
 pub(super) const LOCALE: Name = long("locale");
 pub(super) const STATS_FROM: Name = long("stats-from");
+pub(super) const PAGE_HOST: Name = long("page-host");
 pub(super) const LOG_LEVEL: Name = long("log-level");
 pub(super) const LOG_FORMAT: Name = long("log-format");
 pub(super) const LOG_ADDRESSES: Name = long("log-addresses");

@@ -4,7 +4,7 @@ use std::fmt;
 
 use etracker_core::config::OutOfRange;
 
-use super::name::{NO_TCP, NO_UDP, Name, TRUSTED_PROXY, USER, X_FORWARDED_FOR};
+use super::name::{NO_TCP, NO_UDP, Name, PAGE_HOST, STATS_FROM, TRUSTED_PROXY, USER, X_FORWARDED_FOR};
 
 /// Why the options are refused, shown as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) enum Refusal {
     },
     /// A list of proxies that nobody asks for.
     ProxyUnused(Source),
+    /// Names for readers of pages that everyone may read.
+    PageHostUnused(Source),
     /// `--allow-list` and `--deny-list`.
     TwoLists(Source, Source),
     /// A new root for who can leave it.
@@ -41,6 +43,10 @@ impl fmt::Display for Refusal {
             Self::ProxyUnused(source) => write!(
                 f,
                 "{source} has no effect without {X_FORWARDED_FOR}: give {X_FORWARDED_FOR} too, or leave {TRUSTED_PROXY} out"
+            ),
+            Self::PageHostUnused(source) => write!(
+                f,
+                "{source} has no effect without {STATS_FROM}: give {STATS_FROM} too, or leave {PAGE_HOST} out"
             ),
             Self::TwoLists(allow, deny) => {
                 write!(f, "{allow} and {deny} exclude each other: give one of them")

@@ -365,6 +365,26 @@ fn a_proxy_without_x_forwarded_for_is_refused() {
 }
 
 #[test]
+fn hosts_of_pages_are_names_for_readers_who_were_chosen() {
+    let arguments = "--stats-from ::1 --page-host tracker.example --page-host box";
+    assert_eq!(options(arguments, &[]).page_hosts, ["tracker.example", "box"]);
+    let variables = [
+        ("ETRACKER_STATS_FROM", "::1"),
+        ("ETRACKER_PAGE_HOST", "tracker.example, box"),
+    ];
+    assert_eq!(options("", &variables).page_hosts, ["tracker.example", "box"]);
+    for host in ["http://tracker.example", "tracker.example:6969", "a b", "*"] {
+        let refusal = refusal("--stats-from ::1", &[("ETRACKER_PAGE_HOST", host)]);
+        assert!(
+            refusal.starts_with(&format!("ETRACKER_PAGE_HOST={host}: must be a host name")),
+            "{refusal}"
+        );
+    }
+    let expected = "--page-host has no effect without --stats-from";
+    assert!(refusal("--page-host box", &[]).starts_with(expected));
+}
+
+#[test]
 fn words_are_taken_as_they_are_written() {
     assert_eq!(
         refusal("--private-peers no", &[]),
@@ -427,6 +447,7 @@ fn help_names_every_option_with_its_default() {
         "--trusted-proxy",
         "--charset",
         "--locale",
+        "--page-host",
         "--user",
         "--chroot",
         "--state",

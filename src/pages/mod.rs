@@ -44,6 +44,25 @@ impl Shelf {
         }
     }
 
+    /// Why there is no page under `host`. Only letters, digits, dots and dashes are repeated.
+    fn foreign(&self, host: &[u8]) -> Page {
+        let harmless = |host: &String| {
+            host.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        };
+        let name = readers::name_of(host).filter(harmless);
+        let name = name.as_deref().unwrap_or("NAME");
+        let text = format!(
+            "403: with --stats-from, pages are shown under an address, localhost, the name of the machine, and names that \
+             --page-host gives.\nIf {name} is this tracker, start it with --page-host {name}, or with \
+             ETRACKER_PAGE_HOST={name}.\n"
+        );
+        Page {
+            content_type: Arc::clone(&self.text_type),
+            body: text.into_bytes().into(),
+        }
+    }
+
     fn written(&self, state: &mut State, kind: Kind, now: Instant, tracker: &Tracker) -> Page {
         let second = now.as_secs();
         let kept = state
@@ -92,8 +111,11 @@ impl Pages for Shelf {
             return Found::Nothing;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.budget.take(now.as_secs(), reader) {
+        if !state.budget.take(now.as_secs(), self.readers.household(reader)) {
             return Found::Busy;
+        }
+        if let Some(host) = self.readers.foreign_host(request) {
+            return Found::Forbidden(self.foreign(host));
         }
         Found::Page(match asked {
             Asked::Kept(page) => page.clone(),
@@ -207,15 +229,15 @@ mod tests {
             grouping: Grouping::of("en_US", "utf-8").unwrap(),
             zone: TimeZone::UTC,
         };
-        Shelf::new(about, Readers::new(Vec::new()))
+        Shelf::new(about, Readers::new(Vec::new(), []))
     }
 
     fn found(shelf: &Shelf, tracker: &Tracker, secs: u64, path: &str) -> String {
         let now = NOW.saturating_add(std::time::Duration::from_secs(secs));
-        match asked(shelf, tracker, now, path, [192, 0, 2, 1].into()) {
-            Found::Page(page) => String::from_utf8(page.body.to_vec()).unwrap(),
-            nothing => panic!("{path}: {nothing:?}"),
-        }
+        let Found::Page(page) = asked(shelf, tracker, now, path, [192, 0, 2, 1].into()) else {
+            panic!("no page at {path}");
+        };
+        String::from_utf8(page.body.to_vec()).unwrap()
     }
 
     fn asked(shelf: &Shelf, tracker: &Tracker, now: Instant, path: &str, reader: IpAddr) -> Found {
@@ -267,21 +289,70 @@ mod tests {
     }
 
     #[test]
-    fn however_many_ask_a_second_costs_one_writing_of_each_page_and_a_hundred_answers() {
+    fn however_many_ask_in_a_second_they_share_one_writing_of_each_page() {
         let (shelf, tracker) = (shelf(), tracker());
         let mut answers: Vec<Arc<[u8]>> = Vec::new();
         for number in 0..6000_u32 {
             let now = NOW.saturating_add(std::time::Duration::from_micros(u64::from(number) * 333));
             let path = ["/stats", "/stats.json", "/metrics"][number as usize % 3];
-            let found = asked(&shelf, &tracker, now, path, IpAddr::V4(number.into()));
-            if let Found::Page(page) = found {
-                answers.push(page.body);
-            }
+            let reader = IpAddr::V4((number % 1000).into());
+            let Found::Page(page) = asked(&shelf, &tracker, now, path, reader) else {
+                panic!("no {path} for {reader}");
+            };
+            answers.push(page.body);
         }
         let seconds = 2;
-        assert_eq!(answers.len(), seconds * 100);
         let written: std::collections::HashSet<_> = answers.iter().map(|body| body.as_ptr()).collect();
         assert_eq!(written.len(), seconds * 3);
+    }
+
+    #[test]
+    fn readers_who_use_up_their_budgets_leave_another_its_own() {
+        let (shelf, tracker) = (shelf(), tracker());
+        for stranger in 0..7 {
+            let statuses =
+                (0..50).map(|_| asked(&shelf, &tracker, NOW, "/", [198, 51, 100, stranger].into()));
+            assert_eq!(
+                statuses.filter(|found| matches!(found, Found::Page(_))).count(),
+                20
+            );
+        }
+        assert!(found(&shelf, &tracker, 0, "/metrics").ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_page_under_a_foreign_name_says_which_name_to_give() {
+        let tracker = tracker();
+        let networks = vec!["192.0.2.0/24".parse().unwrap()];
+        let shelf = Shelf {
+            readers: Readers::new(networks, ["tracker.example".to_owned()]),
+            ..shelf()
+        };
+        let ask = |host: &str, reader: [u8; 4]| {
+            let head = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            shelf.find(
+                NOW,
+                &Request::parse(head.as_bytes()).unwrap(),
+                reader.into(),
+                &tracker,
+            )
+        };
+        let forbidden = |host: &str| {
+            let Found::Forbidden(page) = ask(host, [192, 0, 2, 1]) else {
+                panic!("{host} is not forbidden");
+            };
+            String::from_utf8(page.body.to_vec()).unwrap()
+        };
+        assert!(forbidden("box.example:6969").contains("start it with --page-host box.example, or"));
+        assert!(forbidden("<script>").contains("--page-host NAME,") && !forbidden("<script>").contains('<'));
+        assert!(matches!(
+            ask("tracker.example:6969", [192, 0, 2, 1]),
+            Found::Page(_)
+        ));
+        assert!(
+            matches!(ask("box.example", [192, 0, 3, 1]), Found::Nothing),
+            "strangers learn nothing"
+        );
     }
 
     #[test]

@@ -1,99 +1,236 @@
-//! Who may read pages, and how often.
+//! Who may read pages, under which name, and how often.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr as _;
 
+use etracker_core::http::request::Request;
+use http::uri::Authority;
 use ipnet::IpNet;
 
-/// Networks whose readers get pages.
+/// Networks whose readers get pages, and the names that they may ask under.
 #[derive(Clone, Debug)]
-pub(crate) struct Readers(Vec<IpNet>);
+pub(crate) struct Readers {
+    /// Everyone if there are none.
+    networks: Vec<IpNet>,
+    /// Without a dot at the end.
+    hosts: Vec<String>,
+}
 
 impl Readers {
-    /// Readers of these networks; everyone if there are none.
-    pub(crate) const fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
+    /// Readers of these networks, everyone if there are none. Those of a network may name one of these hosts, beside
+    /// addresses and localhost.
+    pub(crate) fn new(networks: Vec<IpNet>, hosts: impl IntoIterator<Item = String>) -> Self {
+        let hosts = hosts
+            .into_iter()
+            .map(|host| host.trim_end_matches('.').to_owned());
+        Self {
+            networks,
+            hosts: hosts.filter(|host| !host.is_empty()).collect(),
+        }
     }
 
     pub(super) fn include(&self, reader: IpAddr) -> bool {
-        self.0.is_empty() || self.0.iter().any(|network| network.contains(&reader))
+        self.networks.is_empty() || self.are_named(reader)
+    }
+
+    /// What counts as one reader: an address that is named, alone or in a network; else an IPv4 address, or an IPv6 /64.
+    pub(super) fn household(&self, reader: IpAddr) -> IpAddr {
+        match reader {
+            IpAddr::V6(ip) if !self.are_named(reader) => {
+                Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into()
+            }
+            IpAddr::V4(_) | IpAddr::V6(_) => reader,
+        }
+    }
+
+    /// The host that `request` names and that is not the tracker's. Pages for some readers alone must not be read by a
+    /// foreign page in such a reader's browser, whose name was made to stand for the tracker's address. What names no
+    /// host comes from no browser.
+    pub(super) fn foreign_host<'a>(&self, request: &Request<'a>) -> Option<&'a [u8]> {
+        if self.networks.is_empty() {
+            return None;
+        }
+        request.fields("host").find(|host| !self.know(host))
+    }
+
+    fn are_named(&self, reader: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&reader))
+    }
+
+    fn know(&self, host: &[u8]) -> bool {
+        let Some(host) = name_of(host) else {
+            return host.trim_ascii().is_empty();
+        };
+        let host = host.trim_end_matches('.');
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let mut hosts = self.hosts.iter().map(String::as_str).chain([LOCALHOST]);
+        bare.parse::<IpAddr>().is_ok() || hosts.any(|known| known.eq_ignore_ascii_case(host))
     }
 }
 
-/// Counts the pages of the running second, so that readers cannot take the time that announces need.
-#[derive(Debug, Default)]
+/// The host in the value of a `Host` field, without the port.
+pub(super) fn name_of(host: &[u8]) -> Option<String> {
+    let authority = Authority::from_str(str::from_utf8(host).ok()?.trim()).ok()?;
+    (!authority.as_str().contains('@')).then(|| authority.host().to_owned())
+}
+
+const LOCALHOST: &str = "localhost";
+
+/// Counts the pages of the running second by reader, so that none can take the time that announces and others need. Its
+/// memory is fixed: each reader has a place in every row, which it may share with others, and has had as many pages as
+/// the least of them says.
+#[derive(Debug)]
 pub(super) struct Budget {
     second: u64,
-    pages: u32,
-    /// Invariant: at most [`PAGES_PER_SECOND`] entries.
-    by_reader: HashMap<IpAddr, u32>,
+    hasher: RandomState,
+    rows: Box<[[u8; PLACES]; ROWS]>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            second: 0,
+            hasher: RandomState::new(),
+            rows: Box::new([[0; PLACES]; ROWS]),
+        }
+    }
 }
 
 impl Budget {
-    /// Takes one page for `reader` out of the budget of this second, if there is one left.
+    /// Takes one page for `reader` out of its budget of this second, if there is one left.
     pub(super) fn take(&mut self, second: u64, reader: IpAddr) -> bool {
         if self.second != second {
             self.second = second;
-            self.pages = 0;
-            self.by_reader.clear();
+            self.rows.iter_mut().for_each(|row| row.fill(0));
         }
-        if self.pages >= PAGES_PER_SECOND {
+        let places = self.places(reader);
+        let taken = |rows: &[[u8; PLACES]; ROWS]| {
+            let each = rows.iter().zip(places);
+            each.filter_map(|(row, place)| row.get(place).copied()).min()
+        };
+        let least = taken(&self.rows).unwrap_or_default();
+        if least >= PAGES_PER_READER_AND_SECOND {
             return false;
         }
-        let taken = self.by_reader.entry(household(reader)).or_default();
-        if *taken >= PAGES_PER_READER_AND_SECOND {
-            return false;
+        for (row, place) in self.rows.iter_mut().zip(places) {
+            if let Some(taken) = row.get_mut(place) {
+                *taken = (*taken).max(least + 1);
+            }
         }
-        *taken += 1;
-        self.pages += 1;
         true
     }
-}
 
-/// Pages in a second: some eight megabytes of history, a few per cent of one processor.
-const PAGES_PER_SECOND: u32 = 100;
-/// Pages of one reader in a second, so that one alone cannot keep the others from watching.
-const PAGES_PER_READER_AND_SECOND: u32 = 20;
-
-/// What counts as one reader: an IPv4 address, or an IPv6 /64.
-fn household(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+    fn places(&self, reader: IpAddr) -> [usize; ROWS] {
+        let hash = self.hasher.hash_one(reader).to_le_bytes();
+        let (pairs, _) = hash.as_chunks();
+        std::array::from_fn(|row| {
+            let pair = pairs.get(row).copied().unwrap_or_default();
+            usize::from(u16::from_le_bytes(pair)) % PLACES
+        })
     }
 }
+
+/// Pages of one reader in a second: five times what the live page takes to open.
+const PAGES_PER_READER_AND_SECOND: u8 = 20;
+/// Rows of the table, each by 16 bits of a reader's hash.
+const ROWS: usize = 4;
+/// Places of a row. A thousand readers that use up their budgets take that of one other in five hundred.
+const PLACES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn taken(budget: &mut Budget, second: u64, reader: &str) -> usize {
-        let reader = reader.parse().unwrap();
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn named(networks: &[&str], hosts: &[&str]) -> Readers {
+        let networks = networks.iter().map(|network| network.parse().unwrap());
+        Readers::new(networks.collect(), hosts.iter().map(|&host| host.to_owned()))
+    }
+
+    fn taken(budget: &mut Budget, second: u64, reader: IpAddr) -> usize {
         (0..1000).filter(|_| budget.take(second, reader)).count()
     }
 
     #[test]
-    fn one_reader_leaves_pages_to_others_and_all_have_an_end() {
+    fn a_hundred_readers_who_ask_for_all_they_can_take_nothing_from_another() {
         let mut budget = Budget::default();
-        let counts = (0..10).map(|host| taken(&mut budget, 7, &format!("192.0.2.{host}")));
-        assert_eq!(counts.collect::<Vec<_>>(), [20, 20, 20, 20, 20, 0, 0, 0, 0, 0]);
-        assert_eq!(taken(&mut budget, 8, "192.0.2.1"), 20);
+        for host in 0..100 {
+            taken(&mut budget, 7, [192, 0, 2, host].into());
+        }
+        assert_eq!(taken(&mut budget, 7, ip("198.51.100.1")), 20);
+        assert_eq!(taken(&mut budget, 7, ip("198.51.100.1")), 0);
+        assert_eq!(taken(&mut budget, 8, ip("198.51.100.1")), 20);
     }
 
     #[test]
-    fn a_slash_64_is_one_reader() {
+    fn however_many_readers_ask_the_memory_stays_and_all_have_an_end() {
         let mut budget = Budget::default();
-        assert_eq!(taken(&mut budget, 7, "2001:db8::1"), 20);
-        assert_eq!(taken(&mut budget, 7, "2001:db8::2:3:4:5"), 0);
-        assert_eq!(taken(&mut budget, 7, "2001:db8:0:1::"), 20);
+        let pages: usize = (0..20_000)
+            .map(|host| taken(&mut budget, 7, IpAddr::V4(host.into())))
+            .sum();
+        assert!(pages <= ROWS * PLACES * usize::from(PAGES_PER_READER_AND_SECOND));
+    }
+
+    #[test]
+    fn a_slash_64_is_one_reader_unless_its_addresses_are_named() {
+        let (first, second) = (ip("2001:db8::1"), ip("2001:db8::2:3:4:5"));
+        let all = named(&[], &[]);
+        assert_eq!(all.household(first), all.household(second));
+        assert_ne!(all.household(first), all.household(ip("2001:db8:0:1::1")));
+        let some = named(&["2001:db8::1/128", "2001:db8::2:0:0:0/80"], &[]);
+        assert_ne!(some.household(first), some.household(second));
     }
 
     #[test]
     fn without_networks_everyone_reads() {
-        let ip = |text: &str| text.parse().unwrap();
-        assert!(Readers::new(Vec::new()).include(ip("192.0.2.1")));
-        let readers = Readers::new(vec!["192.0.2.0/24".parse().unwrap(), "::1/128".parse().unwrap()]);
+        assert!(named(&[], &[]).include(ip("192.0.2.1")));
+        let readers = named(&["192.0.2.0/24", "::1/128"], &[]);
         assert!(readers.include(ip("192.0.2.1")) && readers.include(ip("::1")));
         assert!(!readers.include(ip("192.0.3.1")) && !readers.include(ip("::2")));
+    }
+
+    #[test]
+    fn a_name_that_is_not_the_trackers_is_foreign_where_readers_are_chosen() {
+        let head = |host: &str| format!("GET / HTTP/1.1\r\n{host}\r\n");
+        let is_foreign = |readers: &Readers, host: &str| {
+            let head = head(host);
+            readers
+                .foreign_host(&Request::parse(head.as_bytes()).unwrap())
+                .is_some()
+        };
+        let readers = named(&["127.0.0.1/32"], &["tracker.example", "Box"]);
+        for host in [
+            "",
+            "Host:\r\n",
+            "Host: 192.0.2.1\r\n",
+            "Host: 192.0.2.1:6969\r\n",
+            "Host: [::1]:6969\r\n",
+            "Host: [2001:db8::1]\r\n",
+            "Host: localhost:6969\r\n",
+            "Host: LocalHost.\r\n",
+            "Host: tracker.example:6969\r\n",
+            "Host: Tracker.Example.\r\n",
+            "Host: box\r\n",
+        ] {
+            assert!(!is_foreign(&readers, host), "{host}");
+        }
+        for host in [
+            "Host: evil.example\r\n",
+            "Host: localhost.evil.example\r\n",
+            "Host: tracker.example.evil.example\r\n",
+            "Host: 127.0.0.1.evil.example:6969\r\n",
+            "Host: localhost@evil.example\r\n",
+            "Host: evil.example@localhost\r\n",
+            "Host: /\r\n",
+            "Host: \u{fc}.example\r\n",
+            "Host: localhost\r\nHost: evil.example\r\n",
+        ] {
+            assert!(is_foreign(&readers, host), "{host}");
+            assert!(!is_foreign(&named(&[], &[]), host), "pages for everyone: {host}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use etracker_core::InfoHash;
+use etracker_core::http::Response;
 use serde_json::Value;
 
 use crate::clients::{UdpClient, http_announce, http_get, newcomer};
@@ -148,6 +149,53 @@ fn only_those_who_may_see_pages_see_them() {
     assert!(front.status == 200 && front.body.len() < 200);
     let announce = newcomer(InfoHash([1; 20]), (NEIGHBOUR, 1001).into());
     http_announce(tracker.v4(), &announce, None);
+}
+
+#[test]
+fn chosen_readers_ask_under_the_trackers_own_names_alone() {
+    let tracker = Tracker::start(&["--stats-from", "127.0.0.0/8", "--page-host", "tracker.example"]);
+    let own = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let address = tracker.v4().to_string();
+    for (host, status) in [
+        (address.as_str(), 200),
+        ("localhost", 200),
+        ("tracker.example:6969", 200),
+        (&own, 200),
+        ("evil.example", 403),
+    ] {
+        for path in ["/", "/page.js", "/stats.json", "/metrics"] {
+            let mut stream = crate::clients::connect(LOCALHOST, tracker.v4());
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+            let response = Response::decode(&answer, true).unwrap().unwrap();
+            assert_eq!(response.status, status, "{host} {path}");
+            let body = String::from_utf8(response.body).unwrap();
+            assert_eq!(body.contains("--page-host evil.example"), status == 403, "{body}");
+        }
+        // So slow that the budget of this one address is enough.
+        thread::sleep(Duration::from_millis(300));
+    }
+}
+
+#[test]
+fn strangers_who_use_up_their_pages_do_not_blind_the_operator() {
+    let tracker = Tracker::start(&["--keep-alive"]);
+    for _ in 0..5 {
+        let mut refused = 0;
+        for stranger in 1..8 {
+            let from = Ipv4Addr::new(127, 0, 1, stranger).into();
+            let mut stream = crate::clients::connect(from, tracker.v4());
+            let requests = "HEAD / HTTP/1.1\r\nHost: t\r\n\r\n".repeat(30) + "HEAD / HTTP/1.0\r\n\r\n";
+            std::io::Write::write_all(&mut stream, requests.as_bytes()).unwrap();
+            let mut answers = String::new();
+            std::io::Read::read_to_string(&mut stream, &mut answers).unwrap();
+            refused += answers.matches("HTTP/1.1 429 ").count();
+        }
+        assert!(refused > 0, "they did not ask too often");
+        assert_eq!(http_get(LOCALHOST, tracker.v4(), "/metrics").status, 200);
+    }
 }
 
 #[test]
