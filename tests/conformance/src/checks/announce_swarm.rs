@@ -1,4 +1,4 @@
-//! choosing peers, who a peer is, how it changes, and whose word on its address is taken.
+//! choosing peers, who a peer is, how it changes, and whose word on its address is taken.
 
 use super::announce::within;
 use crate::{
@@ -170,6 +170,15 @@ pub(super) const CHECKS: &[Check] = &[
         HTTP,
         proxied_badly,
     ),
+    check(
+        "A-61",
+        S,
+        FIELD,
+        "one peer starts and completes three times: `downloaded` rises by one",
+        "Else any client makes it what it likes. A peer that has stopped or expired may count again.",
+        HTTP,
+        completed_in_turns,
+    ),
 ];
 
 const BEP3: &str = "BEP 3, tracker HTTP protocol";
@@ -290,6 +299,22 @@ fn becomes_seeder(p: &mut Probe<'_>) -> Finding {
     let request = p.announce_of(&client, &hash).seeding();
     p.announce(&request)?;
     p.expect_counts(&hash, 1, 0)?;
+    pass()
+}
+
+fn completed_in_turns(p: &mut Probe<'_>) -> Finding {
+    let (client, hash) = (p.client(), p.hash());
+    let started = p.announce_of(&client, &hash).left("5").event("started");
+    let completed = p.announce_of(&client, &hash).seeding().event("completed");
+    for time in 1..=3 {
+        p.announce(&started)?;
+        p.announce(&completed)?;
+        let downloaded = p.counts(&hash)?.downloaded;
+        ensure!(
+            downloaded == Some(1),
+            "`downloaded` is {downloaded:?} after {time}"
+        );
+    }
     pass()
 }
 

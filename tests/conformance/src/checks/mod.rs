@@ -96,7 +96,7 @@ mod tests {
     fn the_whole_specification_is_here() {
         let numbers = [
             ("B", 9),
-            ("A", 60),
+            ("A", 61),
             ("Q", 22),
             ("C", 10),
             ("V", 9),
@@ -106,7 +106,7 @@ mod tests {
             ("F", 4),
             ("P", 7),
             ("U", 25),
-            ("N", 25),
+            ("N", 26),
             ("O", 12),
             ("R", 10),
             ("2", 5),

@@ -1,4 +1,4 @@
-//! N-17 to N-25: swarms over UDP, beside HTTP, and under floods.
+//! N-17 to N-26: swarms over UDP, beside HTTP, and under floods.
 
 use super::hostile::{growth, memory};
 use crate::{
@@ -97,6 +97,15 @@ pub(super) const CHECKS: &[Check] = &[
         "One source can pose as a whole swarm.",
         UDP,
         flood_of_ports,
+    ),
+    check(
+        "N-26",
+        S,
+        FIELD,
+        "one peer starts and completes three times: the snatches rise by one",
+        "Else any client makes them what it likes. A peer that has stopped or expired may count again.",
+        UDP,
+        completed_in_turns,
     ),
 ];
 
@@ -300,6 +309,28 @@ fn flood_of_hashes(p: &mut Probe<'_>) -> Finding {
         "{answered} of {count} answered{}",
         growth(before, memory(p))
     ))
+}
+
+fn completed_in_turns(p: &mut Probe<'_>) -> Finding {
+    let (client, hash) = (p.client(), p.hash());
+    let link = p.link(&client)?;
+    let started = Announce {
+        event: 2,
+        left: 5,
+        ..p.packet(&link, &client, &hash)
+    };
+    let completed = Announce {
+        event: 1,
+        left: 0,
+        ..started.clone()
+    };
+    for time in 1..=3 {
+        p.announce_udp(&link, &started)?;
+        p.announce_udp(&link, &completed)?;
+        let snatches = p.counts_udp(&hash)?.completed;
+        ensure!(snatches == 1, "{snatches} snatches after {time}");
+    }
+    pass()
 }
 
 fn flood_of_ports(p: &mut Probe<'_>) -> Finding {

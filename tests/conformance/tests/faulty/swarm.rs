@@ -27,6 +27,8 @@ pub(crate) struct Peer {
     pub(crate) at: SocketAddr,
     pub(crate) id: [u8; 20],
     left: u64,
+    /// Whether it has been a seeder since it came.
+    been_seeder: bool,
     paused: bool,
     seen: u64,
 }
@@ -110,6 +112,7 @@ impl State {
                 at,
                 id: [0; 20],
                 left: 1,
+                been_seeder: false,
                 paused: false,
                 seen: now,
             };
@@ -185,9 +188,15 @@ impl Swarm {
                 left = 0;
             }
         }
-        let was_seeder =
-            old.as_ref().is_some_and(|old| old.left == 0) && !state.has(Fault::CompletedCountsAgain);
-        if announce.event == Event::Completed && announce.left == 0 && !was_seeder {
+        let been_seeder = old.as_ref().is_some_and(|old| {
+            if state.has(Fault::LeechingForgetsCompleted) {
+                old.left == 0
+            } else {
+                old.been_seeder
+            }
+        });
+        let counts = !been_seeder || state.has(Fault::CompletedCountsAgain);
+        if announce.event == Event::Completed && announce.left == 0 && counts {
             self.downloaded += 1;
         }
         if announce.left == 0
@@ -206,6 +215,7 @@ impl Swarm {
                 at: announce.at,
                 id: announce.id,
                 left,
+                been_seeder: been_seeder || left == 0,
                 paused,
                 seen: now,
             },
