@@ -8,6 +8,8 @@ use core::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::time::Minute;
+
 /// The settings of a tracker. One that exists is valid.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -46,8 +48,8 @@ pub struct SwarmConfig {
     pub torrents_max: u32,
     /// Peers in one torrent.
     pub peers_per_torrent_max: u32,
-    /// Minutes of the coarse clock after which a silent peer is gone: it is kept while its age is at most this. By a fine
-    /// clock it may have been silent for up to a minute more then.
+    /// Minutes of the coarse clock after which a silent peer is gone: it is kept while its age is at most this, rounded up
+    /// to whole [steps](Self::minutes_per_step). By a fine clock it may have been silent for up to a step more then.
     pub peer_age_max_minutes: u32,
     /// Workers that share the swarms.
     pub workers: usize,
@@ -250,6 +252,27 @@ impl Config {
 }
 
 impl SwarmConfig {
+    /// Minutes of a step of the coarse clock: one, or more where ages of up to [`STEPS_MAX`] steps would not do.
+    #[must_use]
+    pub const fn minutes_per_step(&self) -> u32 {
+        match self.peer_age_max_minutes.div_ceil(STEPS_MAX) {
+            0 => 1,
+            minutes => minutes,
+        }
+    }
+
+    /// Whether what last happened at `since` is too long ago at `now`.
+    #[must_use]
+    pub const fn is_too_old(&self, now: Minute, since: Minute) -> bool {
+        let step = self.minutes_per_step();
+        (now.get() / step).saturating_sub(since.get() / step) > self.age_max_steps()
+    }
+
+    /// Steps that a peer may be old.
+    pub(crate) const fn age_max_steps(&self) -> u32 {
+        self.peer_age_max_minutes.div_ceil(self.minutes_per_step())
+    }
+
     /// How many peers of the address `ip` one torrent may hold; `None` is no limit.
     #[must_use]
     pub fn peers_of_address_max(&self, ip: IpAddr) -> Option<u32> {
@@ -299,12 +322,15 @@ pub fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-/// Announce intervals, in seconds. The upper end keeps ages of peers within 7 bits of minutes.
+/// Announce intervals, in seconds.
 pub const INTERVAL_SECS: RangeInclusive<u32> = 60..=7200;
 /// Seconds by which the interval is made shorter or longer at one evaluation.
 pub const INTERVAL_STEP_SECS: u32 = 60;
 /// Seconds that a peer may be late with its announce before it expires.
 pub const PEER_GRACE_SECS: u32 = 61;
+/// Steps of the coarse clock that a peer may be old: as many as six bits tell apart, and those that are older from these.
+/// Minutes up to a longest interval of an hour, and two minutes up to two hours.
+pub const STEPS_MAX: u32 = 62;
 /// The load average limit is never below this: an idle machine reaches a few tenths.
 pub const LOAD_LIMIT_MIN: f64 = 0.5;
 /// Peers in one answer. A thousand dictionaries fit [`crate::http::REPLY_MAX`].
@@ -336,8 +362,8 @@ fn check(what: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<u
     })
 }
 
-/// A peer announced somewhere within its minute, and is gone at the beginning of one: so it is kept for at least its time,
-/// rounded up to minutes, and for less than a minute more.
+/// A peer announced somewhere within its step of the clock, and is gone at the beginning of one: so it is kept for at least
+/// its time, rounded up to steps, and for less than a step more.
 const fn peer_age_max_minutes(intervals: Intervals) -> u32 {
     (intervals.max + PEER_GRACE_SECS).div_ceil(60)
 }

@@ -78,7 +78,7 @@ impl Deal {
         config.peer_ids = random.bool();
         config.peers_per_address_max = *pick(random, &[None, Some(1), Some(3), Some(64)]);
         config.peers_per_torrent_max = *pick(random, &[1 << 24, 1 << 24, 5, 40, 300]);
-        config.peer_age_max_minutes = *pick(random, &[2, 31, 122]);
+        config.peer_age_max_minutes = *pick(random, &[2, 31, 62, 63, 122, 1000]);
         Self {
             config,
             torrents: *pick(random, &[1, 2, 30, 300]),
@@ -201,8 +201,7 @@ struct Pair {
     key: Key,
     random: Random,
     now: Minute,
-    age_max: u32,
-    peer_ids: bool,
+    config: SwarmConfig,
     sweep: <Packed as Store>::Sweep,
     /// When each torrent that is there without peers lost its last one.
     vacated: BTreeMap<u16, Minute>,
@@ -218,8 +217,7 @@ impl Pair {
             key,
             random: key.random(1),
             now: Minute::new(28_000_000),
-            age_max: deal.config.peer_age_max_minutes,
-            peer_ids: deal.config.peer_ids,
+            config: deal.config,
             sweep: Default::default(),
             vacated: BTreeMap::new(),
             torrents: deal.torrents,
@@ -359,7 +357,7 @@ impl Pair {
             }
             if let Some(vacated) = self.vacated.remove(&torrent) {
                 assert!(
-                    self.now.saturating_since(vacated) > self.age_max,
+                    self.config.is_too_old(self.now, vacated),
                     "a torrent was removed too early"
                 );
                 self.plain.remove(&info_hash, hash);
@@ -398,9 +396,8 @@ impl Pair {
 
     fn seen<S: Store>(&self, store: &S, work: usize) -> Seen {
         let mut seen = Seen {
-            oldest: Minute::new(self.now.get().saturating_sub(self.age_max)),
-            ids: self.peer_ids,
-            ..Seen::default()
+            now: self.now,
+            ..Seen::new(&self.config)
         };
         let mut position = S::Walk::default();
         while !store.walk(work, &mut position, &mut seen) {}
@@ -409,10 +406,10 @@ impl Pair {
 }
 
 /// What a walk has shown.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Seen {
-    oldest: Minute,
-    ids: bool,
+    config: SwarmConfig,
+    now: Minute,
     torrents: BTreeMap<InfoHash, Counts>,
     peers: BTreeMap<(InfoHash, Endpoint), SeenPeer>,
 }
@@ -421,8 +418,20 @@ struct Seen {
 struct SeenPeer {
     id: PeerId,
     seeder: bool,
+    been_seeder: bool,
     /// Nothing if it is too old: then it does not matter when.
     announced: Option<Minute>,
+}
+
+impl Seen {
+    const fn new(config: &SwarmConfig) -> Self {
+        Self {
+            config: *config,
+            now: Minute::new(0),
+            torrents: BTreeMap::new(),
+            peers: BTreeMap::new(),
+        }
+    }
 }
 
 impl Visit for Seen {
@@ -435,9 +444,10 @@ impl Visit for Seen {
         let seen = SeenPeer {
             id: peer.id,
             seeder: peer.seeder,
-            announced: Some(peer.announced).filter(|&announced| announced >= self.oldest),
+            been_seeder: peer.been_seeder,
+            announced: Some(peer.announced).filter(|&announced| !self.config.is_too_old(self.now, announced)),
         };
-        assert!(self.ids || peer.id == PeerId::default());
+        assert!(self.config.peer_ids || peer.id == PeerId::default());
         let earlier = self.peers.insert((*info_hash, peer.endpoint), seen);
         assert_eq!(earlier, None, "a peer shown twice");
     }
@@ -539,8 +549,8 @@ fn a_walk_among_changes_shows_what_stays_exactly_once() {
         before.iter().for_each(|op| pair.apply(op));
         let mut always = pair.seen(&pair.packed, 1000);
         let mut seen = Seen {
-            ids: pair.peer_ids,
-            ..Seen::default()
+            now: pair.now,
+            ..Seen::new(&pair.config)
         };
         let mut position = Default::default();
         let mut during = during.iter();

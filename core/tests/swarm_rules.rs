@@ -169,6 +169,114 @@ fn downloaded_rises_once_for_a_download_that_finishes() {
     );
 }
 
+/// Whether the torrent is small or large, whatever came before, and however often its peers move between its tables.
+#[test]
+fn a_stored_peer_completes_once_however_often_it_says_so() {
+    for others in [0, 31, 32, 200] {
+        let mut swarm = Swarm::new();
+        for number in 0..others {
+            swarm.announce(&format!("2.0.0.{number}:1"), LEECHER, Event::Started);
+        }
+        for peer in ["1.0.0.1:1", "[2001:db8::1]:1"] {
+            let before = swarm.counts().downloaded;
+            for _ in 0..3 {
+                swarm.announce(peer, LEECHER, Event::Started);
+                swarm.pass(Duration::from_secs(25 * 60));
+                let (found, _) = swarm.announce(peer, SEEDER, Event::Completed);
+                assert_eq!(found.downloaded, before + 1, "{peer} beside {others}");
+                swarm.pass(Duration::from_secs(25 * 60));
+                for left in [LEECHER, SEEDER, LEECHER] {
+                    swarm.announce(peer, left, Event::None);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_came_as_a_seeder_completes_nothing() {
+    let mut swarm = Swarm::new();
+    swarm.announce("1.0.0.1:1", SEEDER, Event::Started);
+    swarm.announce("1.0.0.1:1", LEECHER, Event::None);
+    let (found, _) = swarm.announce("1.0.0.1:1", SEEDER, Event::Completed);
+    assert_eq!(found, counts(1, 0, 0));
+}
+
+#[test]
+fn a_torrent_that_becomes_large_and_small_again_forgets_nobody_s_download() {
+    let mut swarm = Swarm::new();
+    let other = |number: u8| format!("2.0.0.{number}:1");
+    swarm.announce("1.0.0.1:1", SEEDER, Event::Completed);
+    swarm.announce("1.0.0.1:1", LEECHER, Event::None);
+    for _ in 0..2 {
+        (0..250).for_each(|number| drop(swarm.announce(&other(number), LEECHER, Event::Started)));
+        let large = |swarm: &Swarm| swarm.worker.tracker().swarms().fullest().large;
+        assert_eq!(large(&swarm), 1);
+        swarm.announce("1.0.0.1:1", SEEDER, Event::Completed);
+        swarm.announce("1.0.0.1:1", LEECHER, Event::None);
+        (0..250).for_each(|number| drop(swarm.announce(&other(number), LEECHER, Event::Stopped)));
+        assert_eq!(large(&swarm), 0);
+        let (found, _) = swarm.announce("1.0.0.1:1", SEEDER, Event::Completed);
+        assert_eq!(found, counts(1, 0, 1));
+        swarm.announce("1.0.0.1:1", LEECHER, Event::None);
+    }
+}
+
+#[test]
+fn only_expiry_and_stopped_forget_that_a_peer_has_completed() {
+    let mut swarm = Swarm::new();
+    swarm.announce("1.0.0.2:2", LEECHER, Event::Started);
+    let complete = |swarm: &mut Swarm| {
+        swarm.announce("1.0.0.1:1", LEECHER, Event::Started);
+        swarm.announce("1.0.0.1:1", SEEDER, Event::Completed).0.downloaded
+    };
+    assert_eq!(complete(&mut swarm), 1);
+    swarm.announce("1.0.0.1:1", SEEDER, Event::Stopped);
+    assert_eq!(complete(&mut swarm), 2);
+    swarm.pass(Duration::from_secs(20 * 60));
+    swarm.announce("1.0.0.2:2", LEECHER, Event::None);
+    swarm.pass(Duration::from_secs(14 * 60));
+    assert_eq!(complete(&mut swarm), 3);
+    assert_eq!(complete(&mut swarm), 3);
+}
+
+/// Of every length of the longest interval: in steps of a minute up to an hour, and of two above.
+#[test]
+fn a_peer_stays_for_the_longest_interval_and_a_minute_and_not_much_longer() {
+    for (max, minutes) in [
+        (1799, 31..=32),
+        (3600, 62..=63),
+        (3660, 64..=66),
+        (7200, 122..=124),
+    ] {
+        let intervals = Intervals {
+            initial: 60,
+            min: 60,
+            max,
+        };
+        let config = Config::default().with_intervals(intervals).unwrap();
+        for begin in 0..4 {
+            let mut swarm = Swarm::with(config.clone());
+            swarm.pass(Duration::from_secs(begin * 59));
+            swarm.announce("1.0.0.1:1", LEECHER, Event::Started);
+            swarm.pass(Duration::from_secs(minutes.start() * 60 - 1));
+            assert_eq!(swarm.counts(), counts(0, 1, 0), "{max} s, {begin}: too early");
+            let (_, peers) = swarm.announce("1.0.0.2:2", LEECHER, Event::Started);
+            assert_eq!(peers, addresses(&["1.0.0.1:1"]), "{max} s, {begin}");
+            let rest = minutes.end() - minutes.start();
+            swarm.pass(Duration::from_secs(rest * 60 + 1));
+            let (_, peers) = swarm.announce("1.0.0.2:2", LEECHER, Event::None);
+            assert_eq!(peers, vec![], "{max} s, {begin}: handed out too late");
+            swarm.pass(Duration::from_secs(60));
+            assert_eq!(
+                swarm.counts(),
+                counts(0, 1, 0),
+                "{max} s, {begin}: counted too late"
+            );
+        }
+    }
+}
+
 #[test]
 fn stopping_removes_by_what_is_stored_and_hands_out_nobody() {
     let mut swarm = Swarm::new();

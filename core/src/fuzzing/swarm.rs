@@ -26,7 +26,12 @@ pub fn swarm_ops(mut data: &[u8]) {
         .flatten();
     config.peers_per_torrent_max = if settings & 8 == 0 { 1 << 24 } else { 40 };
     config.torrents_max = if settings & 16 == 0 { 1 << 20 } else { 3 };
-    config.peer_age_max_minutes = if settings & 32 == 0 { 31 } else { 2 };
+    config.peer_age_max_minutes = match settings >> 5 & 3 {
+        0 => 31,
+        1 => 2,
+        2 => 62,
+        _ => 122,
+    };
     let mut pair = Pair::new(&config);
     for op in data.as_chunks::<4>().0 {
         if pair.work > WORK_MAX {
@@ -203,14 +208,11 @@ impl Pair {
     }
 
     fn compare(&mut self) {
-        let oldest = self
-            .now
-            .minute()
-            .get()
-            .saturating_sub(self.config.peer_age_max_minutes);
+        let (config, now) = (self.config, self.now.minute());
+        let is_too_old = |announced| config.is_too_old(now, announced);
         let Buffers { packed, plain, .. } = &mut self.buffers;
-        packed.take(&self.packed, Minute::new(oldest));
-        plain.take(&self.plain, Minute::new(oldest));
+        packed.take(&self.packed, is_too_old);
+        plain.take(&self.plain, is_too_old);
         assert!(packed == plain, "{packed:?} is held, should be {plain:?}");
         assert!(
             self.packed.totals() == self.plain.totals(),
@@ -314,8 +316,8 @@ fn sweep<S: Store>(store: &mut S, now: Instant, work: usize) {
     while !store.sweep(now.minute(), work, &mut position).done {}
 }
 
-/// All that a store holds, in the order of torrents and endpoints. Of peers announced before `oldest` only that is known,
-/// not when.
+/// All that a store holds, in the order of torrents and endpoints. Of peers that are too old only that is known, not for how
+/// long.
 #[derive(Debug, Default, PartialEq)]
 struct Held {
     torrents: Vec<(u8, Counts)>,
@@ -323,7 +325,7 @@ struct Held {
 }
 
 impl Held {
-    fn take<S: Store>(&mut self, store: &S, oldest: Minute) {
+    fn take<S: Store>(&mut self, store: &S, is_too_old: impl Fn(Minute) -> bool) {
         self.torrents.clear();
         self.peers.clear();
         let mut position = S::Walk::default();
@@ -338,7 +340,7 @@ impl Held {
         );
         assert!(peers.all(|[one, next]| one.0 < next.0), "a peer is shown twice");
         for (_, peer) in &mut self.peers {
-            if peer.announced < oldest {
+            if is_too_old(peer.announced) {
                 peer.announced = Minute::default();
             }
         }

@@ -9,8 +9,8 @@ use crate::time::Minute;
 use crate::{InfoHash, Instant, PeerId, Seed};
 
 use super::{
-    CHUNK_LEN_MAX, Damage, END, ENTRIES, Entry, HAS_DOWNLOADS, HAS_ID, HEADER, Header, IS_SEEDER, IS_V6,
-    MAGIC, TORRENT, VERSION, checksum,
+    BEEN_SEEDER, CHUNK_LEN_MAX, Damage, END, ENTRIES, Entry, HAS_DOWNLOADS, HAS_ID, HEADER, Header,
+    IS_SEEDER, IS_V6, MAGIC, TORRENT, VERSION, checksum,
 };
 
 /// Reads a snapshot that comes in pieces of any size: [`feed`](Self::feed) them all, then [`finish`](Self::finish).
@@ -193,6 +193,7 @@ fn read_peer(body: &mut Bytes<'_>, flags: u8, minute: u32) -> Option<Peer> {
         endpoint: Endpoint { ip, port },
         id,
         seeder: flags & IS_SEEDER != 0,
+        been_seeder: flags & (IS_SEEDER | BEEN_SEEDER) != 0,
         announced: Minute::new(minute.saturating_sub(age.into())),
     })
 }

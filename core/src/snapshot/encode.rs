@@ -9,8 +9,8 @@ use crate::time::Minute;
 use crate::{InfoHash, Instant, PeerId, Seed};
 
 use super::{
-    CHUNK_HEAD_LEN, CHUNK_LEN, END, ENTRIES, HAS_DOWNLOADS, HAS_ID, HEADER, IS_SEEDER, IS_V6, MAGIC,
-    STEP_WORK, TORRENT, VERSION, checksum,
+    BEEN_SEEDER, CHUNK_HEAD_LEN, CHUNK_LEN, END, ENTRIES, HAS_DOWNLOADS, HAS_ID, HEADER, IS_SEEDER, IS_V6,
+    MAGIC, STEP_WORK, TORRENT, VERSION, checksum,
 };
 
 /// Writes a snapshot: after [`begin`](Self::begin), [`step`](Self::step) until it says that all is written.
@@ -143,7 +143,8 @@ impl Visit for Chunk<'_> {
         let has_id = peer.id != PeerId::default();
         let flags = if peer.seeder { IS_SEEDER } else { 0 }
             | if peer.endpoint.ip.is_ipv6() { IS_V6 } else { 0 }
-            | if has_id { HAS_ID } else { 0 };
+            | if has_id { HAS_ID } else { 0 }
+            | if peer.been_seeder { BEEN_SEEDER } else { 0 };
         let age = self.minute.saturating_since(peer.announced);
         self.out.extend([flags, u8::try_from(age).unwrap_or(u8::MAX)]);
         match peer.endpoint.ip {

@@ -111,6 +111,8 @@ const HAS_DOWNLOADS: u8 = 0x01;
 const IS_SEEDER: u8 = 0x01;
 const IS_V6: u8 = 0x02;
 const HAS_ID: u8 = 0x04;
+/// It has been a seeder. Trackers that do not know this bit pass over it.
+const BEEN_SEEDER: u8 = 0x08;
 
 /// One chunk, so that bodies of any bytes reach what reads them.
 #[cfg(feature = "fuzzing")]

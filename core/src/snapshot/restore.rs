@@ -4,9 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::access::Access;
-use crate::announce::{Announce, Event};
+use crate::announce::{Announce, Counts, Event, Refusal};
 use crate::seed::Random;
-use crate::swarm::{HINTED_TOGETHER, Handout, Peer, Prepared};
+use crate::swarm::{HINTED_TOGETHER, Handout, Peer, Prepared, Swarms};
 use crate::time::Minute;
 use crate::tracker::{Tracker, admit};
 use crate::{InfoHash, Instant};
@@ -21,9 +21,19 @@ pub struct Restorer<'a> {
     access: Option<Arc<Access>>,
     now: Instant,
     random: Random,
-    /// Peers that are put in together, with the time of their last announce.
-    batch: Vec<(Instant, Announce, Prepared)>,
+    batch: Vec<Returning>,
     restored: Restored,
+}
+
+/// A peer that is put in together with others.
+#[derive(Debug)]
+struct Returning {
+    /// The time of its last announce.
+    announced: Instant,
+    announce: Announce,
+    prepared: Prepared,
+    /// Whether it has been a seeder.
+    been_seeder: bool,
 }
 
 /// What came of a snapshot.
@@ -81,8 +91,8 @@ impl<'a> Restorer<'a> {
     fn restore_peer(&mut self, info_hash: InfoHash, peer: &Peer, hint: impl Fn(*const u8) + Copy) {
         // The clock may have been set back.
         let announced = peer.announced.min(self.now.minute());
-        let age = self.now.minute().saturating_since(announced);
-        if age > self.tracker.config().swarms().peer_age_max_minutes {
+        let rules = self.tracker.config().swarms();
+        if rules.is_too_old(self.now.minute(), announced) {
             self.restored.peers_too_old += 1;
             return;
         }
@@ -99,7 +109,12 @@ impl<'a> Restorer<'a> {
             return;
         }
         let prepared = self.tracker.swarms().prepare(&announce, &mut self.random);
-        self.batch.push((start_of(announced), announce, prepared));
+        self.batch.push(Returning {
+            announced: start_of(announced),
+            announce,
+            prepared,
+            been_seeder: peer.been_seeder,
+        });
         if self.batch.len() == HINTED_TOGETHER {
             self.flush(hint);
         }
@@ -111,17 +126,34 @@ impl<'a> Restorer<'a> {
             let announces = self.batch.iter_mut();
             swarms.hint(
                 stage,
-                announces.map(|(_, announce, prepared)| (&*announce, prepared)),
+                announces.map(|peer| (&peer.announce, &mut peer.prepared)),
                 hint,
             );
         }
-        for (announced, announce, prepared) in self.batch.drain(..) {
-            let mut nobody = Handout::new(announce.peer.family(), 0, &mut []);
-            match swarms.announce(announced, &announce, prepared, &mut nobody) {
+        for peer in self.batch.drain(..) {
+            match peer.put_into(swarms) {
                 Ok(_) => self.restored.peers += 1,
                 Err(_) => self.restored.peers_refused += 1,
             }
         }
+    }
+}
+
+impl Returning {
+    fn put_into(self, swarms: &Swarms) -> Result<Counts, Refusal> {
+        let Self {
+            announced,
+            announce,
+            prepared,
+            been_seeder,
+        } = self;
+        let mut nobody = Handout::new(announce.peer.family(), 0, &mut []);
+        if been_seeder && !announce.is_seeder() {
+            // It comes as what it was, and then as what it is.
+            let before = Announce { left: 0, ..announce };
+            swarms.announce(announced, &before, prepared.clone(), &mut nobody)?;
+        }
+        swarms.announce(announced, &announce, prepared, &mut nobody)
     }
 }
 

@@ -8,7 +8,6 @@ use quickcheck::quickcheck;
 use crate::announce::{Announce, Counts, Endpoint, Event};
 use crate::config::Config;
 use crate::swarm::{Peer, Visit, WalkPosition};
-use crate::time::Minute;
 use crate::{InfoHash, PeerId, Seed, Tracker, Worker};
 
 use super::*;
@@ -17,7 +16,7 @@ use super::*;
 #[derive(Debug, Default, PartialEq)]
 struct Held {
     torrents: BTreeMap<InfoHash, (u32, u32, u32)>,
-    peers: BTreeMap<(InfoHash, Endpoint), (PeerId, bool, Minute)>,
+    peers: BTreeMap<(InfoHash, Endpoint), Peer>,
 }
 
 impl Held {
@@ -35,8 +34,7 @@ impl Visit for Held {
     }
 
     fn peer(&mut self, info_hash: &InfoHash, peer: &Peer) {
-        let entry = (peer.id, peer.seeder, peer.announced);
-        self.peers.insert((*info_hash, peer.endpoint), entry);
+        self.peers.insert((*info_hash, peer.endpoint), *peer);
     }
 }
 
@@ -151,6 +149,75 @@ fn what_is_read_is_what_was_written() {
 }
 
 #[test]
+fn who_has_been_a_seeder_completes_nothing_after_a_restart() {
+    let mut worker = Worker::new(Arc::new(tracker(Config::default(), 1)));
+    let downloads = |worker: &mut Worker, peer: u32, left, event| {
+        let announce = Announce {
+            info_hash: info_hash(1),
+            peer_id: PeerId([1; 20]),
+            peer: Endpoint {
+                ip: Ipv4Addr::from_bits(0x0100_0000 + peer).into(),
+                port: 6881,
+            },
+            left,
+            event,
+            numwant: Some(0),
+        };
+        let (announced, _) = worker.announce_apart(START, &announce, false).unwrap();
+        announced.counts
+    };
+    // Some that are seeders, some that were, some that never were: one small torrent, and then a large one.
+    for peers in [6, 300] {
+        for peer in 0..peers {
+            downloads(&mut worker, peer, u64::from(peer % 3 == 0), Event::Started);
+            downloads(&mut worker, peer, u64::from(peer % 3 < 2), Event::None);
+        }
+        let bytes = written(worker.tracker());
+        for (again, completed) in [
+            (bytes.clone(), peers / 3),
+            (without_the_bit(&bytes), 2 * (peers / 3)),
+        ] {
+            let (tracker, restored) = restored(&again, &[], Config::default(), LATER);
+            assert_eq!((restored.peers, restored.peers_refused), (peers.into(), 0));
+            let mut worker = Worker::new(Arc::new(tracker));
+            assert_eq!(worker.scrape(&info_hash(1)).complete, peers / 3);
+            let found = (0..peers).map(|peer| downloads(&mut worker, peer, 0, Event::Completed).downloaded);
+            assert_eq!(found.last(), Some(completed), "{peers} peers");
+        }
+    }
+}
+
+/// A snapshot as it was written before what a peer has been was in it.
+fn without_the_bit(bytes: &[u8]) -> Vec<u8> {
+    let mut old = bytes[..MAGIC.len() + 4].to_vec();
+    let mut rest = &bytes[old.len()..];
+    for number in 0.. {
+        if rest.is_empty() {
+            break;
+        }
+        let len = u32::from_le_bytes(rest[..4].try_into().unwrap()) as usize;
+        let (body, after) = rest[CHUNK_HEAD_LEN..].split_at(len);
+        let mut body = body.to_vec();
+        let mut at = if body[0] == ENTRIES { 5 } else { body.len() };
+        while at < body.len() {
+            let flags = body[at];
+            at += if flags & TORRENT != 0 {
+                21 + if flags & HAS_DOWNLOADS != 0 { 4 } else { 0 }
+            } else {
+                body[at] &= !BEEN_SEEDER;
+                assert_eq!(flags & (IS_V6 | HAS_ID), HAS_ID);
+                2 + 6 + 20
+            };
+        }
+        old.extend(u32::try_from(len).unwrap().to_le_bytes());
+        old.extend(checksum(number, &body).to_le_bytes());
+        old.extend(body);
+        rest = after;
+    }
+    old
+}
+
+#[test]
 fn connection_ids_of_the_same_seed_stay_valid() {
     let (ip, seed) = (Ipv4Addr::new(203, 0, 113, 5).into(), Seed::new([9; 32]));
     let before = tracker(Config::default(), 1).with_connection_ids(&seed);
@@ -169,12 +236,12 @@ fn peers_grow_older_while_the_tracker_is_away() {
     let tracker = populated(100);
     let held = Held::by(&tracker);
     let much_later = Instant::from_secs(START.as_secs() + 40 * 60);
-    let oldest = much_later.minute().get() - Config::default().swarms().peer_age_max_minutes;
+    let config = Config::default();
     let (restored, counts) = restored(&written(&tracker), &[], Config::default(), much_later);
     let young = held
         .peers
         .iter()
-        .filter(|(_, (_, _, announced))| announced.get() >= oldest);
+        .filter(|(_, peer)| !config.swarms().is_too_old(much_later.minute(), peer.announced));
     let young: BTreeMap<_, _> = young.map(|(key, entry)| (*key, *entry)).collect();
     assert_eq!(Held::by(&restored).peers, young);
     assert_eq!(counts.peers_too_old, (held.peers.len() - young.len()) as u64);
@@ -193,7 +260,7 @@ fn limits_of_today_hold_for_peers_of_yesterday() {
         Held::by(&tracker)
             .peers
             .values()
-            .all(|(id, ..)| *id == PeerId::default())
+            .all(|peer| peer.id == PeerId::default())
     );
 }
 

@@ -91,7 +91,7 @@ impl Store for Plain {
                 break;
             };
             left = left.saturating_sub(1 + torrent.peers.len());
-            let too_old = |since| is_too_old(&self.config, now, since);
+            let too_old = |since| self.config.is_too_old(now, since);
             swept.peers_removed += torrent.expire(too_old);
             swept.swarm_max = swept.swarm_max.max(torrent.seeders + torrent.leechers);
             if !torrent.stays(now) || torrent.emptied.is_some_and(too_old) {
@@ -112,7 +112,7 @@ impl Store for Plain {
             left = left.saturating_sub(1 + torrent.peers.len());
             visit.torrent(info_hash, torrent.counts());
             for (endpoint, entry) in &torrent.peers {
-                visit.peer(info_hash, &entry.peer(*endpoint));
+                visit.peer(info_hash, &entry.peer(&self.config, *endpoint));
             }
             position.passed = Some(*info_hash);
         }
@@ -152,8 +152,8 @@ impl Plain {
             None => torrent.emptied = None,
         }
         *torrent.count_mut(announce.is_seeder()) += 1;
-        let was_seeder = known.is_some_and(|entry| entry.seeder);
-        if announce.event == Event::Completed && announce.is_seeder() && !was_seeder {
+        let been_seeder = known.is_some_and(|entry| entry.been_seeder);
+        if announce.event == Event::Completed && announce.is_seeder() && !been_seeder {
             torrent.downloaded = torrent.downloaded.saturating_add(1);
         }
         let id = if self.config.peer_ids {
@@ -163,6 +163,7 @@ impl Plain {
         };
         let entry = Entry {
             seeder: announce.is_seeder(),
+            been_seeder: been_seeder || announce.is_seeder(),
             announced: now,
             id,
         };
@@ -218,7 +219,7 @@ impl Plain {
         let eligible = family.filter(|(endpoint, entry)| {
             !(announce.is_seeder() && entry.seeder)
                 && **endpoint != announce.peer
-                && !is_too_old(&self.config, now, entry.announced)
+                && !self.config.is_too_old(now, entry.announced)
         });
         let eligible: Vec<_> = eligible.collect();
         for (left, (endpoint, entry)) in (1..=eligible.len()).rev().zip(eligible) {
@@ -307,23 +308,22 @@ impl Torrent {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     seeder: bool,
+    been_seeder: bool,
     announced: Minute,
     id: PeerId,
 }
 
 impl Entry {
-    const fn peer(&self, endpoint: Endpoint) -> Peer {
+    const fn peer(&self, config: &SwarmConfig, endpoint: Endpoint) -> Peer {
+        let step = config.minutes_per_step();
         Peer {
             endpoint,
             id: self.id,
             seeder: self.seeder,
-            announced: self.announced,
+            been_seeder: self.been_seeder,
+            announced: Minute::new(self.announced.get() / step * step),
         }
     }
-}
-
-fn is_too_old(config: &SwarmConfig, now: Minute, since: Minute) -> bool {
-    now.saturating_since(since) > config.peer_age_max_minutes
 }
 
 const FIRST: Endpoint = Endpoint {

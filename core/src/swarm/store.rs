@@ -14,12 +14,12 @@ use super::packed::Starts;
 /// Rules that every store keeps:
 /// - A peer is its endpoint. A seeder has `left = 0` in its last announce.
 /// - `downloaded` rises with [`Event::Completed`](crate::announce::Event::Completed) and `left = 0` from a peer that
-///   is not stored as a seeder.
-/// - Peers handed out are of the asker's family, never the asker itself, not older than
-///   [`SwarmConfig::peer_age_max_minutes`], leechers alone if the asker is a seeder; the choice is uniform.
+///   has not been a seeder since it was stored first: once for each stored peer, whatever it says is left in between,
+///   and never for one that came as a seeder. A peer that expires or stops is forgotten, with what it has been.
+/// - Peers handed out are of the asker's family, never the asker itself, not [too old](SwarmConfig::is_too_old), leechers alone if the asker is a seeder; the choice is uniform.
 /// - `stopped` removes the peer, whatever it says is left, creates nothing, and is handed no peers.
 /// - A torrent without peers is forgotten; one whose `downloaded` is not 0 only when it has had no peers for
-///   [`SwarmConfig::peer_age_max_minutes`].
+///   [so long](SwarmConfig::is_too_old).
 /// - A refused announce changes nothing.
 pub trait Store {
     /// Where a sweep has got to; the default is the beginning.
@@ -270,6 +270,9 @@ pub struct Peer {
     pub id: PeerId,
     /// Whether it has everything.
     pub seeder: bool,
-    /// The minute of its last announce; if that is too long ago, the store may give another that is so too.
+    /// Whether it has been a seeder since it was stored first. A seeder has.
+    pub been_seeder: bool,
+    /// The first minute of the [step](SwarmConfig::minutes_per_step) of its last announce; if that is too long ago, the
+    /// store may give another that is so too.
     pub announced: Minute,
 }

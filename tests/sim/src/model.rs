@@ -11,7 +11,7 @@ use etracker_core::announce::{Announce, Counts, Endpoint, Event, Family, Refusal
 use etracker_core::config::Config;
 use etracker_core::{InfoHash, PeerId};
 
-use crate::queue::{MINUTE, Millis};
+use crate::queue::{MINUTE, Millis, SECOND};
 use crate::violation::{Violation, ensure};
 
 /// What the tracker should hold.
@@ -31,7 +31,9 @@ pub(crate) struct Rules {
     torrents_max: usize,
     /// The torrent that is not served.
     denied: Option<InfoHash>,
-    age_max_minutes: u64,
+    /// The step of the clock of swarms, and for how many a silent peer is stored.
+    step: Millis,
+    age_max_steps: u64,
     /// How long after its time a peer may still be counted.
     lateness: Millis,
 }
@@ -39,8 +41,10 @@ pub(crate) struct Rules {
 impl Rules {
     pub(crate) fn of(config: &Config, denied: Option<InfoHash>, lateness: Millis) -> Self {
         let swarms = config.swarms();
-        // A peer may miss the longest interval by a minute and a second; the clock of swarms counts whole minutes.
-        let age_max_secs = u64::from(config.intervals().max) + 61;
+        // A peer may miss the longest interval by a minute and a second; the clock of swarms counts whole minutes, or every
+        // second of them where a peer may be older than 62.
+        let age_max = (u64::from(config.intervals().max) + 61) * SECOND;
+        let step = if age_max > 62 * MINUTE { 2 * MINUTE } else { MINUTE };
         Self {
             peer_ids: swarms.peer_ids,
             private_peers: swarms.private_peers,
@@ -48,14 +52,15 @@ impl Rules {
             peers_per_torrent_max: swarms.peers_per_torrent_max as usize,
             torrents_max: swarms.torrents_max as usize,
             denied,
-            age_max_minutes: age_max_secs.div_ceil(60),
+            step,
+            age_max_steps: age_max.div_ceil(step),
             lateness,
         }
     }
 
     /// From when on a peer that announced at `announced` is not handed out.
     const fn deadline(&self, announced: Millis) -> Millis {
-        (announced / MINUTE + self.age_max_minutes + 1) * MINUTE
+        (announced / self.step + self.age_max_steps + 1) * self.step
     }
 }
 
@@ -105,11 +110,39 @@ struct Torrent {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     seeder: bool,
+    been_seeder: Been,
     announced: Millis,
     deadline: Millis,
     /// Whether it was past its deadline when last looked: it may or may not be stored.
     over: bool,
     id: PeerId,
+}
+
+/// Whether a peer has been a seeder since it was stored first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Been {
+    Never,
+    /// Only if it was still stored when it announced past its time.
+    Perhaps,
+    Surely,
+}
+
+impl Been {
+    /// What is known of a peer that announces past its time: it may have been forgotten.
+    const fn weakened(self) -> Self {
+        match self {
+            Self::Never => Self::Never,
+            Self::Perhaps | Self::Surely => Self::Perhaps,
+        }
+    }
+
+    const fn may_be(self, been: bool) -> bool {
+        match self {
+            Self::Never => !been,
+            Self::Perhaps => true,
+            Self::Surely => been,
+        }
+    }
 }
 
 impl Model {
@@ -210,7 +243,8 @@ impl Model {
             let in_time = |minute| now < self.rules.deadline(minute * MINUTE);
             ensure(
                 entry.seeder == expected.seeder
-                    && (entry.minute == expected.announced / MINUTE
+                    && expected.been_seeder.may_be(entry.been_seeder)
+                    && (entry.minute * MINUTE == expected.announced / self.rules.step * self.rules.step
                         || expected.over && !in_time(entry.minute))
                     && entry.id == id,
                 "X-01",
@@ -275,21 +309,28 @@ impl Model {
         if torrent.downloaded.is_empty() {
             torrent.downloaded.push(0);
         }
+        let before = torrent.take(ask.peer);
+        let known = before.filter(|before| now < before.deadline);
+        let been_seeder = match (before, known) {
+            (None, _) => Been::Never,
+            (Some(before), Some(_)) => before.been_seeder,
+            (Some(before), None) => before.been_seeder.weakened(),
+        };
+        let seeder = ask.left == 0;
         let entry = Entry {
-            seeder: ask.left == 0,
+            seeder,
+            been_seeder: if seeder { Been::Surely } else { been_seeder },
             announced: now,
             deadline: rules.deadline(now),
             over: false,
             id: ask.peer_id,
         };
-        let before = torrent.take(ask.peer);
         torrent.put(ask.peer, entry);
-        let known = before.filter(|before| now < before.deadline);
-        if ask.event == Event::Completed && ask.left == 0 {
-            match before {
-                Some(before) if before.seeder && known.is_some() => {}
-                Some(before) if before.seeder => torrent.maybe_downloaded(),
-                Some(_) | None => torrent.downloaded.iter_mut().for_each(|count| *count += 1),
+        if ask.event == Event::Completed && seeder {
+            match been_seeder {
+                Been::Surely => {}
+                Been::Perhaps => torrent.maybe_downloaded(),
+                Been::Never => torrent.downloaded.iter_mut().for_each(|count| *count += 1),
             }
         }
         known.is_some_and(|before| before.seeder == entry.seeder && before.id == entry.id)
@@ -591,6 +632,7 @@ pub(crate) struct Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeldPeer {
     pub(crate) seeder: bool,
+    pub(crate) been_seeder: bool,
     pub(crate) minute: u64,
     pub(crate) id: PeerId,
 }

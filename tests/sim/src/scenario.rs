@@ -341,13 +341,14 @@ fn draw_suspensions(seed: u64, interval_max: u32, end: Millis) -> Vec<(Millis, M
         return suspensions;
     }
     let between = chance.range(2 * HOUR..12 * HOUR);
-    let wrap = AGES.saturating_sub(u64::from(interval_max) / 60 + 4) * MINUTE;
+    let ages = if interval_max < 3660 { AGES } else { 2 * AGES };
+    let wrap = ages.saturating_sub(u64::from(interval_max) / 60 + 4) * MINUTE;
     let mut from = EPOCH + chance.about(between);
     while from < end {
         let length = if chance.hit(0.5) {
             wrap + chance.below(4 * MINUTE)
         } else {
-            chance.range(MINUTE..AGES * MINUTE)
+            chance.range(MINUTE..ages * MINUTE)
         };
         suspensions.push((from, from + length));
         from += length + chance.about(between);
@@ -406,8 +407,8 @@ pub(crate) fn narrow(number: u64) -> u32 {
 
 /// About how many announces a run may hold: intervals are drawn to match, so that long runs of many clients end.
 const ANNOUNCES_MAX: u64 = 120_000;
-/// Minutes that the store tells apart in the age of a peer.
-const AGES: u64 = 128;
+/// Minutes that the store tells apart in the age of a peer; twice as many where the longest interval is above an hour.
+const AGES: u64 = 64;
 /// The longest spell for which the tracker's clock stands still.
 pub(crate) const FREEZE_MAX: Millis = 30 * SECOND;
 

@@ -177,6 +177,7 @@ impl Visit for Held {
     fn peer(&mut self, info_hash: &InfoHash, peer: &Peer) {
         let held = HeldPeer {
             seeder: peer.seeder,
+            been_seeder: peer.been_seeder,
             minute: peer.announced.get().into(),
             id: peer.id,
         };

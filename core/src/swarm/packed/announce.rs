@@ -2,13 +2,13 @@
 
 use crate::announce::{Announce, Counts, Event, Family, Refusal};
 use crate::swarm::{Handout, Prepared, Room};
-use crate::time::Minute;
 
 use super::Packed;
 use super::choose::{self, Asker};
 use super::page::{Record, SMALL_MAX, Small, TORRENTS_MAX};
 use super::rules::Compact;
 use super::set::{Newcomer, Place};
+use super::stamp::{BEEN_SEEDER, SEEDER, Tick};
 use super::swarm::Swarm;
 use super::work;
 
@@ -16,7 +16,7 @@ impl Packed {
     /// Carries out an announce of a peer that stays or comes.
     pub(super) fn take_part(
         &mut self,
-        now: Minute,
+        now: Tick,
         announce: &Announce,
         prepared: Prepared,
         room: Room,
@@ -40,7 +40,7 @@ impl Packed {
     /// Begins a torrent.
     fn found(
         &mut self,
-        now: Minute,
+        now: Tick,
         index: usize,
         announce: &Announce,
         peer: &Newcomer,
@@ -50,7 +50,7 @@ impl Packed {
         if room == Room::None || torrents >= TORRENTS_MAX {
             return Err(Refusal::TorrentsFull);
         }
-        let downloaded = u32::from(has_completed(announce, false));
+        let downloaded = u32::from(completes(announce));
         let counts = self.edit(index, |page, rules| {
             let window = page.reach(rules, now);
             let record = page.add(window, &announce.info_hash);
@@ -69,7 +69,7 @@ impl Packed {
     /// Carries out an announce in a torrent that has its peers in the page.
     fn in_page(
         &mut self,
-        now: Minute,
+        now: Tick,
         index: usize,
         mut record: Record,
         announce: &Announce,
@@ -86,7 +86,8 @@ impl Packed {
         let mut small = page.small(rules, &record);
         let columns = page.columns(rules, &small, family);
         let known = columns.position(&peer.endpoint);
-        let was_seeder = known.is_some_and(|known| columns.is_seeder(known));
+        let stamp = known.map_or(0, |known| columns.stamp(known));
+        let was_seeder = stamp & SEEDER != 0;
         if known.is_none() {
             let held = small.peers(rules);
             let limit = rules.config.peers_of_address_max(announce.peer.ip);
@@ -104,7 +105,7 @@ impl Packed {
             Some(known) => page.renew(shape, &small, known, &entry),
             None => record = page.admit(rules, &record, &entry),
         }
-        if has_completed(announce, was_seeder) {
+        if completes(announce) && stamp & BEEN_SEEDER == 0 {
             record = page.set_downloaded(rules, &record, small.downloaded.saturating_add(1));
         }
         small = page.small(rules, &record);
@@ -124,7 +125,7 @@ impl Packed {
     }
 
     /// Gives a torrent whose page has no room for its next peer a large swarm.
-    fn enlarge(&mut self, now: Minute, index: usize, record: &Record) -> Result<Record, Refusal> {
+    fn enlarge(&mut self, now: Tick, index: usize, record: &Record) -> Result<Record, Refusal> {
         let page = self.pages.get(index).ok_or(Refusal::SwarmFull)?;
         let small = page.small(&self.rules, record);
         let mut swarm = Swarm::new(small.downloaded);
@@ -144,14 +145,14 @@ impl Packed {
     /// Carries out an announce in a torrent that has a large swarm.
     fn in_swarm(
         &mut self,
-        now: Minute,
+        now: Tick,
         index: usize,
         record: &Record,
         announce: &Announce,
         mut prepared: Prepared,
         peers: &mut Handout<'_>,
     ) -> Result<Counts, Refusal> {
-        let peer = newcomer(now, announce);
+        let mut peer = newcomer(now, announce);
         let (family, rules) = (peer.endpoint.family, &self.rules);
         let shape = rules.shape(family);
         let number = self.pages.get(index).map_or(u32::MAX, |page| page.large(record));
@@ -161,11 +162,14 @@ impl Packed {
         let hash = prepared.path.peer();
         let hash = hash.unwrap_or_else(|| rules.peer_hash(&peer.endpoint));
         let known = swarm.find(rules, hash, &peer.endpoint, peer.seeder);
+        let has_been = |(seeder, place)| swarm.has_been_seeder(shape, seeder, place);
+        let downloads = completes(announce) && !known.is_some_and(has_been);
         match known {
             Some((seeder, place)) if seeder == peer.seeder => {
                 swarm.set_mut(family, seeder).renew(rules, now, place, &peer);
             }
             Some((seeder, place)) => {
+                peer.been_seeder |= seeder;
                 swarm.set_mut(family, seeder).remove(shape, place);
                 swarm.insert(rules, now, hash, &peer);
             }
@@ -178,11 +182,8 @@ impl Packed {
                 swarm.insert(rules, now, hash, &peer);
             }
         }
-        let was_seeder = known.is_some_and(|(seeder, _)| seeder);
-        if has_completed(announce, was_seeder) {
-            swarm.downloaded = swarm.downloaded.saturating_add(1);
-        }
-        if known.is_some() {
+        swarm.downloaded = swarm.downloaded.saturating_add(downloads.into());
+        if let Some((was_seeder, _)) = known {
             *self.totals.of_mut(family, was_seeder) -= 1;
         }
         *self.totals.of_mut(family, peer.seeder) += 1;
@@ -204,7 +205,7 @@ impl Packed {
     }
 
     /// Carries out an announce of a peer that leaves.
-    pub(super) fn leave(&mut self, now: Minute, announce: &Announce, hash: u64) -> Counts {
+    pub(super) fn leave(&mut self, now: Tick, announce: &Announce, hash: u64) -> Counts {
         let index = self.page_of(hash);
         let page = self.pages.get(index);
         let Some((page, record)) =
@@ -229,7 +230,7 @@ impl Packed {
     /// Returns whether it was a seeder, if it was there.
     fn leave_swarm(
         &mut self,
-        now: Minute,
+        now: Tick,
         index: usize,
         record: &Record,
         number: u32,
@@ -247,17 +248,17 @@ impl Packed {
     }
 
     /// Returns whether it was a seeder, if it was there.
-    fn leave_page(&mut self, now: Minute, index: usize, record: &Record, endpoint: &Compact) -> Option<bool> {
+    fn leave_page(&mut self, now: Tick, index: usize, record: &Record, endpoint: &Compact) -> Option<bool> {
         let page = self.pages.get(index)?;
         let columns = page.columns(&self.rules, &page.small(&self.rules, record), endpoint.family);
         let position = columns.position(endpoint)?;
-        let seeder = columns.is_seeder(position);
+        let seeder = columns.stamp(position) & SEEDER != 0;
         let mut keep = [true; SMALL_MAX];
         if let Some(keep) = keep.get_mut(position) {
             *keep = false;
         }
         let stays = self.edit(index, |page, rules| {
-            let stamp = page.reach(rules, now).stamp(now, false);
+            let stamp = page.reach(rules, now).stamp(now);
             let shape = rules.shape(endpoint.family);
             page.retain(rules, record, shape, &keep, stamp).is_some()
         });
@@ -266,17 +267,19 @@ impl Packed {
     }
 }
 
-fn newcomer(now: Minute, announce: &Announce) -> Newcomer {
+fn newcomer(now: Tick, announce: &Announce) -> Newcomer {
     Newcomer {
         endpoint: announce.peer.into(),
         id: announce.peer_id,
         seeder: announce.is_seeder(),
+        been_seeder: announce.is_seeder(),
         announced: now,
     }
 }
 
-const fn has_completed(announce: &Announce, was_seeder: bool) -> bool {
-    matches!(announce.event, Event::Completed) && announce.is_seeder() && !was_seeder
+/// Whether this announce ends a download, if its peer has not been a seeder before.
+const fn completes(announce: &Announce) -> bool {
+    matches!(announce.event, Event::Completed) && announce.is_seeder()
 }
 
 /// Whether one more peer may come into a swarm of `held`.

@@ -9,12 +9,11 @@ use core::ops::Range;
 use crate::announce::Family;
 use crate::seed::Random;
 use crate::swarm::Handout;
-use crate::time::Minute;
 
 use super::peers::{Columns, Shape};
 use super::rules::Rules;
 use super::set::{Place, Set};
-use super::stamp::Wanted;
+use super::stamp::{Tick, Wanted};
 use super::swarm::Swarm;
 use super::work;
 
@@ -61,7 +60,7 @@ pub(super) struct Asker {
 pub(super) fn from_swarm(
     swarm: &Swarm,
     rules: &Rules,
-    now: Minute,
+    now: Tick,
     asker: &Asker,
     starts: Starts,
     random: &mut Random,
@@ -155,7 +154,7 @@ const LOOK_FACTOR: usize = 8;
 struct Look<'a> {
     rules: &'a Rules,
     shape: Shape,
-    now: Minute,
+    now: Tick,
     left: usize,
 }
 

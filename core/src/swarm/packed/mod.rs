@@ -43,6 +43,7 @@ use linear::{block_of, origin_of};
 use page::{Page, Record, TORRENTS_MAX};
 use pieces::Pieces;
 use rules::Rules;
+use stamp::Tick;
 use swarm::{KIND, Slab};
 
 /// The store that takes the least memory: about 30 bytes for a torrent of one peer and 8 for a peer of a large swarm,
@@ -91,6 +92,7 @@ impl Store for Packed {
         room: Room,
         peers: &mut Handout<'_>,
     ) -> Result<Counts, Refusal> {
+        let now = self.rules.tick(now);
         if announce.event == Event::Stopped {
             return Ok(self.leave(now, announce, prepared.hash));
         }
@@ -127,11 +129,12 @@ impl Store for Packed {
         if downloaded == 0 || known || room == Room::None || page.torrents() >= TORRENTS_MAX {
             return false;
         }
+        let vacated = self.rules.tick(vacated);
         self.edit(index, |page, rules| {
             let window = page.reach(rules, vacated);
             let record = page.add(window, info_hash);
             let record = page.set_downloaded(rules, &record, downloaded);
-            page.vacate(rules, &record, window.stamp(vacated, false));
+            page.vacate(rules, &record, window.stamp(vacated));
         });
         self.totals.torrents += 1;
         self.split();
@@ -178,7 +181,7 @@ impl Store for Packed {
     }
 
     fn sweep(&mut self, now: Minute, work: usize, position: &mut PackedSweep) -> Swept {
-        self.sweep_step(now, work, &mut position.0)
+        self.sweep_step(self.rules.tick(now), work, &mut position.0)
     }
 
     fn walk(&self, work: usize, position: &mut PackedWalk, visit: &mut dyn Visit) -> bool {
@@ -258,7 +261,7 @@ impl Packed {
 
     /// Takes a large swarm that has become small back into its page, or out of the store if nothing is left.
     /// Returns whether the torrent is still there.
-    fn settle(&mut self, now: Minute, index: usize, record: &Record) -> bool {
+    fn settle(&mut self, now: Tick, index: usize, record: &Record) -> bool {
         let number = self.pages.get(index).map_or(u32::MAX, |page| page.large(record));
         if self
             .swarms
@@ -279,7 +282,7 @@ impl Packed {
             for peer in swarm.peers(rules) {
                 record = page.admit(rules, &record, &peer.entry(window));
             }
-            page.vacate(rules, &record, window.stamp(now, false)).is_some()
+            page.vacate(rules, &record, window.stamp(now)).is_some()
         });
         self.totals.torrents -= u64::from(!stays);
         stays

@@ -14,7 +14,7 @@
 //!
 //! and the control byte says which, how many IPv4 peers there are, and whether the parts in brackets are there. The
 //! IPv6 byte is the number of IPv6 peers or, in a torrent that is kept for its downloads alone, [`VACANT`] and the
-//! stamp of the minute in which the last peer left.
+//! stamp of the time at which the last peer left.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -23,12 +23,11 @@ use core::ops::Range;
 
 use crate::InfoHash;
 use crate::announce::{Counts, Family};
-use crate::time::Minute;
 
 use super::lanes::{self, LANES};
 use super::peers::{self, Columns, Entry, Shape};
 use super::rules::Rules;
-use super::stamp::{Stamp, Window};
+use super::stamp::{Stamp, Tick, Window};
 use super::work;
 
 /// Torrents of about the same hash. One without torrents is empty.
@@ -82,7 +81,7 @@ impl Record {
         self.control & V4 == LARGE
     }
 
-    /// The minute in which the last peer left, if there are none.
+    /// The time at which the last peer left, if there are none.
     pub(super) const fn vacated(&self) -> Option<Stamp> {
         if self.v6 & VACANT == 0 {
             None
@@ -320,7 +319,7 @@ impl Page {
     }
 
     /// Moves the window, if it must be, so that `now` can be written down.
-    pub(super) fn reach(&mut self, rules: &Rules, now: Minute) -> Window {
+    pub(super) fn reach(&mut self, rules: &Rules, now: Tick) -> Window {
         let window = self.window();
         if window.reaches(now) && !self.0.is_empty() {
             return window;
@@ -331,7 +330,7 @@ impl Page {
     }
 
     /// Moves the window to `now` when everything too old for it is gone.
-    pub(super) fn swept(&mut self, rules: &Rules, now: Minute) {
+    pub(super) fn swept(&mut self, rules: &Rules, now: Tick) {
         let window = rules.window(now).later(self.window());
         self.set_window(window);
     }

@@ -8,7 +8,7 @@ use crate::announce::Family;
 
 use super::lanes;
 use super::rules::Compact;
-use super::stamp::{SEEDER, Stamp};
+use super::stamp::{BEEN_SEEDER, SEEDER, Stamp};
 use super::work;
 
 /// How wide the columns are.
@@ -88,8 +88,9 @@ impl<'a> Columns<'a> {
         eights.sum::<usize>() + rest.sum::<usize>()
     }
 
-    pub(super) fn is_seeder(&self, index: usize) -> bool {
-        self.stamps.get(index).is_some_and(|stamp| stamp & SEEDER != 0)
+    /// The stamp of the peer number `index`; 0 if there are not so many.
+    pub(super) fn stamp(&self, index: usize) -> Stamp {
+        self.stamps.get(index).copied().unwrap_or_default()
     }
 
     /// Where the peer `endpoint` is.
@@ -176,11 +177,11 @@ pub(super) const fn stamps_at(shape: Shape, start: usize, count: usize) -> Range
     stamps..stamps + count
 }
 
-/// Notes a new announce of the peer number `index` of the `count` at `start`.
+/// Notes a new announce of the peer number `index` of the `count` at `start`. That it has been a seeder stays noted.
 pub(super) fn renew(bytes: &mut [u8], shape: Shape, start: usize, count: usize, index: usize, entry: &Entry) {
     let stamps = stamps_at(shape, start, count);
     if let Some(stamp) = bytes.get_mut(stamps.start + index) {
-        *stamp = entry.stamp;
+        *stamp = entry.stamp | (*stamp & BEEN_SEEDER);
     }
     if shape.ids {
         let id = stamps.end + index * 20;

@@ -9,18 +9,27 @@ use crate::seed::Key;
 use crate::time::Minute;
 
 use super::peers::Shape;
-use super::stamp::{Wanted, Window};
+use super::stamp::{Tick, Wanted, Window};
 
 /// The settings of a store, and the key of its tables.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) config: SwarmConfig,
+    /// Invariant: not 0.
+    minutes_per_tick: u32,
+    /// Ticks that a peer may be old.
+    age_max: u32,
     key: Key,
 }
 
 impl Rules {
     pub(super) const fn new(config: &SwarmConfig, key: Key) -> Self {
-        Self { config: *config, key }
+        Self {
+            config: *config,
+            minutes_per_tick: config.minutes_per_step(),
+            age_max: config.age_max_steps(),
+            key,
+        }
     }
 
     /// Which page a torrent belongs to.
@@ -44,12 +53,21 @@ impl Rules {
         }
     }
 
-    pub(super) fn window(&self, now: Minute) -> Window {
-        Window::set_at(now, self.config.peer_age_max_minutes)
+    pub(super) const fn tick(&self, minute: Minute) -> Tick {
+        Tick::of(minute, self.minutes_per_tick)
     }
 
-    pub(super) fn wanted(&self, window: Window, now: Minute, seeders: bool) -> Wanted {
-        window.wanted(now, self.config.peer_age_max_minutes, seeders)
+    /// The first minute of a tick.
+    pub(super) const fn minute(&self, tick: Tick) -> Minute {
+        tick.minute(self.minutes_per_tick)
+    }
+
+    pub(super) fn window(&self, now: Tick) -> Window {
+        Window::set_at(now, self.age_max)
+    }
+
+    pub(super) fn wanted(&self, window: Window, now: Tick, seeders: bool) -> Wanted {
+        window.wanted(now, self.age_max, seeders)
     }
 }
 

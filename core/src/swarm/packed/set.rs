@@ -7,13 +7,12 @@ use core::mem;
 use core::ops::Range;
 
 use crate::seed::Random;
-use crate::time::Minute;
 
 use super::linear::{Spot, block_at, block_of, next_block, origin_of};
 use super::peers::{self, Columns, Entry, Shape};
 use super::pieces::Pieces;
 use super::rules::{Compact, Rules};
-use super::stamp::{SEEDER, Stamp, Window};
+use super::stamp::{BEEN_SEEDER, SEEDER, Stamp, Tick, Window};
 use super::work;
 
 /// Peers in buckets, by linear hashing.
@@ -65,7 +64,7 @@ impl Set {
     }
 
     /// Notes a new announce of the peer at `place`.
-    pub(super) fn renew(&mut self, rules: &Rules, now: Minute, place: Place, peer: &Newcomer) {
+    pub(super) fn renew(&mut self, rules: &Rules, now: Tick, place: Place, peer: &Newcomer) {
         let shape = rules.shape(peer.endpoint.family);
         if let Some(bucket) = self.buckets.get_mut(place.bucket) {
             bucket.renew(rules, shape, now, place.index, peer);
@@ -73,7 +72,7 @@ impl Set {
     }
 
     /// Adds a peer that is not there.
-    pub(super) fn insert(&mut self, rules: &Rules, now: Minute, hash: u64, peer: &Newcomer) {
+    pub(super) fn insert(&mut self, rules: &Rules, now: Tick, hash: u64, peer: &Newcomer) {
         if self.buckets.len() == 0 {
             self.buckets.push(Bucket::default());
         }
@@ -104,7 +103,7 @@ impl Set {
         &mut self,
         rules: &Rules,
         shape: Shape,
-        now: Minute,
+        now: Tick,
         spot: Spot,
     ) -> (u32, Option<Spot>) {
         let buckets = self.buckets.len();
@@ -202,14 +201,18 @@ pub(super) struct Newcomer {
     pub(super) endpoint: Compact,
     pub(super) id: crate::PeerId,
     pub(super) seeder: bool,
-    pub(super) announced: Minute,
+    /// Whether it has been a seeder since it came. Invariant: so has a seeder.
+    pub(super) been_seeder: bool,
+    pub(super) announced: Tick,
 }
 
 impl Newcomer {
     pub(super) fn entry(&self, window: Window) -> Entry {
+        let seeder = if self.seeder { SEEDER } else { 0 };
+        let been_seeder = if self.been_seeder { BEEN_SEEDER } else { 0 };
         Entry {
             endpoint: self.endpoint,
-            stamp: window.stamp(self.announced, self.seeder),
+            stamp: window.stamp(self.announced) | seeder | been_seeder,
             id: self.id,
         }
     }
@@ -219,7 +222,8 @@ impl Newcomer {
             endpoint: entry.endpoint,
             id: entry.id,
             seeder: entry.stamp & SEEDER != 0,
-            announced: window.minute(entry.stamp),
+            been_seeder: entry.stamp & BEEN_SEEDER != 0,
+            announced: window.tick(entry.stamp),
         }
     }
 }
@@ -271,7 +275,7 @@ impl Bucket {
     }
 
     /// Moves the window, if it must be, so that `now` can be written down.
-    fn reach(&mut self, rules: &Rules, shape: Shape, now: Minute) -> Window {
+    fn reach(&mut self, rules: &Rules, shape: Shape, now: Tick) -> Window {
         let window = self.window();
         if window.reaches(now) && !self.0.is_empty() {
             return window;
@@ -289,14 +293,14 @@ impl Bucket {
         self.set_window(to);
     }
 
-    fn renew(&mut self, rules: &Rules, shape: Shape, now: Minute, index: usize, peer: &Newcomer) {
+    fn renew(&mut self, rules: &Rules, shape: Shape, now: Tick, index: usize, peer: &Newcomer) {
         let window = self.reach(rules, shape, now);
         let count = self.count(shape);
         peers::renew(&mut self.0, shape, 0, count, index, &peer.entry(window));
     }
 
     /// Adds a peer and returns how many there are now.
-    fn push(&mut self, rules: &Rules, shape: Shape, now: Minute, peer: &Newcomer) -> u32 {
+    fn push(&mut self, rules: &Rules, shape: Shape, now: Tick, peer: &Newcomer) -> u32 {
         let window = self.reach(rules, shape, now);
         let count = self.count(shape);
         self.edit(|bytes| {
@@ -348,7 +352,7 @@ impl Bucket {
         Self(bytes.into_boxed_slice())
     }
 
-    fn expire(&mut self, rules: &Rules, shape: Shape, now: Minute) -> u32 {
+    fn expire(&mut self, rules: &Rules, shape: Shape, now: Tick) -> u32 {
         work::touched();
         let (columns, window) = (self.columns(shape), self.window());
         let wanted = rules.wanted(window, now, true);

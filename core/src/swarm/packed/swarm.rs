@@ -1,11 +1,12 @@
 //! A large swarm: one with too many peers to be kept in a page.
 
 use crate::announce::{Counts, Family};
-use crate::time::Minute;
 
+use super::peers::Shape;
 use super::pieces::Pieces;
 use super::rules::{Compact, Rules};
 use super::set::{Newcomer, Place, Set};
+use super::stamp::{BEEN_SEEDER, Tick};
 
 /// The peers of a large swarm, in one set for each family and state.
 #[derive(Debug)]
@@ -70,6 +71,13 @@ impl Swarm {
         find(expected).or_else(|| find(!expected))
     }
 
+    /// Whether the peer at `place` has been a seeder since it came.
+    pub(super) fn has_been_seeder(&self, shape: Shape, seeder: bool, place: Place) -> bool {
+        let bucket = self.set(shape.family, seeder).buckets.get(place.bucket);
+        let stamp = bucket.and_then(|bucket| bucket.stamp(shape, place.index));
+        stamp.is_some_and(|stamp| stamp & BEEN_SEEDER != 0)
+    }
+
     /// How many peers of the address of `peer` there are.
     pub(super) fn of_address(&self, rules: &Rules, hash: u64, peer: &Compact) -> usize {
         let shape = rules.shape(peer.family);
@@ -77,7 +85,7 @@ impl Swarm {
         of_set(false) + of_set(true)
     }
 
-    pub(super) fn insert(&mut self, rules: &Rules, now: Minute, hash: u64, peer: &Newcomer) {
+    pub(super) fn insert(&mut self, rules: &Rules, now: Tick, hash: u64, peer: &Newcomer) {
         self.set_mut(peer.endpoint.family, peer.seeder)
             .insert(rules, now, hash, peer);
     }

@@ -3,14 +3,13 @@
 use crate::InfoHash;
 use crate::announce::Family;
 use crate::swarm::{Swept, Totals};
-use crate::time::Minute;
 
 use super::Packed;
 use super::linear::{Spot, block_at, next_block, spot_of};
 use super::page::{Page, Record, SMALL_MAX};
 use super::position::{Position, Within};
 use super::rules::Rules;
-use super::stamp::SEEDER;
+use super::stamp::{SEEDER, Tick};
 use super::swarm::{KIND, Swarm};
 use super::work;
 
@@ -21,7 +20,7 @@ impl Packed {
     /// Sweeps from `position` on until about `work` torrents and peers have been looked at.
     ///
     /// A step ends after a whole page or bucket, so it can exceed `work` by one of these.
-    pub(super) fn sweep_step(&mut self, now: Minute, work: usize, position: &mut SweepPosition) -> Swept {
+    pub(super) fn sweep_step(&mut self, now: Tick, work: usize, position: &mut SweepPosition) -> Swept {
         let mut step = Step {
             now,
             left: work.max(1),
@@ -153,7 +152,7 @@ impl Packed {
 /// One step of a sweep.
 #[derive(Debug)]
 struct Step {
-    now: Minute,
+    now: Tick,
     /// Torrents and peers that may still be looked at.
     left: usize,
     swept: Swept,
@@ -201,13 +200,7 @@ fn expire(
             }
             peers += usize::from(*keep);
         }
-        record = page.retain(
-            rules,
-            &record,
-            rules.shape(family),
-            &keep,
-            window.stamp(step.now, false),
-        )?;
+        record = page.retain(rules, &record, rules.shape(family), &keep, window.stamp(step.now))?;
     }
     if record.vacated().is_some_and(|vacated| !young.fits(vacated)) {
         page.remove(&record);

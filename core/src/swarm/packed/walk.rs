@@ -110,7 +110,7 @@ impl Packed {
             for entry in page.columns(&self.rules, &small, family).entries() {
                 let peer = Newcomer::of_entry(&entry, page.window());
                 if (family, self.peer_spot(&peer)) >= from {
-                    step.show(info_hash, &peer);
+                    step.show(info_hash, self.shown(&peer));
                 }
             }
         }
@@ -162,11 +162,21 @@ impl Packed {
                 let peer = Newcomer::of_entry(&entry, bucket.window());
                 let its_spot = self.peer_spot(&peer);
                 if its_spot >= spot && end.is_none_or(|end| its_spot < end) {
-                    step.show(info_hash, &peer);
+                    step.show(info_hash, self.shown(&peer));
                 }
             }
         }
         end
+    }
+
+    fn shown(&self, peer: &Newcomer) -> Peer {
+        Peer {
+            endpoint: peer.endpoint.into(),
+            id: peer.id,
+            seeder: peer.seeder,
+            been_seeder: peer.been_seeder,
+            announced: self.rules.minute(peer.announced),
+        }
     }
 
     fn peer_spot(&self, peer: &Newcomer) -> Spot {
@@ -182,14 +192,8 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn show(&mut self, info_hash: &InfoHash, peer: &Newcomer) {
+    fn show(&mut self, info_hash: &InfoHash, peer: Peer) {
         self.left = self.left.saturating_sub(1);
-        let peer = Peer {
-            endpoint: peer.endpoint.into(),
-            id: peer.id,
-            seeder: peer.seeder,
-            announced: peer.announced,
-        };
         self.visit.peer(info_hash, &peer);
     }
 }
