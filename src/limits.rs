@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io;
 
+use etracker_runtime_common::Plain;
 use rlimit::Resource;
 
 use crate::terminal::{Tell, complain};
@@ -90,7 +91,7 @@ fn change(resource: Resource, number: &dyn Display, wanted: impl Fn(u64, u64) ->
         Ok(())
     };
     if let Err(error) = changed() {
-        complain(format_args!("limit {number} stays as it is: {error}"));
+        complain(format_args!("limit {number} stays as it is: {}", Plain(&error)));
     }
 }
 

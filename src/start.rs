@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use etracker_core::access::Access;
 use etracker_core::{Instant, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, ServeError, join_free_memory_at_once};
+use etracker_runtime_common::{Clock, Control, Job, Plain, ServeError, join_free_memory_at_once};
 
 use crate::lists::ListError;
 use crate::options::Options;
@@ -140,19 +140,23 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Seed(error) => write!(f, "the system gives no random numbers: {error}"),
-            Self::Signals(error) => write!(f, "signals cannot be handled: {error}"),
+            Self::Signals(error) => write!(f, "signals cannot be handled: {}", Plain(error)),
             Self::Lists(error) => error.fmt(f),
-            Self::Thread(error) => write!(f, "a thread cannot be started: {error}"),
+            Self::Thread(error) => write!(f, "a thread cannot be started: {}", Plain(error)),
             Self::Files { workers } => write!(
                 f,
                 "the limit on open files leaves no room for connections beside {workers} workers: raise it (ulimit -n), or start fewer workers"
             ),
             Self::Runtime(reason) => f.write_str(reason),
             Self::Sockets(error) => error.fmt(f),
-            Self::Notify(error) => write!(f, "NOTIFY_SOCKET names nobody who listens: {error}"),
+            Self::Notify(error) => write!(f, "NOTIFY_SOCKET names nobody who listens: {}", Plain(error)),
             Self::Privileges(error) => error.fmt(f),
-            Self::Supervisor(error) => write!(f, "{SUPERVISED} is set, but there is no supervisor: {error}"),
-            Self::Spawn(error) => write!(f, "the serving process cannot be started: {error}"),
+            Self::Supervisor(error) => write!(
+                f,
+                "{SUPERVISED} is set, but there is no supervisor: {}",
+                Plain(error)
+            ),
+            Self::Spawn(error) => write!(f, "the serving process cannot be started: {}", Plain(error)),
             Self::State(error) => error.fmt(f),
             Self::Serve(error) => error.fmt(f),
         }

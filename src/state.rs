@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use etracker_core::snapshot::{Damage, Decoder, Encoder, Restored, Restorer};
 use etracker_core::{Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, prefetch};
+use etracker_runtime_common::{Clock, Control, Plain, prefetch};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
@@ -290,7 +290,7 @@ impl StateError {
 impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { act, path, error } = self;
-        write!(f, "cannot {act} the state {}: {error}", path.display())
+        write!(f, "cannot {act} the state {}: {}", path.display(), Plain(error))
     }
 }
 

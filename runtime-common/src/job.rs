@@ -7,7 +7,7 @@ use std::{fmt, io};
 use etracker_core::Tracker;
 
 use crate::pulse::Pulse;
-use crate::{Clock, Control, WorkerSockets};
+use crate::{Clock, Control, Plain, WorkerSockets};
 
 /// All that a runtime's `serve` needs.
 #[derive(Debug)]
@@ -86,8 +86,8 @@ pub enum ServeError {
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Start { worker, error } => write!(f, "worker {worker} cannot start: {error}"),
-            Self::Failed { worker, error } => write!(f, "worker {worker} failed: {error}"),
+            Self::Start { worker, error } => write!(f, "worker {worker} cannot start: {}", Plain(error)),
+            Self::Failed { worker, error } => write!(f, "worker {worker} failed: {}", Plain(error)),
             Self::Panicked { worker } => write!(f, "worker {worker} panicked"),
         }
     }

@@ -14,6 +14,7 @@ mod load;
 mod memory;
 #[cfg(any(test, not(target_os = "linux")))]
 mod one_by_one;
+mod plain;
 mod pulse;
 mod seats;
 mod sightings;
@@ -32,6 +33,7 @@ pub use inherited::Inherited;
 pub use job::{Job, ServeError, WorkerJob};
 pub use load::load_average;
 pub use memory::{join_free_memory_at_once, resident_bytes, resident_max_bytes};
+pub use plain::Plain;
 pub use pulse::{BEAT, Pulse};
 pub use sightings::ADDRESSES;
 pub use sockets::{

@@ -7,6 +7,8 @@ use std::{fmt, io, iter, thread};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::Plain;
+
 /// Where to listen.
 #[derive(Clone, Debug)]
 pub struct Listen {
@@ -90,7 +92,9 @@ impl fmt::Display for OpenError {
                     "cannot listen on {transport} {at}: this host has no such address"
                 )
             }
-            Self::Refused(transport, at, error) => write!(f, "cannot listen on {transport} {at}: {error}"),
+            Self::Refused(transport, at, error) => {
+                write!(f, "cannot listen on {transport} {at}: {}", Plain(error))
+            }
         }
     }
 }

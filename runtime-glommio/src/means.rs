@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::ErrorKind;
 use std::{fmt, io};
 
+use etracker_runtime_common::Plain;
 use glommio::GlommioError;
 use io_uring::{IoUring, Probe, opcode};
 use rustix::process::{Resource, getrlimit};
@@ -61,7 +62,7 @@ impl fmt::Display for Lack {
                 ErrorKind::OutOfMemory => {
                     f.write_str("io_uring may lock too little memory: raise the limit (ulimit -l)")
                 }
-                _ => write!(f, "io_uring cannot be used: {error}"),
+                _ => write!(f, "io_uring cannot be used: {}", Plain(error)),
             },
             Self::Operations => f.write_str("the io_uring of this kernel is too old: it takes Linux 5.8 or later"),
             Self::LockedMemory { limit } => write!(
@@ -70,7 +71,7 @@ impl fmt::Display for Lack {
                 LOCKED_BYTES_MIN / 1024,
                 limit / 1024
             ),
-            Self::Executor(error) => write!(f, "glommio does not start: {error}"),
+            Self::Executor(error) => write!(f, "glommio does not start: {}", Plain(error)),
         }
     }
 }

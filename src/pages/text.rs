@@ -5,6 +5,7 @@ use std::io;
 
 use etracker_core::Instant;
 use etracker_core::stats::{Count, Operation};
+use etracker_runtime_common::Plain;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -245,11 +246,10 @@ impl Text<'_> {
 
 /// What the system calls an error.
 pub(crate) fn error_name(error: i32) -> String {
-    let text = io::Error::from_raw_os_error(error).to_string();
-    match text.rsplit_once(" (os error") {
-        Some((name, _)) if error != 0 => name.to_owned(),
-        _ => "unknown".to_owned(),
+    if error == 0 {
+        return "unknown".to_owned();
     }
+    Plain(&io::Error::from_raw_os_error(error)).to_string()
 }
 
 const SECS_PER_DAY: u64 = 24 * 60 * 60;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use etracker_core::announce::Counts;
 use etracker_core::{InfoHash, PeerId};
+use etracker_runtime_common::Plain;
 
 /// An answer that says what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ impl fmt::Display for Failure {
             Self::NoAddress => f.write_str("the tracker's name has no address"),
             Self::NoScrape => f.write_str("the last part of the URL's path must begin with \"announce\""),
             Self::Silent => f.write_str("the tracker does not answer"),
-            Self::Io(error) => write!(f, "the tracker cannot be reached: {error}"),
+            Self::Io(error) => write!(f, "the tracker cannot be reached: {}", Plain(error)),
         }
     }
 }
