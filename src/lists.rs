@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -12,8 +12,10 @@ use std::time::Instant;
 
 use etracker_core::Tracker;
 use etracker_core::access::{Access, AddressList, BadLine, Entry, Reader, TorrentList, Torrents};
+use etracker_runtime_common::Plain;
 use tracing::{info, warn};
 
+use crate::options::{Setting, Source};
 use crate::terminal::{Tell, say};
 
 /// Where the lists are.
@@ -22,17 +24,20 @@ pub(crate) struct ListFiles {
     /// The list of torrents, of one kind or the other.
     pub(crate) torrents: Option<TorrentFile>,
     /// The list of networks that are ignored.
-    pub(crate) denied_addresses: Option<PathBuf>,
+    pub(crate) denied_addresses: Option<ListFile>,
 }
 
 /// A file of info-hashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TorrentFile {
     /// The torrents that are served.
-    Allow(PathBuf),
+    Allow(ListFile),
     /// The torrents that are not served.
-    Deny(PathBuf),
+    Deny(ListFile),
 }
+
+/// The path of a list, and who named it.
+pub(crate) type ListFile = Setting<PathBuf>;
 
 impl ListFiles {
     /// Whether there are none.
@@ -47,18 +52,16 @@ impl ListFiles {
     pub(crate) fn load(&self, tell: Tell<'_>) -> Result<Access, ListError> {
         let torrents = match &self.torrents {
             None => Torrents::Any,
-            Some(TorrentFile::Allow(path)) => {
-                Torrents::Only(torrents("--allow-list", path, "allowed", tell)?)
-            }
-            Some(TorrentFile::Deny(path)) => Torrents::AllBut(torrents("--deny-list", path, "denied", tell)?),
+            Some(TorrentFile::Allow(file)) => Torrents::Only(torrents(file, "allowed", tell)?),
+            Some(TorrentFile::Deny(file)) => Torrents::AllBut(torrents(file, "denied", tell)?),
         };
         let denied = match &self.denied_addresses {
             None => AddressList::default(),
-            Some(path) => {
-                let networks = read("--deny-address", path)?;
+            Some(file) => {
+                let networks = read(file)?;
                 tell(&format_args!(
                     "{}: {} networks denied",
-                    path.display(),
+                    file.value.display(),
                     networks.len()
                 ));
                 AddressList::new(&networks)
@@ -107,19 +110,20 @@ fn reload(files: &ListFiles, tracker: &Tracker) {
     }
 }
 
-fn torrents(option: &'static str, path: &Path, fate: &str, tell: Tell<'_>) -> Result<TorrentList, ListError> {
-    let list = TorrentList::new(read(option, path)?);
+fn torrents(file: &ListFile, fate: &str, tell: Tell<'_>) -> Result<TorrentList, ListError> {
+    let list = TorrentList::new(read(file)?);
     tell(&format_args!(
         "{}: {} info-hashes {fate}",
-        path.display(),
+        file.value.display(),
         list.len()
     ));
     Ok(list)
 }
 
-fn read<E: Entry>(option: &'static str, path: &Path) -> Result<Vec<E>, ListError> {
-    let unreadable = |error| ListError::Unreadable(option, path.to_owned(), error);
-    let bad = |line| ListError::Bad(path.to_owned(), line);
+fn read<E: Entry>(list: &ListFile) -> Result<Vec<E>, ListError> {
+    let path = &list.value;
+    let unreadable = |error| ListError::Unreadable(list.source, path.clone(), error);
+    let bad = |line| ListError::Bad(path.clone(), line);
     let mut file = File::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_or(0, |metadata| metadata.len());
     let lines = usize::try_from(bytes).unwrap_or(0) / BYTES_PER_LINE;
@@ -140,7 +144,7 @@ fn read<E: Entry>(option: &'static str, path: &Path) -> Result<Vec<E>, ListError
 #[derive(Debug)]
 pub(crate) enum ListError {
     /// The file that an option names cannot be read.
-    Unreadable(&'static str, PathBuf, io::Error),
+    Unreadable(Source, PathBuf, io::Error),
     /// A line is bad.
     Bad(PathBuf, BadLine),
 }
@@ -148,7 +152,9 @@ pub(crate) enum ListError {
 impl fmt::Display for ListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(option, path, error) => write!(f, "{option}={}: {error}", path.display()),
+            Self::Unreadable(source, path, error) => {
+                write!(f, "{source}={}: {}", path.display(), Plain(error))
+            }
             Self::Bad(path, line) => write!(f, "{}: {line}", path.display()),
         }
     }

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     signals::ignore_meaningless();
     end_on_panic();
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let environment = |name: &str| env::var_os(name);
+    let environment = env::vars_os().collect();
     let arguments = env::args_os().skip(1);
     #[cfg(feature = "testing")]
     let arguments = testing::take(arguments);
@@ -65,7 +65,13 @@ fn main() -> ExitCode {
 
 /// Serves, or has another process do so. Returns the exit status.
 fn serve(options: Options, processors: usize) -> Result<u8, start::Failure> {
-    if options.lasting.restarts > 0 && !supervised::is_supervised() {
+    let is_supervised = supervised::is_supervised();
+    // A supervisor has said so already.
+    if !is_supervised && !options.strange_variables.is_empty() {
+        let names = options.strange_variables.join(", ");
+        complain(format_args!("not an option, and ignored: {names}"));
+    }
+    if options.lasting.restarts > 0 && !is_supervised {
         return supervise::run(&options, env::args_os().skip(1).collect());
     }
     start::run(options, processors).map(|()| 0)

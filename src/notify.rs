@@ -27,7 +27,8 @@ impl Notifier {
     /// # Errors
     /// It names one that is not there.
     pub(crate) fn from_env() -> io::Result<Self> {
-        let socket = env::var_os("NOTIFY_SOCKET").map(connect).transpose()?;
+        let address = env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty());
+        let socket = address.map(connect).transpose()?;
         Ok(Self {
             socket: socket.map(Arc::new),
             watchdog: watchdog(),

@@ -1,19 +1,20 @@
 //! Giving up what is not needed any more once the sockets are open: the root folder, and the rights of root.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{self, Gid, Uid, User};
 
+use crate::options::{Setting, Source};
 use crate::terminal::Tell;
 
 /// What to give up.
 #[derive(Debug)]
 pub(crate) struct Privileges {
     user: Option<(String, Uid, Gid)>,
-    root: Option<PathBuf>,
+    root: Option<Setting<PathBuf>>,
 }
 
 impl Privileges {
@@ -21,16 +22,20 @@ impl Privileges {
     ///
     /// # Errors
     /// There is no such user, or it is root, or this process may not change to it.
-    pub(crate) fn look_up(user: Option<&str>, root: Option<&Path>) -> Result<Self, PrivilegeError> {
+    pub(crate) fn look_up(
+        user: Option<&Setting<String>>,
+        root: Option<&Setting<PathBuf>>,
+    ) -> Result<Self, PrivilegeError> {
+        let source = user.map(|user| user.source);
+        let source = source.or_else(|| root.map(|root| root.source));
         let user = user.map(find_user).transpose()?;
-        let changes = user.is_some() || root.is_some();
-        if changes && !Uid::effective().is_root() {
-            return Err(PrivilegeError::NotRoot);
+        match source {
+            Some(source) if !Uid::effective().is_root() => Err(PrivilegeError::NotRoot(source)),
+            _ => Ok(Self {
+                user,
+                root: root.cloned(),
+            }),
         }
-        Ok(Self {
-            user,
-            root: root.map(Path::to_owned),
-        })
     }
 
     /// Changes root, drops groups, group and user for all threads, and proves that there is no way back. Has to be
@@ -41,7 +46,7 @@ impl Privileges {
     pub(crate) fn drop(self, tell: Tell<'_>) -> Result<(), PrivilegeError> {
         if let Some(root) = &self.root {
             let failed = |error| PrivilegeError::NoRoot(root.clone(), error);
-            unistd::chroot(root).map_err(failed)?;
+            unistd::chroot(&root.value).map_err(failed)?;
             unistd::chdir("/").map_err(failed)?;
         }
         let Some((name, uid, gid)) = self.user else {
@@ -53,9 +58,9 @@ impl Privileges {
         act("change user", unistd::setresuid(uid, uid, uid))?;
         act("give up new privileges", prctl::set_no_new_privs())?;
         prove(uid, gid)?;
-        let root = self
-            .root
-            .map_or_else(String::new, |root| format!(" in the root {}", root.display()));
+        let root = self.root.map_or_else(String::new, |root| {
+            format!(" in the root {}", root.value.display())
+        });
         tell(&format_args!("Serving as {name} ({uid}:{gid}){root}"));
         Ok(())
     }
@@ -65,13 +70,13 @@ impl Privileges {
 #[derive(Debug)]
 pub(crate) enum PrivilegeError {
     /// The system knows no such user.
-    NoUser(String),
+    NoUser(Setting<String>),
     /// Root keeps all rights, and leaves any root folder.
-    RootUser(String),
+    RootUser(Setting<String>),
     /// Only root may change user and root.
-    NotRoot,
+    NotRoot(Source),
     /// The folder cannot become the root.
-    NoRoot(PathBuf, Errno),
+    NoRoot(Setting<PathBuf>, Errno),
     /// The system refuses.
     Failed(&'static str, Errno),
     /// The rights are still there.
@@ -81,18 +86,16 @@ pub(crate) enum PrivilegeError {
 impl fmt::Display for PrivilegeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoUser(name) => write!(f, "--user={name}: there is no such user"),
-            Self::RootUser(name) => write!(f, "--user={name}: must be another user than root"),
-            Self::NotRoot => {
-                f.write_str("--user and --chroot: only root may change user and root; start as root")
+            Self::NoUser(Setting { source, value }) => write!(f, "{source}={value}: there is no such user"),
+            Self::RootUser(Setting { source, value }) => {
+                write!(f, "{source}={value}: must be another user than root")
             }
-            Self::NoRoot(root, error) => {
-                write!(
-                    f,
-                    "--chroot={}: cannot become the root folder: {}",
-                    root.display(),
-                    error.desc()
-                )
+            Self::NotRoot(source) => {
+                write!(f, "{source}: only root may change user and root; start as root")
+            }
+            Self::NoRoot(Setting { source, value }, error) => {
+                let (folder, reason) = (value.display(), error.desc());
+                write!(f, "{source}={folder}: cannot become the root folder: {reason}")
             }
             Self::Failed(act, error) => write!(f, "cannot {act}: {}", error.desc()),
             Self::Kept(what) => write!(f, "privileges are not given up: {what}"),
@@ -103,17 +106,17 @@ impl fmt::Display for PrivilegeError {
 impl std::error::Error for PrivilegeError {}
 
 /// A user by name or by number.
-fn find_user(name: &str) -> Result<(String, Uid, Gid), PrivilegeError> {
+fn find_user(name: &Setting<String>) -> Result<(String, Uid, Gid), PrivilegeError> {
     let failed = |error| PrivilegeError::Failed("look up the user", error);
-    let found = match name.parse() {
+    let found = match name.value.parse() {
         Ok(number) => User::from_uid(Uid::from_raw(number)),
-        Err(_) => User::from_name(name),
+        Err(_) => User::from_name(&name.value),
     };
     let user = found
         .map_err(failed)?
-        .ok_or_else(|| PrivilegeError::NoUser(name.to_owned()))?;
+        .ok_or_else(|| PrivilegeError::NoUser(name.clone()))?;
     if user.uid.is_root() || user.gid.as_raw() == 0 {
-        return Err(PrivilegeError::RootUser(name.to_owned()));
+        return Err(PrivilegeError::RootUser(name.clone()));
     }
     Ok((user.name, user.uid, user.gid))
 }

@@ -8,7 +8,7 @@ use etracker_core::stats::Count;
 use etracker_runtime_common::{Listen, Opened};
 
 use crate::lists::TorrentFile;
-use crate::options::Options;
+use crate::options::{Options, Setting};
 use crate::revision::revision;
 use crate::terminal::say;
 
@@ -106,9 +106,9 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
             "privatePeers",
             if swarms.private_peers { "allow" } else { "deny" }.to_owned(),
         ),
-        ("allowList", file(allow)),
-        ("denyList", file(deny)),
-        ("denyAddress", file(lists.denied_addresses.as_ref())),
+        ("allowList", file(value(allow))),
+        ("denyList", file(value(deny))),
+        ("denyAddress", file(value(lists.denied_addresses.as_ref()))),
         ("statsFrom", list(&options.stats_from, "all")),
         ("pageHost", list(&options.page_hosts, "none")),
         ("logLevel", logs.level.to_string()),
@@ -118,9 +118,12 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("failed", lasting.restarts.to_string()),
         (
             "user",
-            lasting.user.clone().unwrap_or_else(|| "unchanged".to_owned()),
+            lasting
+                .user
+                .as_ref()
+                .map_or_else(|| "unchanged".to_owned(), |user| user.value.clone()),
         ),
-        ("chroot", file(lasting.chroot.as_ref())),
+        ("chroot", file(value(lasting.chroot.as_ref()))),
         ("state", file(lasting.state.as_ref())),
         ("statePeriod", lasting.state_period.as_secs().to_string()),
     ]
@@ -128,6 +131,10 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
 
 fn switch(on: bool) -> String {
     u8::from(on).to_string()
+}
+
+fn value<T>(setting: Option<&Setting<T>>) -> Option<&T> {
+    setting.map(|setting| &setting.value)
 }
 
 fn file(path: Option<&PathBuf>) -> String {

@@ -112,7 +112,7 @@ fn find_manager(_: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failu
 
 fn give_up_rights(options: &Options, _: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
     let lasting = &options.lasting;
-    Privileges::look_up(lasting.user.as_deref(), lasting.chroot.as_deref())
+    Privileges::look_up(lasting.user.as_ref(), lasting.chroot.as_ref())
         .and_then(|privileges| privileges.drop(tell))
         .map_err(Failure::Privileges)
 }

@@ -60,5 +60,5 @@ impl Lifeline {
 
 /// Whether a supervisor started this process.
 pub(crate) fn is_supervised() -> bool {
-    env::var_os(SUPERVISED).is_some()
+    env::var_os(SUPERVISED).is_some_and(|value| !value.is_empty())
 }

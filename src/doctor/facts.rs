@@ -40,6 +40,8 @@ pub(super) struct Facts {
     /// Why the tracker that was started for the round trips failed.
     pub(super) broken: Option<String>,
     pub(super) round_trips: Vec<RoundTrip>,
+    /// Variables of the environment that look like options and are none.
+    pub(super) strange_variables: Vec<String>,
     pub(super) intervals: Intervals,
 }
 
@@ -144,6 +146,7 @@ impl Facts {
             state,
             broken,
             round_trips,
+            strange_variables: options.strange_variables.clone(),
             intervals: options.config.intervals(),
         })
     }

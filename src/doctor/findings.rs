@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use etracker_runtime_common::{OpenError, Transport};
+use etracker_runtime_common::{OpenError, Plain, Transport};
 
 use super::facts::{Facts, Ipv6, LockedMemory, OpenFiles, ReceiveBuffer, RoundTrip, Taken, is_in_use};
 use super::probe::{Answer, Unanswered};
@@ -54,6 +54,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     if is_of_a_tracker(facts) {
         findings.extend(facts.round_trips.iter().map(round_trip));
     }
+    findings.extend(environment(&facts.strange_variables));
     let interval = interval(facts);
     let is_first = facts.is_public && interval.grade != Grade::Ok;
     findings.insert(if is_first { 0 } else { findings.len() }, interval);
@@ -185,6 +186,13 @@ fn step(taken: &Taken, facts: &Facts) -> Option<Finding> {
     }
 }
 
+/// Variables that the tracker ignores, if there are any.
+fn environment(strange: &[String]) -> Option<Finding> {
+    let names = strange.join(", ");
+    let what = format!("not an option, and ignored: {names}");
+    (!strange.is_empty()).then(|| warning("environment", what, "the name of an option: etracker --help"))
+}
+
 fn place(facts: &Facts) -> Finding {
     let port = facts.port;
     match &facts.broken {
@@ -255,7 +263,7 @@ fn no_rights(error: &PrivilegeError) -> String {
     match error {
         PrivilegeError::NoUser(_) => "a user that `getent passwd` shows, or make one: useradd --system NAME",
         PrivilegeError::RootUser(_) => "--user nobody, or a user made for this: useradd --system NAME",
-        PrivilegeError::NotRoot => "start as root, or leave --user and --chroot out",
+        PrivilegeError::NotRoot(_) => "start as root, or leave --user and --chroot out",
         PrivilegeError::Failed(..) | PrivilegeError::Kept(_) => AS_THE_SYSTEM_SAYS,
         PrivilegeError::NoRoot(..) => "make that folder, or give another for --chroot",
     }
@@ -306,7 +314,7 @@ fn round_trip(trip: &RoundTrip) -> Finding {
             "what answers there is no tracker",
             "another --port, or the end of the other program",
         ),
-        Err(Unanswered::Io(error)) => fault(&about, error.to_string(), open),
+        Err(Unanswered::Io(error)) => fault(&about, Plain(error).to_string(), open),
     }
 }
 
@@ -369,6 +377,8 @@ mod tests {
     use etracker_core::config::Intervals;
 
     use super::*;
+    use crate::options::name::{DENY_LIST, USER};
+    use crate::options::{Setting, Source};
 
     const AT: &str = "192.0.2.7:6969";
 
@@ -403,6 +413,7 @@ mod tests {
             state: None,
             broken: None,
             round_trips: vec![trip(Transport::Udp), trip(Transport::Tcp)],
+            strange_variables: Vec::new(),
             intervals: Intervals {
                 initial: 1799,
                 min: 300,
@@ -532,17 +543,21 @@ mod tests {
 
     #[test]
     fn a_step_that_a_start_fails_at_is_a_fault_with_its_remedy() {
+        let nosuch = Setting {
+            source: Source::Argument(USER),
+            value: "nosuch".to_owned(),
+        };
         let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        let list = ListError::Unreadable("--deny-list", "/no/list".into(), missing);
+        let list = ListError::Unreadable(Source::Argument(DENY_LIST), "/no/list".into(), missing);
         for (failure, named, remedy) in [
             (Failure::Lists(list), "/no/list", "--deny-list"),
             (
-                Failure::Privileges(PrivilegeError::NoUser("nosuch".to_owned())),
+                Failure::Privileges(PrivilegeError::NoUser(nosuch)),
                 "--user=nosuch",
                 "useradd",
             ),
             (
-                Failure::Privileges(PrivilegeError::NotRoot),
+                Failure::Privileges(PrivilegeError::NotRoot(Source::Argument(USER))),
                 "--user",
                 "start as root",
             ),
@@ -557,6 +572,13 @@ mod tests {
             assert!(what.starts_with("fault step: ") && what.contains(named), "{line}");
             assert!(to_do.contains(remedy), "{line}");
         }
+    }
+
+    #[test]
+    fn variables_that_are_no_options_are_one_warning() {
+        let line = trouble(|facts| facts.strange_variables = vec!["ETRACKER_A".into(), "ETRACKER_B".into()]);
+        assert!(line.starts_with("warning environment"), "{line}");
+        assert!(line.contains("ETRACKER_A, ETRACKER_B"), "{line}");
     }
 
     #[test]

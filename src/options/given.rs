@@ -24,6 +24,8 @@ pub(super) struct Given {
     pub(super) logs: Logs,
     pub(super) lasting: lasting::Given,
     pub(super) version: bool,
+    /// What is no option, nor the value of one.
+    pub(super) words: Vec<String>,
 }
 
 /// What most operators set, first on the screen.
@@ -105,6 +107,7 @@ pub(super) fn grammar() -> OptionParser<Given> {
     let logs = logs();
     let lasting = lasting::grammar();
     let version = switch(name::VERSION, "Print the version");
+    let words = bpaf::positional("").hide().many();
     construct!(Given {
         common,
         service,
@@ -114,7 +117,8 @@ pub(super) fn grammar() -> OptionParser<Given> {
         pages,
         logs,
         lasting,
-        version
+        version,
+        words
     })
     .to_options()
     .descr("A BitTorrent tracker for HTTP and UDP over IPv4 and IPv6")
@@ -227,7 +231,7 @@ fn http(defaults: &Config) -> impl Parser<Http> + use<> {
     );
     let socket_timeout = value(name::SOCKET_TIMEOUT, "SECONDS", &timeout);
     let full_scrape = switch(name::FULL_SCRAPE, "Allow scrapes of all torrents at once");
-    let proxies = "Who may send X-Forwarded-For, repeatable (loopback, private)";
+    let proxies = "Who may send X-Forwarded-For, repeatable; with --x-forwarded-for only (loopback, private)";
     let trusted_proxy = values(name::TRUSTED_PROXY, "CIDR", proxies);
     construct!(Http {
         socket_timeout,
@@ -271,7 +275,7 @@ fn access() -> impl Parser<Access> {
 }
 
 fn logs() -> impl Parser<Logs> {
-    let least = "Least severity: off, error, warn, info, debug (warn)";
+    let least = "Least severity: off, error, warn, info, debug, trace (warn)";
     let level = value(name::LOG_LEVEL, "LEVEL", least);
     let format = value(name::LOG_FORMAT, "text|json", "Form of the log (text)");
     let addresses = switch(name::LOG_ADDRESSES, "Let the log name addresses of clients");

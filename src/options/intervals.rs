@@ -3,9 +3,10 @@
 use etracker_core::config::{INTERVAL_SECS, Intervals};
 
 use super::given::Common;
+use super::name::Name;
 use super::name::{INTERVAL, MAX_INTERVAL, MIN_INTERVAL};
-use super::reader::{Number, Reader};
-use super::refusal::Refusal;
+use super::reader::{Reader, Setting};
+use super::refusal::{Refusal, Source};
 
 /// Reads the intervals: `min <= interval <= max`. One that is not given is the default; the first one follows the
 /// bounds then.
@@ -19,23 +20,21 @@ pub(super) fn read(reader: Reader<'_>, defaults: Intervals, given: &Common) -> R
         max.map_or(defaults.max, |max| max.value),
     );
     let (lowest, highest) = INTERVAL_SECS.into_inner();
+    let (min_source, max_source) = (source(min, MIN_INTERVAL), source(max, MAX_INTERVAL));
     if let Some(max) = max.filter(|_| min_secs > max_secs) {
         return Err(refuse(
             max,
-            format!("from {min_secs} ({MIN_INTERVAL}) to {highest}"),
+            format!("from {min_secs} ({min_source}) to {highest}"),
         ));
     }
     if let Some(min) = min.filter(|_| min_secs > max_secs) {
-        return Err(refuse(
-            min,
-            format!("from {lowest} to {max_secs} ({MAX_INTERVAL})"),
-        ));
+        return Err(refuse(min, format!("from {lowest} to {max_secs} ({max_source})")));
     }
     let initial = match initial {
         None => defaults.initial.clamp(min_secs, max_secs),
         Some(initial) if (min_secs..=max_secs).contains(&initial.value) => initial.value,
         Some(initial) => {
-            let wanted = format!("from {min_secs} ({MIN_INTERVAL}) to {max_secs} ({MAX_INTERVAL})");
+            let wanted = format!("from {min_secs} ({min_source}) to {max_secs} ({max_source})");
             return Err(refuse(initial, wanted));
         }
     };
@@ -46,7 +45,12 @@ pub(super) fn read(reader: Reader<'_>, defaults: Intervals, given: &Common) -> R
     })
 }
 
-fn refuse(number: Number<u32>, wanted: String) -> Refusal {
+/// Where a bound was given, or can be.
+fn source(bound: Option<Setting<u32>>, name: Name) -> Source {
+    bound.map_or(Source::Argument(name), |bound| bound.source)
+}
+
+fn refuse(number: Setting<u32>, wanted: String) -> Refusal {
     Refusal::Value {
         source: number.source,
         value: number.value.to_string(),

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bpaf::{Parser, construct};
 
 use super::given::{Common, number, value};
-use super::name::{self, Name};
-use super::reader::{Reader, Text};
-use super::refusal::Refusal;
+use super::name;
+use super::reader::{Reader, Setting};
+use super::refusal::{Refusal, needs};
 
 /// What the tracker does to last.
 #[derive(Clone, Debug)]
@@ -17,9 +17,9 @@ pub(crate) struct Lasting {
     /// How often a serving process that failed is followed by another; 0 is without a supervisor.
     pub(crate) restarts: u32,
     /// Whom to serve as.
-    pub(crate) user: Option<String>,
+    pub(crate) user: Option<Setting<String>>,
     /// The folder to lock oneself into.
-    pub(crate) chroot: Option<PathBuf>,
+    pub(crate) chroot: Option<Setting<PathBuf>>,
     /// Where swarms are kept over restarts.
     pub(crate) state: Option<PathBuf>,
     /// How often they are written there.
@@ -40,7 +40,7 @@ pub(super) fn failed() -> String {
 pub(super) fn grammar() -> impl Parser<Given> {
     let chroot = value(name::CHROOT, "DIR", "New root folder; with --user only");
     let period = number(
-        "Seconds from one writing of the state to the next",
+        "Seconds from one writing of the state to the next; with --state only",
         STATE_PERIOD_SECS,
         STATE_PERIOD_SECS_DEFAULT,
     );
@@ -50,17 +50,18 @@ pub(super) fn grammar() -> impl Parser<Given> {
 
 pub(super) fn read(reader: Reader<'_>, common: &Common, given: Given) -> Result<Lasting, Refusal> {
     let restarts = reader.number(name::FAILED, common.failed.clone(), RESTARTS)?;
-    let user = filled(reader, name::USER, common.user.clone(), "the name of a user")?;
-    let chroot = filled(reader, name::CHROOT, given.chroot, "the path of a folder")?;
-    if let (Some(chroot), None) = (&chroot, &user) {
-        return Err(Refusal::ChrootWithoutUser(chroot.source));
-    }
-    let state = filled(reader, name::STATE, common.state.clone(), "the path of a file")?;
+    let user = reader.filled(name::USER, common.user.clone(), "the name of a user")?;
+    let chroot = reader.filled(name::CHROOT, given.chroot, "the path of a folder")?;
+    let state = reader.filled(name::STATE, common.state.clone(), "the path of a file")?;
     let period = reader.number(name::STATE_PERIOD, given.state_period, STATE_PERIOD_SECS)?;
+    let source = |chroot: &Setting<String>| chroot.source;
+    // Root can leave any root folder.
+    needs(chroot.as_ref().map(source), name::USER, user.is_some())?;
+    needs(period.map(|period| period.source), name::STATE, state.is_some())?;
     Ok(Lasting {
         restarts: restarts.map_or(0, |restarts| restarts.value),
-        user: user.map(|text| text.value),
-        chroot: chroot.map(|text| text.value.into()),
+        user,
+        chroot: chroot.map(Setting::into_setting),
         state: state.map(|text| text.value.into()),
         state_period: Duration::from_secs(
             period
@@ -68,19 +69,6 @@ pub(super) fn read(reader: Reader<'_>, common: &Common, given: Given) -> Result<
                 .into(),
         ),
     })
-}
-
-/// What was given, if it is not nothing.
-fn filled(
-    reader: Reader<'_>,
-    name: Name,
-    argument: Option<String>,
-    wanted: &str,
-) -> Result<Option<Text>, Refusal> {
-    match reader.text(name, argument) {
-        Some(text) if text.value.is_empty() => Err(text.refuse(wanted)),
-        text => Ok(text),
-    }
 }
 
 /// Restarts after failures; the most is as good as for ever, with pauses of seconds between them.

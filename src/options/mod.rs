@@ -1,9 +1,10 @@
 //! What the operator wants: the command line and the environment, understood and checked.
 
+mod environment;
 mod given;
 mod intervals;
 mod lasting;
-mod name;
+pub(crate) mod name;
 mod reader;
 mod refusal;
 mod runtime;
@@ -20,15 +21,18 @@ use etracker_core::Config;
 use etracker_core::config::{LOAD_LIMIT_MIN, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, SOCKET_TIMEOUT_SECS};
 use etracker_runtime_common::Listen;
 use ipnet::IpNet;
+use strsim::osa_distance;
 
 use crate::lists::{ListFiles, TorrentFile};
 use crate::logs::{LogFormat, LogSettings};
+pub(crate) use environment::Environment;
 use given::{Common, Given};
 pub(crate) use lasting::Lasting;
 pub(crate) use name::FAILURES_VARIABLE;
-pub(crate) use reader::Environment;
+pub(crate) use reader::Setting;
 use reader::{Reader, Text};
-pub(crate) use refusal::Refusal;
+use refusal::needs;
+pub(crate) use refusal::{Refusal, Source};
 pub(crate) use runtime::Runtime;
 
 /// All that can be set, valid.
@@ -56,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) lasting: Lasting,
     /// How often the tracker failed before this start, as whoever restarts it counts.
     pub(crate) failures: u32,
+    /// Variables of the environment that look like ours and mean nothing.
+    pub(crate) strange_variables: Vec<String>,
 }
 
 /// What a command line asks for.
@@ -77,12 +83,14 @@ impl Request {
     /// What is refused, and why.
     pub(crate) fn read(
         arguments: impl IntoIterator<Item = OsString>,
-        environment: Environment<'_>,
+        environment: &Environment,
         processors: usize,
     ) -> Result<Self, Refusal> {
         let arguments = attach_negative_numbers(arguments);
-        if arguments == [MANUAL] {
-            return Ok(Self::Show(given::manual()));
+        match arguments.as_slice() {
+            [word] if word == MANUAL => return Ok(Self::Show(given::manual())),
+            [word] if word == HELP => return Self::read([OsString::from("--help")], environment, processors),
+            _ => {}
         }
         let (examine, arguments) = match arguments.split_first() {
             Some((first, rest)) if first == DOCTOR => (true, rest),
@@ -93,11 +101,16 @@ impl Request {
             Err(ParseFailure::Stdout(text, full)) => return Ok(Self::Show(text.monochrome(full))),
             Err(ParseFailure::Completion(text)) => return Ok(Self::Show(text)),
             Err(ParseFailure::Stderr(text)) => {
-                return Err(Refusal::Arguments(one_line(&text.monochrome(true))));
+                return Err(Refusal::Arguments(in_plain_words(&one_line(
+                    &text.monochrome(true),
+                ))));
             }
         };
         if given.version {
             return Ok(Self::Show(crate::revision::version()));
+        }
+        if let Some(word) = given.words.first() {
+            return Err(Refusal::Word(word.clone(), advice(word)));
         }
         let options = Box::new(Options::from_given(given, Reader(environment), processors)?);
         Ok(if examine {
@@ -110,6 +123,7 @@ impl Request {
 
 impl Options {
     fn from_given(given: Given, reader: Reader<'_>, processors: usize) -> Result<Self, Refusal> {
+        let strange_variables = reader.0.strangers()?;
         let runtime = Runtime::read(reader, given.service.runtime.clone())?;
         let (common, pages) = (given.common, given.pages);
         let charset = label(reader, name::CHARSET, pages.charset, CHARSET_DEFAULT)?;
@@ -117,9 +131,8 @@ impl Options {
         let stats_from = reader.list(name::STATS_FROM, common.stats_from.clone());
         let stats_from: Vec<_> = stats_from.into_iter().map(network).collect::<Result<_, _>>()?;
         let page_hosts = reader.list(name::PAGE_HOST, pages.page_host);
-        if let Some(host) = page_hosts.first().filter(|_| stats_from.is_empty()) {
-            return Err(Refusal::PageHostUnused(host.source));
-        }
+        let named = page_hosts.first().map(|host| host.source);
+        needs(named, name::STATS_FROM, !stats_from.is_empty())?;
         let page_hosts = page_hosts.into_iter().map(host).collect::<Result<_, _>>()?;
         let lists = lists(reader, given.access)?;
         let logs = logs(reader, given.logs)?;
@@ -146,12 +159,47 @@ impl Options {
             locale,
             lasting,
             failures: failures.map_or(0, |failures| failures.value),
+            strange_variables,
         })
+    }
+}
+
+/// What the parser says, without what an operator cannot know of.
+fn in_plain_words(text: &str) -> String {
+    let text = text.trim_end_matches(" in this context");
+    match text.strip_suffix(" is not expected") {
+        Some(stray) if stray.starts_with("`-") => {
+            format!("{stray}: no such option; `etracker help` shows all")
+        }
+        Some(stray) => format!("{stray}: not expected here; a switch takes no value"),
+        None => text.to_owned(),
+    }
+}
+
+/// What to do instead of giving this word.
+fn advice(word: &str) -> &'static str {
+    let close = |command| osa_distance(word, command) <= LETTERS_WRONG_MAX;
+    if close(DOCTOR) {
+        "`doctor` comes first: etracker doctor [OPTION]..."
+    } else if close(MANUAL) {
+        "`man` stands alone: etracker man"
+    } else if close(HELP) {
+        "`help` stands alone: etracker help"
+    } else if SERVING.contains(&word) {
+        "etracker serves without a word for that: etracker [OPTION]..."
+    } else {
+        "not an option; besides options there are `etracker doctor`, `etracker man` and `etracker help`"
     }
 }
 
 /// The one argument that asks for the manual page.
 const MANUAL: &str = "man";
+/// The one argument that asks for help, as `--help` does.
+const HELP: &str = "help";
+/// Words by which other commands are told to serve.
+const SERVING: [&str; 4] = ["run", "serve", "server", "start"];
+/// Letters that may be wrong in a word or name that was meant.
+const LETTERS_WRONG_MAX: usize = 2;
 /// The first of the arguments that asks for an examination of the host.
 const DOCTOR: &str = "doctor";
 /// Ports that can be listened on.
@@ -198,7 +246,14 @@ fn listen(
         reader.switch(name::NO_UDP, given.no_udp)?,
     );
     if no_tcp && no_udp {
-        return Err(Refusal::NothingToServe);
+        let source = |name, argument| match argument {
+            true => Source::Argument(name),
+            false => Source::Variable(name),
+        };
+        return Err(Refusal::NothingToServe(
+            source(name::NO_TCP, given.no_tcp),
+            source(name::NO_UDP, given.no_udp),
+        ));
     }
     Ok(Listen {
         addresses,
@@ -264,11 +319,15 @@ fn http(
     config = config.with_full_scrape(reader.switch(name::FULL_SCRAPE, given.full_scrape)?);
     let forwarded = reader.switch(name::X_FORWARDED_FOR, common.x_forwarded_for)?;
     let proxies = reader.list(name::TRUSTED_PROXY, given.trusted_proxy);
-    match (forwarded, proxies.first()) {
-        (false, Some(proxy)) => Err(Refusal::ProxyUnused(proxy.source)),
-        (false, None) => Ok(config),
-        (true, None) => Ok(config.with_trusted_proxies(private_networks())),
-        (true, Some(_)) => {
+    needs(
+        proxies.first().map(|proxy| proxy.source),
+        name::X_FORWARDED_FOR,
+        forwarded,
+    )?;
+    match (forwarded, proxies.is_empty()) {
+        (false, _) => Ok(config),
+        (true, true) => Ok(config.with_trusted_proxies(private_networks())),
+        (true, false) => {
             let networks = proxies.into_iter().map(network).collect::<Result<_, _>>()?;
             Ok(config.with_trusted_proxies(networks))
         }
@@ -276,18 +335,19 @@ fn http(
 }
 
 fn lists(reader: Reader<'_>, given: given::Access) -> Result<ListFiles, Refusal> {
-    let allow = reader.text(name::ALLOW_LIST, given.allow_list);
-    let deny = reader.text(name::DENY_LIST, given.deny_list);
+    let wanted = "the path of a file";
+    let allow = reader.filled(name::ALLOW_LIST, given.allow_list, wanted)?;
+    let deny = reader.filled(name::DENY_LIST, given.deny_list, wanted)?;
     let torrents = match (allow, deny) {
         (Some(allow), Some(deny)) => return Err(Refusal::TwoLists(allow.source, deny.source)),
-        (Some(allow), None) => Some(TorrentFile::Allow(allow.value.into())),
-        (None, Some(deny)) => Some(TorrentFile::Deny(deny.value.into())),
+        (Some(allow), None) => Some(TorrentFile::Allow(allow.into_setting())),
+        (None, Some(deny)) => Some(TorrentFile::Deny(deny.into_setting())),
         (None, None) => None,
     };
-    let denied = reader.text(name::DENY_ADDRESS, given.deny_address);
+    let denied = reader.filled(name::DENY_ADDRESS, given.deny_address, wanted)?;
     Ok(ListFiles {
         torrents,
-        denied_addresses: denied.map(|text| text.value.into()),
+        denied_addresses: denied.map(Setting::into_setting),
     })
 }
 

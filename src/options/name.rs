@@ -12,7 +12,7 @@ pub(crate) struct Name {
 impl Name {
     /// The environment variable that stands for this option: `ETRACKER_MIN_INTERVAL` for `--min-interval`.
     pub(super) fn variable(self) -> String {
-        format!("ETRACKER_{}", self.long.to_ascii_uppercase().replace('-', "_"))
+        format!("{PREFIX}{}", self.long.to_ascii_uppercase().replace('-', "_"))
     }
 }
 
@@ -43,7 +43,7 @@ pub(super) const FULL_SCRAPE: Name = long("full-scrape");
 pub(super) const X_FORWARDED_FOR: Name = long("x-forwarded-for");
 pub(super) const TRUSTED_PROXY: Name = long("trusted-proxy");
 pub(super) const ALLOW_LIST: Name = long("allow-list");
-pub(super) const DENY_LIST: Name = long("deny-list");
+pub(crate) const DENY_LIST: Name = long("deny-list");
 pub(super) const DENY_ADDRESS: Name = long("deny-address");
 pub(super) const CHARSET: Name = long("charset");
 pub(super) const LOCALE: Name = long("locale");
@@ -52,7 +52,7 @@ pub(super) const PAGE_HOST: Name = long("page-host");
 pub(super) const LOG_LEVEL: Name = long("log-level");
 pub(super) const LOG_FORMAT: Name = long("log-format");
 pub(super) const LOG_ADDRESSES: Name = long("log-addresses");
-pub(super) const USER: Name = long("user");
+pub(crate) const USER: Name = long("user");
 pub(super) const CHROOT: Name = long("chroot");
 pub(super) const STATE: Name = long("state");
 pub(super) const STATE_PERIOD: Name = long("state-period");
@@ -60,6 +60,47 @@ pub(super) const VERSION: Name = both('V', "version");
 /// Not an option: scripts/run and the supervisor hand it on in the environment only.
 pub(super) const FAILURES: Name = long("failures");
 
+/// All that can be given in the environment.
+pub(super) const IN_ENVIRONMENT: &[Name] = &[
+    PORT,
+    BIND,
+    NO_TCP,
+    NO_UDP,
+    WORKERS,
+    RUNTIME,
+    FAILED,
+    INTERVAL,
+    MIN_INTERVAL,
+    MAX_INTERVAL,
+    MAX_LOAD_AVG,
+    MAX_PEERS_PER_RESPONSE,
+    PEERS_PER_ADDRESS,
+    PRIVATE_PEERS,
+    NO_PEER_IDS,
+    KEEP_ALIVE,
+    SOCKET_TIMEOUT,
+    FULL_SCRAPE,
+    X_FORWARDED_FOR,
+    TRUSTED_PROXY,
+    ALLOW_LIST,
+    DENY_LIST,
+    DENY_ADDRESS,
+    CHARSET,
+    LOCALE,
+    STATS_FROM,
+    PAGE_HOST,
+    LOG_LEVEL,
+    LOG_FORMAT,
+    LOG_ADDRESSES,
+    USER,
+    CHROOT,
+    STATE,
+    STATE_PERIOD,
+    FAILURES,
+];
+
+/// How the names of all variables begin.
+pub(super) const PREFIX: &str = "ETRACKER_";
 /// The variable that says how often the tracker failed before.
 pub(crate) const FAILURES_VARIABLE: &str = "ETRACKER_FAILURES";
 

@@ -1,19 +1,16 @@
 //! From text to values: first what was given as an argument, then what the environment says.
 
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use super::environment::Environment;
 use super::name::Name;
 use super::refusal::{Refusal, Source};
 
-/// Looks up a variable of the environment.
-pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
 /// Reads the values of options.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(pub(super) Environment<'a>);
+pub(super) struct Reader<'a>(pub(super) &'a Environment);
 
 impl Reader<'_> {
     /// What was given for `name`, argument before environment.
@@ -22,9 +19,22 @@ impl Reader<'_> {
             let source = Source::Argument(name);
             return Some(Text { source, value });
         }
-        let value = self.0(&name.variable())?.to_string_lossy().into_owned();
+        let value = self.0.get(&name.variable())?.to_owned();
         let source = Source::Variable(name);
         Some(Text { source, value })
+    }
+
+    /// The path or name that was given for `name`: not nothing.
+    pub(super) fn filled(
+        self,
+        name: Name,
+        argument: Option<String>,
+        wanted: &str,
+    ) -> Result<Option<Text>, Refusal> {
+        match self.text(name, argument) {
+            Some(text) if text.value.is_empty() => Err(text.refuse(wanted)),
+            text => Ok(text),
+        }
     }
 
     /// A number within `range`, and where it was given.
@@ -33,7 +43,7 @@ impl Reader<'_> {
         name: Name,
         argument: Option<String>,
         range: RangeInclusive<N>,
-    ) -> Result<Option<Number<N>>, Refusal>
+    ) -> Result<Option<Setting<N>>, Refusal>
     where
         N: FromStr + PartialOrd + Display + Copy + Kind,
     {
@@ -41,7 +51,7 @@ impl Reader<'_> {
             return Ok(None);
         };
         match text.value.trim().parse() {
-            Ok(value) if range.contains(&value) => Ok(Some(Number {
+            Ok(value) if range.contains(&value) => Ok(Some(Setting {
                 source: text.source,
                 value,
             })),
@@ -84,14 +94,25 @@ impl Reader<'_> {
     }
 }
 
-/// A value as it was given.
-#[derive(Clone, Debug)]
-pub(super) struct Text {
-    pub(super) source: Source,
-    pub(super) value: String,
+/// A value, and where it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Setting<T> {
+    pub(crate) source: Source,
+    pub(crate) value: T,
 }
 
+/// A value as it was given.
+pub(super) type Text = Setting<String>;
+
 impl Text {
+    /// This value as one of another kind.
+    pub(super) fn into_setting<T: From<String>>(self) -> Setting<T> {
+        Setting {
+            source: self.source,
+            value: self.value.into(),
+        }
+    }
+
     /// Refuses this value: it must be `wanted`.
     pub(super) fn refuse(self, wanted: &str) -> Refusal {
         Refusal::Value {
@@ -100,13 +121,6 @@ impl Text {
             wanted: wanted.to_owned(),
         }
     }
-}
-
-/// A number and where it was given.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Number<N> {
-    pub(super) source: Source,
-    pub(super) value: N,
 }
 
 /// What a kind of number is called.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use etracker_core::config::OutOfRange;
 
-use super::name::{NO_TCP, NO_UDP, Name, PAGE_HOST, STATS_FROM, TRUSTED_PROXY, USER, X_FORWARDED_FOR};
+use super::name::Name;
 
 /// Why the options are refused, shown as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,16 +17,16 @@ pub(crate) enum Refusal {
         value: String,
         wanted: String,
     },
-    /// A list of proxies that nobody asks for.
-    ProxyUnused(Source),
-    /// Names for readers of pages that everyone may read.
-    PageHostUnused(Source),
+    /// An option that says something about another one, which is not given.
+    Alone { source: Source, needs: Name },
+    /// A variable that is none, and the one that was meant.
+    Mistyped(String, String),
+    /// A word that is neither an option nor a command, and what to do about it.
+    Word(String, &'static str),
     /// `--allow-list` and `--deny-list`.
     TwoLists(Source, Source),
-    /// A new root for who can leave it.
-    ChrootWithoutUser(Source),
     /// `--no-tcp` and `--no-udp`.
-    NothingToServe,
+    NothingToServe(Source, Source),
     /// The core refuses what the rules here let pass.
     Core(OutOfRange),
 }
@@ -40,26 +40,21 @@ impl fmt::Display for Refusal {
                 value,
                 wanted,
             } => write!(f, "{source}={}: must be {wanted}", value.escape_debug()),
-            Self::ProxyUnused(source) => write!(
-                f,
-                "{source} has no effect without {X_FORWARDED_FOR}: give {X_FORWARDED_FOR} too, or leave {TRUSTED_PROXY} out"
-            ),
-            Self::PageHostUnused(source) => write!(
-                f,
-                "{source} has no effect without {STATS_FROM}: give {STATS_FROM} too, or leave {PAGE_HOST} out"
-            ),
+            Self::Alone { source, needs } => {
+                write!(
+                    f,
+                    "{source} needs {needs}: give {needs} too, or leave {source} out"
+                )
+            }
+            Self::Mistyped(name, meant) => write!(f, "{name} is no option: {meant} is"),
+            Self::Word(word, advice) => write!(f, "`{}`: {advice}", word.escape_debug()),
             Self::TwoLists(allow, deny) => {
                 write!(f, "{allow} and {deny} exclude each other: give one of them")
             }
-            Self::ChrootWithoutUser(source) => {
-                write!(f, "{source} needs {USER}: root can leave any root folder")
-            }
-            Self::NothingToServe => {
-                write!(
-                    f,
-                    "{NO_TCP} and {NO_UDP} together leave nothing to serve: give one of them at most"
-                )
-            }
+            Self::NothingToServe(no_tcp, no_udp) => write!(
+                f,
+                "{no_tcp} and {no_udp} together leave nothing to serve: give one of them at most"
+            ),
             Self::Core(error) => error.fmt(f),
         }
     }
@@ -70,6 +65,17 @@ impl std::error::Error for Refusal {}
 impl From<OutOfRange> for Refusal {
     fn from(error: OutOfRange) -> Self {
         Self::Core(error)
+    }
+}
+
+/// Refuses an option that was given if another, about which it says something, was not.
+pub(super) fn needs(given: Option<Source>, needed: Name, is_given: bool) -> Result<(), Refusal> {
+    match given {
+        Some(source) if !is_given => Err(Refusal::Alone {
+            source,
+            needs: needed,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -83,6 +83,11 @@ fn a_root_that_is_not_there_or_a_user_with_rights_is_refused() {
             (Some(1), 1),
             "{ended:?}"
         );
+        // Not only what is wrong, but with which option and value.
+        let line = &ended.stderr[0];
+        let wrong = format!("{}={}", arguments[0], arguments[1]);
+        let chroot = format!("{}={}", arguments[2], arguments[3]);
+        assert!(line.contains(&wrong) || line.contains(&chroot), "{line}");
     }
 }
 

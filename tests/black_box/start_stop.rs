@@ -63,6 +63,71 @@ fn a_bad_value_in_the_environment_is_refused_by_the_name_of_its_variable() {
 }
 
 #[test]
+fn a_mistyped_variable_is_refused_and_a_strange_one_is_one_warning() {
+    let mut mistyped = command();
+    let output = mistyped.env("ETRACKER_DENYLIST", "/a/list").output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{line}");
+    assert!(line.contains("ETRACKER_DENYLIST") && line.contains("ETRACKER_DENY_LIST"));
+    for arguments in [&["-f", "1"][..], &[]] {
+        let mut strange = command();
+        strange.env("ETRACKER_WEBSITE_THEME", "dark");
+        // What Kubernetes says to all in its namespace, of a service that is called etracker.
+        strange.env("ETRACKER_PORT", "tcp://10.0.0.1:6969");
+        let tracker = Tracker::start_by(strange, free_port(), arguments).unwrap();
+        let ended = tracker.stop(Signal::TERM);
+        let [line] = &*ended.stderr else {
+            panic!("not one line: {ended:?}");
+        };
+        assert!(line.contains("ETRACKER_WEBSITE_THEME"), "{line}");
+    }
+}
+
+#[test]
+fn an_error_blames_the_variable_that_it_came_from_and_has_no_number() {
+    let missing = "/no such folder/file";
+    for variable in [
+        "ETRACKER_ALLOW_LIST",
+        "ETRACKER_DENY_LIST",
+        "ETRACKER_DENY_ADDRESS",
+    ] {
+        let mut command = command();
+        command
+            .env(variable, missing)
+            .args(["-p", &free_port().to_string()]);
+        let output = command.output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            line,
+            format!("etracker: {variable}={missing}: No such file or directory\n")
+        );
+    }
+    let port = free_port().to_string();
+    for arguments in [
+        ["-p", &port, "--allow-list", missing],
+        ["-p", &port, "--state", missing],
+        ["-p", &port, "--deny-list", "/"],
+    ] {
+        let line = refusal(&run(&arguments), 1).to_owned();
+        assert!(!line.contains("os error"), "{line}");
+    }
+}
+
+#[test]
+fn words_that_are_no_options_get_an_answer_that_helps() {
+    for (word, advice) in [
+        ("docter", "etracker doctor [OPTION]..."),
+        ("serve", "etracker serves without"),
+    ] {
+        let line = refusal(&run(&[word]), 2).to_owned();
+        assert!(line.contains(word) && line.contains(advice), "{line}");
+    }
+    let help = run(&["help"]);
+    assert_eq!(help.status.code(), Some(0));
+    assert_eq!(help.stdout, run(&["--help"]).stdout);
+}
+
+#[test]
 fn a_second_tracker_on_the_same_port_refuses_to_start() {
     let first = Tracker::start(&[]);
     let port = first.port().to_string();
