@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -15,6 +14,7 @@ use etracker_core::access::{Access, AddressList, BadLine, Entry, Reader, Torrent
 use etracker_runtime_common::Plain;
 use tracing::{info, warn};
 
+use crate::files;
 use crate::options::{Setting, Source};
 use crate::terminal::{Tell, say};
 
@@ -124,7 +124,7 @@ fn read<E: Entry>(list: &ListFile) -> Result<Vec<E>, ListError> {
     let path = &list.value;
     let unreadable = |error| ListError::Unreadable(list.source, path.clone(), error);
     let bad = |line| ListError::Bad(path.clone(), line);
-    let mut file = File::open(path).map_err(unreadable)?;
+    let mut file = files::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_or(0, |metadata| metadata.len());
     let lines = usize::try_from(bytes).unwrap_or(0) / BYTES_PER_LINE;
     let mut reader = Reader::with_capacity(lines);

@@ -2,6 +2,7 @@
 
 mod allocations;
 mod doctor;
+mod files;
 mod limits;
 mod lists;
 mod logs;

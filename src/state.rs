@@ -1,7 +1,10 @@
 //! The file that keeps swarms over restarts.
 //!
 //! It is written beside its place and then renamed, so that its place always holds a whole one, whenever the process is
-//! killed. What is found there and cannot be read is renamed too, and kept.
+//! killed. What is found there and cannot be read is renamed too, and kept. One tracker at a time has it: a file beside it
+//! is locked.
+
+mod lock;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -19,7 +22,9 @@ use etracker_runtime_common::{Clock, Control, Plain, prefetch};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
+use crate::files;
 use crate::terminal::{complain, say};
+use lock::Lock;
 
 /// Where the state is, and the seed of the connection ids that is kept with it.
 #[derive(Debug)]
@@ -28,6 +33,8 @@ pub(crate) struct StateFile {
     seed: Seed,
     /// Whether there is a file to fall back on.
     exists: bool,
+    /// Nobody else reads or writes the state meanwhile.
+    _lock: Lock,
 }
 
 impl StateFile {
@@ -35,17 +42,11 @@ impl StateFile {
     ///
     /// # Errors
     /// What is there cannot be read, or nothing may be written beside it.
-    pub(crate) fn find(path: PathBuf) -> Result<FoundState, StateError> {
-        let failed = |act, error| StateError {
-            act,
-            path: path.clone(),
-            error,
-        };
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            file => Some(file.map_err(|error| failed("read", error))?),
-        };
-        may_write_into(folder(&path)).map_err(|error| failed("write", error))?;
+    pub(crate) fn find(path: &Path) -> Result<FoundState, StateError> {
+        let failed = |act, error| StateError::new(act, path, error);
+        let file = try_open(path)?;
+        let path = files::followed(path).map_err(|error| failed("read", error))?;
+        may_write_into(files::folder(&path)).map_err(|error| failed("write", error))?;
         Ok(FoundState { path, file })
     }
 
@@ -53,20 +54,25 @@ impl StateFile {
     /// aside, it still has none, and its connection ids come from `seed`.
     ///
     /// # Errors
-    /// The file cannot be read, or nothing can be written in its place.
+    /// Another tracker has the state, it cannot be read, or nothing can be written in its place.
     pub(crate) fn open(
         found: FoundState,
         mut tracker: Tracker,
         seed: Seed,
         clock: Clock,
     ) -> Result<(Self, Tracker), StateError> {
+        let path = found.path;
+        let lock = Lock::take(&beside(&path, LOCK)).map_err(|unlocked| unlocked.of(&path))?;
+        // Who had the lock until now may have written another one.
+        let file = try_open(&path)?;
         let began = Instant::now();
         let mut state = Self {
-            path: found.path,
+            path,
             seed,
             exists: true,
+            _lock: lock,
         };
-        match read(found.file, &tracker, clock) {
+        match read(file, &tracker, clock) {
             Ok(Some((seed, restored))) => {
                 report(&state.path, &restored, began.elapsed());
                 state.seed = seed;
@@ -192,15 +198,21 @@ impl StateFile {
         reached(Stage::Synced);
         fs::rename(fresh, &self.path)?;
         reached(Stage::Renamed);
-        File::open(folder(&self.path))?.sync_all()?;
+        File::open(files::folder(&self.path))?.sync_all()?;
         Ok(Some(encoder.written()))
     }
 
+    /// Renames what was refused. What was refused before is kept, until there is too much of it.
     fn set_aside(&self, damage: Damage) -> Result<(), StateError> {
-        let aside = beside(&self.path, REFUSED);
+        let (aside, replaced) = place_aside(&self.path);
         fs::rename(&self.path, &aside).map_err(|error| self.error("set aside", error))?;
+        let replaced = if replaced {
+            " in place of the one before"
+        } else {
+            ""
+        };
         complain(format_args!(
-            "state {}: {damage}; it is set aside as {}, and the tracker starts without torrents",
+            "state {}: {damage}; it is set aside as {}{replaced}, and the tracker starts without torrents",
             self.path.display(),
             aside.display()
         ));
@@ -216,11 +228,7 @@ impl StateFile {
     }
 
     fn error(&self, act: &'static str, error: io::Error) -> StateError {
-        StateError {
-            act,
-            path: self.path.clone(),
-            error,
-        }
+        StateError::new(act, &self.path, error)
     }
 }
 
@@ -243,12 +251,16 @@ impl FoundState {
             Ok(None) => Ok(StateContent::None(path)),
             Ok(Some((_, restored))) => Ok(StateContent::Peers(path, restored.peers)),
             Err(Unread::Damaged(damage)) => Ok(StateContent::Damaged(path, damage)),
-            Err(Unread::Io(error)) => Err(StateError {
-                act: "read",
-                path,
-                error,
-            }),
+            Err(Unread::Io(error)) => Err(StateError::new("read", &path, error)),
         }
+    }
+
+    /// Finds out, without changing anything, whether no other tracker has it.
+    ///
+    /// # Errors
+    /// Another tracker has it.
+    pub(crate) fn is_free(&self) -> Result<(), StateError> {
+        lock::look(&beside(&self.path, LOCK)).map_err(|unlocked| unlocked.of(&self.path))
     }
 }
 
@@ -274,23 +286,45 @@ pub(crate) enum Pace {
 
 /// The state cannot be kept. Shown as one line.
 #[derive(Debug)]
-pub(crate) struct StateError {
-    act: &'static str,
-    path: PathBuf,
-    error: io::Error,
+pub(crate) enum StateError {
+    /// The system, or what is there, does not allow it.
+    Failed {
+        act: &'static str,
+        path: PathBuf,
+        error: io::Error,
+    },
+    /// Another tracker has it: which process, if that is known.
+    Taken { path: PathBuf, by: Option<u32> },
 }
 
 impl StateError {
+    fn new(act: &'static str, path: &Path, error: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Failed { act, path, error }
+    }
+
     /// The folder that the state is in.
     pub(crate) fn folder(&self) -> &Path {
-        folder(&self.path)
+        let (Self::Failed { path, .. } | Self::Taken { path, .. }) = self;
+        files::folder(path)
     }
 }
 
 impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { act, path, error } = self;
-        write!(f, "cannot {act} the state {}: {}", path.display(), Plain(error))
+        match self {
+            Self::Failed { act, path, error } => {
+                write!(f, "cannot {act} the state {}: {}", path.display(), Plain(error))
+            }
+            Self::Taken { path, by } => {
+                let by = by.map_or_else(String::new, |pid| format!(", process {pid},"));
+                write!(
+                    f,
+                    "another tracker{by} has the state {}: stop that one, or give --state another file",
+                    path.display()
+                )
+            }
+        }
     }
 }
 
@@ -299,6 +333,16 @@ impl std::error::Error for StateError {}
 enum Unread {
     Io(io::Error),
     Damaged(Damage),
+}
+
+/// The state, if there is one.
+fn try_open(path: &Path) -> Result<Option<File>, StateError> {
+    match files::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file
+            .map(Some)
+            .map_err(|error| StateError::new("read", path, error)),
+    }
 }
 
 /// Puts what the file holds into `tracker`; nothing if there is no file. After an error the tracker has to be thrown away.
@@ -353,10 +397,16 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn folder(path: &Path) -> &Path {
-    path.parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."))
+/// Where a state that is refused goes, and whether another one is there.
+fn place_aside(path: &Path) -> (PathBuf, bool) {
+    let place = |number| match number {
+        1 => beside(path, REFUSED),
+        _ => beside(path, &format!("{REFUSED}.{number}")),
+    };
+    let free = (1..=REFUSED_MAX)
+        .map(place)
+        .find(|place| place.symlink_metadata().is_err());
+    free.map_or_else(|| (place(REFUSED_MAX), true), |free| (free, false))
 }
 
 /// Whether this process may make and rename files there.
@@ -371,8 +421,12 @@ const PIECE_LEN: usize = 1 << 18;
 const REST: u32 = 2;
 /// The end of the name of a state that is being written.
 const NEW: &str = ".new";
-/// The end of the name of the last state that was refused.
+/// The end of the name of a state that was refused. The second one and those after it have their number behind that.
 const REFUSED: &str = ".refused";
+/// Refused states that are kept, the last in place of the one before: a fault that comes again must not fill the disk.
+const REFUSED_MAX: u32 = 9;
+/// The end of the name of the file whose lock is the right to the state.
+const LOCK: &str = ".lock";
 
 /// How far writing has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

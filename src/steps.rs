@@ -12,7 +12,7 @@ use crate::start::Failure;
 use crate::state::{FoundState, StateFile};
 use crate::supervised::is_supervised;
 use crate::terminal::Tell;
-use crate::{limits, runtime, sockets};
+use crate::{files, limits, runtime, sockets};
 
 /// One step. It changes nothing on the host, only this process.
 #[derive(Debug)]
@@ -139,9 +139,14 @@ fn count_connections(_: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), 
     Ok(())
 }
 
-fn find_state(options: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
-    if let Some(path) = &options.lasting.state {
-        ready.state = Some(StateFile::find(path.clone()).map_err(Failure::State)?);
+fn find_state(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+    match &options.lasting.state {
+        // Nothing can be renamed to its place.
+        Some(path) if files::is_null(path) => {
+            tell(&format_args!("State {}: nothing is kept", path.display()));
+        }
+        Some(path) => ready.state = Some(StateFile::find(path).map_err(Failure::State)?),
+        None => {}
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::options::Options;
 use crate::runtime;
 use crate::sockets::SocketError;
 use crate::start::{Failure, seed};
-use crate::state::{StateContent, StateError};
+use crate::state::{FoundState, StateContent, StateError};
 use crate::steps::{AS_SERVING, AS_STARTED, Ready, Step};
 
 /// What is judged.
@@ -112,7 +112,10 @@ impl Facts {
         // As the user that starts it, whose limits count.
         let (receive_buffer, locked_memory) = (receive_buffer(listen), locked_memory(options));
         let (steps, mut ready) = take_steps(options);
+        // The tracker that has the port is the one that may have the state too.
+        let taken = |found: &FoundState| found.is_free().err().filter(|_| !is_in_use(&steps));
         let state = match ready.state.take() {
+            Some(found) if let Some(error) = taken(&found) => Some(Err(error)),
             Some(found) => {
                 let clock = Clock::start();
                 Some(found.examine(&tracker(options.config.clone(), clock)?, clock))

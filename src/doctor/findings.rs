@@ -283,6 +283,7 @@ fn state(content: &Result<StateContent, StateError>) -> Finding {
             ),
             "put a copy from before in its place, if there is one",
         ),
+        Err(error @ StateError::Taken { .. }) => fault(STATE, error.to_string(), "a state for each tracker"),
         Err(error) => fault(
             STATE,
             error.to_string(),

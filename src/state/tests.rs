@@ -28,6 +28,15 @@ impl Folder {
         self.0.join("state")
     }
 
+    /// Where the refused state of this number is kept, the first of which is 0.
+    fn refused(&self, number: usize) -> PathBuf {
+        let name = match number {
+            0 => "state.refused".to_owned(),
+            _ => format!("state.refused.{}", number + 1),
+        };
+        self.0.join(name)
+    }
+
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap();
         let mut names: Vec<_> = entries
@@ -52,12 +61,7 @@ fn open(path: &Path) -> (StateFile, Arc<Tracker>) {
 fn try_open(path: &Path) -> Result<(StateFile, Tracker), StateError> {
     let clock = Clock::start();
     let tracker = Tracker::new(Config::default(), crate::start::seed().unwrap(), clock.now());
-    StateFile::open(
-        StateFile::find(path.to_owned())?,
-        tracker,
-        Seed::new([7; 32]),
-        clock,
-    )
+    StateFile::open(StateFile::find(path)?, tracker, Seed::new([7; 32]), clock)
 }
 
 fn populate(tracker: &Arc<Tracker>, torrents: std::ops::Range<u32>) {
@@ -93,6 +97,7 @@ fn a_state_is_read_where_it_was_written() {
     let (state, tracker) = open(&folder.state());
     populate(&tracker, 0..1000);
     write(&state, &tracker);
+    drop(state);
     let (again, tracker_again) = open(&folder.state());
     assert_eq!(tracker_again.totals(), tracker.totals());
     let ip = Ipv4Addr::LOCALHOST.into();
@@ -100,7 +105,7 @@ fn a_state_is_read_where_it_was_written() {
     let id = tracker.connection_ids().make(now, ip);
     assert!(tracker_again.connection_ids().check(now, ip, id));
     assert!(again.exists);
-    assert_eq!(folder.names(), ["state"]);
+    assert_eq!(folder.names(), ["state", "state.lock"]);
 }
 
 #[test]
@@ -120,21 +125,79 @@ fn what_is_no_state_is_set_aside_and_nothing_of_it_loaded() {
     let (state, tracker) = open(&folder.state());
     populate(&tracker, 0..20_000);
     write(&state, &tracker);
+    drop(state);
     let mut bytes = fs::read(folder.state()).unwrap();
     let last = bytes.len() - 30;
     bytes[last] ^= 1;
-    for wrong in [
+    let mut kept = Vec::new();
+    for (number, wrong) in [
         bytes.as_slice(),
         &bytes[..bytes.len() / 2],
         b"something else",
         b"",
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         fs::write(folder.state(), wrong).unwrap();
         let (state, tracker) = open(&folder.state());
         assert_eq!((tracker.totals().torrents, state.exists), (0, false));
-        assert_eq!(folder.names(), ["state.refused"]);
-        assert_eq!(fs::read(folder.0.join("state.refused")).unwrap(), wrong);
+        kept.push(wrong);
+        for (number, kept) in kept.iter().enumerate() {
+            assert_eq!(fs::read(folder.refused(number)).unwrap(), *kept);
+        }
+        assert_eq!(folder.names().len(), number + 2, "and the lock");
     }
+}
+
+#[test]
+fn of_refused_states_some_are_kept_and_the_first_is_among_them() {
+    let folder = Folder::new("refused");
+    for number in 0..20 {
+        fs::write(folder.state(), format!("no state, {number}")).unwrap();
+        drop(open(&folder.state()));
+    }
+    assert_eq!(folder.names().len(), 9 + 1, "and the lock");
+    for (kept, number) in [(0, 0), (1, 1), (7, 7), (8, 19)] {
+        let expected = format!("no state, {number}");
+        assert_eq!(fs::read_to_string(folder.refused(kept)).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_state_that_another_has_is_refused_and_he_is_named() {
+    let folder = Folder::new("taken");
+    let (first, tracker) = open(&folder.state());
+    populate(&tracker, 0..10);
+    write(&first, &tracker);
+    let before = fs::read(folder.state()).unwrap();
+    let link = folder.0.join("link");
+    std::os::unix::fs::symlink(folder.state(), &link).unwrap();
+    for path in [folder.state(), link] {
+        let line = try_open(&path).expect_err("it is taken").to_string();
+        let has_it = format!("another tracker, process {}, has the state", std::process::id());
+        assert!(line.starts_with(&has_it), "{line}");
+    }
+    assert_eq!(fs::read(folder.state()).unwrap(), before);
+    assert!(StateFile::find(&folder.state()).unwrap().is_free().is_err());
+    drop(first);
+    assert!(StateFile::find(&folder.state()).unwrap().is_free().is_ok());
+    open(&folder.state());
+}
+
+#[test]
+fn a_state_behind_a_symbolic_link_is_written_where_the_link_leads() {
+    let folder = Folder::new("link");
+    let (link, target) = (folder.0.join("link"), folder.0.join("target"));
+    std::os::unix::fs::symlink("target", &link).unwrap();
+    // First there is nothing, then a state.
+    for torrents in [10, 20] {
+        let (state, tracker) = open(&link);
+        populate(&tracker, 0..torrents);
+        write(&state, &tracker);
+        assert!(link.is_symlink() && target.is_file());
+    }
+    assert_eq!(open(&target).1.totals().torrents, 20);
 }
 
 #[test]
@@ -158,7 +221,7 @@ fn writing_can_be_given_up() {
     let written = state.write(&tracker, Clock::start(), Pace::Gentle, || true);
     assert!(!written.unwrap());
     assert_eq!(fs::read(folder.state()).unwrap(), before);
-    assert_eq!(folder.names(), ["state"]);
+    assert_eq!(folder.names(), ["state", "state.lock"]);
 }
 
 #[test]
@@ -174,6 +237,7 @@ fn a_process_killed_at_any_stage_leaves_a_whole_state() {
         let (state, tracker) = open(&folder.state());
         populate(&tracker, 0..OLD);
         write(&state, &tracker);
+        drop(state);
         let output = Command::new(env::current_exe().unwrap())
             .args(["--exact", "state::tests::killed_while_it_writes", "--ignored"])
             .env(DIE_AT, format!("{stage:?}"))
@@ -185,7 +249,7 @@ fn a_process_killed_at_any_stage_leaves_a_whole_state() {
         assert_eq!(tracker.totals().torrents, u64::from(torrents), "{stage:?}");
         // What the killed one left is in nobody's way.
         write(&state, &tracker);
-        assert_eq!(folder.names(), ["state"], "{stage:?}");
+        assert_eq!(folder.names(), ["state", "state.lock"], "{stage:?}");
     }
 }
 
@@ -257,6 +321,7 @@ fn large_states_come_back_whole() {
             .unwrap()
     );
     println!("{} ms beside requests", began.elapsed().as_millis());
+    drop(state);
     let (_, again) = open(&folder.state());
     assert_eq!(again.totals(), tracker.totals());
 }

@@ -82,6 +82,11 @@ impl Tracker {
         }
     }
 
+    /// What it has said until it listened, and what was heard of since.
+    pub(crate) fn said(&self) -> &[String] {
+        &self.said
+    }
+
     /// Waits for a line that begins with `start`; false if there will be none.
     fn hears(&mut self, start: &str) -> bool {
         while let Ok(line) = self.stdout.recv_timeout(PATIENCE) {

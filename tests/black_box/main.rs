@@ -6,6 +6,7 @@ mod clients;
 mod doctor;
 mod drained;
 mod failures;
+mod files;
 mod functional;
 mod harness;
 mod hostile;

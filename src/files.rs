@@ -1,0 +1,93 @@
+//! Files that the operator names.
+
+use std::fmt;
+use std::fs::{self, File, FileType, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Opens a file for reading, also through symbolic links. Never waits: what is neither a file nor /dev/null is refused by
+/// its kind, as a FIFO that nobody writes to would be waited for for ever.
+///
+/// # Errors
+/// It cannot be opened, or it is something else.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    // Asked first, since to open a device can have effects, and a socket cannot be opened at all.
+    check(&fs::metadata(path)?)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    // Something else may have come in its place.
+    check(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Whether this is the file that is always empty.
+pub(crate) fn is_null(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| is_null_device(&metadata))
+}
+
+/// The path of what symbolic links lead to, whether it is there or not.
+///
+/// # Errors
+/// They lead nowhere.
+pub(crate) fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match fs::read_link(&path) {
+            Ok(target) => path = folder(&path).join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."))
+}
+
+fn check(metadata: &Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    if kind.is_file() || is_null_device(metadata) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, NoFile(name(kind))))
+}
+
+fn is_null_device(metadata: &Metadata) -> bool {
+    let null = || fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == metadata.rdev());
+    metadata.file_type().is_char_device() && null()
+}
+
+fn name(kind: FileType) -> &'static str {
+    if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_block_device() || kind.is_char_device() {
+        "a device"
+    } else {
+        "something else"
+    }
+}
+
+/// What is there is no file.
+#[derive(Debug)]
+struct NoFile(&'static str);
+
+impl fmt::Display for NoFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "is {}, and must be a file", self.0)
+    }
+}
+
+impl std::error::Error for NoFile {}
+
+/// Symbolic links that are followed: as many as Linux follows.
+const LINKS_MAX: usize = 40;
