@@ -339,6 +339,18 @@ pub const PEERS_PER_RESPONSE: RangeInclusive<u32> = 1..=1000;
 pub const NUMWANT_DEFAULT: u32 = 50;
 /// Seconds an HTTP client may keep the tracker waiting.
 pub const SOCKET_TIMEOUT_SECS: RangeInclusive<u32> = 1..=300;
+/// Readers of full scrapes at once; one more is told to come back in a minute.
+pub const FULL_SCRAPE_READERS_MAX: usize = 32;
+/// Of those, readers of one address (IPv6: one /64), so that it leaves places to others.
+pub const FULL_SCRAPE_READERS_OF_ADDRESS_MAX: usize = 16;
+/// Lists of all torrents that are kept for readers of full scrapes, at 20 bytes for each torrent.
+pub const FULL_SCRAPE_LISTS_MAX: usize = 2;
+/// For how long further readers of full scrapes get the list that another one's began with. The counts are always new.
+pub const FULL_SCRAPE_AGE_MAX: Duration = Duration::from_secs(60);
+/// Bytes a second that a reader of a full scrape has to take on average. A slower one is closed.
+pub const FULL_SCRAPE_RATE_MIN: u64 = 64 * 1024;
+/// How long a full scrape may wait for its reader in all, before its rate is looked at.
+pub const FULL_SCRAPE_GRACE: Duration = Duration::from_secs(10);
 /// Peers of one address in one torrent; 0 is no limit. The upper end bounds the work of counting them.
 pub const PEERS_PER_ADDRESS: RangeInclusive<u32> = 0..=1024;
 /// Torrents in all: some thirty times the largest public trackers.

@@ -5,12 +5,12 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::access::{Access, Gate, Gates};
 use crate::announce::{Announce, Announced, Counts, Event, Family, Refusal};
 use crate::config::{PEERS_PER_RESPONSE, is_private};
-use crate::http::Pages;
+use crate::http::{FullScrapes, Pages};
 use crate::interval::IntervalController;
 use crate::lock::Lock;
 use crate::seed::{Random, Seed};
@@ -34,7 +34,7 @@ pub struct Tracker {
     interval_secs: AtomicU32,
     upkeep: Lock<Upkeep>,
     counters: Lock<Vec<Arc<Counters>>>,
-    full_scrape: AtomicBool,
+    full_scrapes: Lock<FullScrapes>,
     /// The lists that workers heed; `None` if there are none to heed.
     gates: Option<Gates>,
     pages: Option<Arc<dyn Pages>>,
@@ -51,7 +51,7 @@ impl Tracker {
             interval_secs: AtomicU32::new(upkeep.interval().served_secs()),
             upkeep: Lock::new(upkeep),
             counters: Lock::default(),
-            full_scrape: AtomicBool::new(false),
+            full_scrapes: Lock::default(),
             gates: None,
             pages: None,
             config,
@@ -211,9 +211,9 @@ impl Tracker {
         self.swarms.totals()
     }
 
-    /// Whether a full scrape is running, for the one that claims it.
-    pub(crate) const fn full_scrape(&self) -> &AtomicBool {
-        &self.full_scrape
+    /// Who reads a full scrape.
+    pub(crate) const fn full_scrapes(&self) -> &Lock<FullScrapes> {
+        &self.full_scrapes
     }
 
     fn failures(&self) -> Vec<Failed> {

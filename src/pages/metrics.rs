@@ -110,6 +110,9 @@ fn requests(moment: &Moment<'_>, to: &mut Families) {
     .number(answer("udp", "error"), count(Count::UdpError));
     to.counter("etracker_full_scrapes", None, "Scrapes of all torrents")
         .number([], count(Count::HttpFullScrape));
+    let slow = "Scrapes of all torrents ended because the client was too slow";
+    to.counter("etracker_full_scrapes_slow", None, slow)
+        .number([], count(Count::HttpFullScrapeSlow));
     to.counter("etracker_unanswered", None, "Datagrams left unanswered")
         .number([("reason", "malformed".to_owned())], count(Count::UdpMalformed))
         .number([("reason", "unproven".to_owned())], count(Count::UdpUnproven))

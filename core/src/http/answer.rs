@@ -46,7 +46,7 @@ pub(super) fn answer(
     let framing = Framing::of(&request, worker.tracker().config().keep_alive());
     let answered = match Route::of(request.path) {
         Some(Route::Announce) => announce(now, &request, peer, framing, worker, reply),
-        Some(Route::Scrape) => scrape(&request, framing, worker, reply),
+        Some(Route::Scrape) => scrape(now, &request, peer, framing, worker, reply),
         None => page(now, &request, peer, framing, worker, reply),
     };
     answered.unwrap_or_else(|trouble| refuse(trouble, framing, worker, reply))
@@ -127,7 +127,7 @@ impl fmt::Display for Trouble {
             Self::Truncated => f.write_str("the connection ended before the request did"),
             Self::HeadTooLarge => write!(f, "a request head may have at most {HEAD_MAX} bytes"),
             Self::FullScrapeOff => f.write_str("scrapes without info_hash are not answered here"),
-            Self::FullScrapeBusy => f.write_str("another scrape of all torrents is running"),
+            Self::FullScrapeBusy => f.write_str("too many scrapes of all torrents are running"),
             Self::PagesBusy => f.write_str("pages were asked for too often: try again in a second"),
         }
     }
@@ -229,14 +229,16 @@ fn encode_announce(
 }
 
 fn scrape(
+    now: Instant,
     request: &Request<'_>,
+    peer: IpAddr,
     framing: Framing,
     worker: &Worker,
     reply: &mut [u8],
 ) -> Result<Answer, Trouble> {
     let mut query = ScrapeQuery::parse(request.query).map_err(Trouble::Query)?;
     if query.info_hashes().is_empty() {
-        return full_scrape(framing, worker, reply);
+        return full_scrape(now, request, peer, framing, worker, reply);
     }
     let len = head::encode(Status::Ok, framing, reply, |out| {
         encode_scrape(query.sorted(), |info_hash| worker.scrape(info_hash), out)
@@ -245,7 +247,14 @@ fn scrape(
     Ok(whole(len, Status::Ok, framing, worker))
 }
 
-fn full_scrape(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+fn full_scrape(
+    now: Instant,
+    request: &Request<'_>,
+    peer: IpAddr,
+    framing: Framing,
+    worker: &Worker,
+    reply: &mut [u8],
+) -> Result<Answer, Trouble> {
     if !worker.tracker().config().full_scrape() {
         return Err(Trouble::FullScrapeOff);
     }
@@ -255,7 +264,10 @@ fn full_scrape(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Result<An
         ..framing
     };
     let answer = if framing.body {
-        let stream = FullScrape::begin(framing, worker).ok_or(Trouble::FullScrapeBusy)?;
+        // Like other scrapes it tells nothing about its client, so that no proxy has to name it.
+        let proxies = worker.tracker().config().trusted_proxies();
+        let reader = forwarded::client(request, peer, proxies).unwrap_or(peer);
+        let stream = FullScrape::begin(now, framing, reader, worker).ok_or(Trouble::FullScrapeBusy)?;
         count_answer(Status::Ok, framing, worker);
         Answer::Stream(Stream::FullScrape(stream))
     } else {

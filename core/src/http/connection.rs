@@ -149,7 +149,13 @@ impl Connection {
         }
         match self.state {
             State::Reading if !self.input.is_empty() => self.refuse(now, Trouble::Timeout, worker, reply),
-            State::Reading | State::Writing { .. } | State::Streaming(_) | State::Closed => self.close(),
+            State::Streaming(ref stream) => {
+                if matches!(**stream, Stream::FullScrape(_)) {
+                    worker.count(Count::HttpFullScrapeSlow);
+                }
+                self.close()
+            }
+            State::Reading | State::Writing { .. } | State::Closed => self.close(),
         }
     }
 
@@ -218,13 +224,17 @@ impl Connection {
     }
 
     fn stream(&mut self, now: Instant, mut stream: Box<Stream>, worker: &Worker, reply: &mut [u8]) -> Step {
-        match stream.proceed(worker, reply) {
+        match stream.proceed(now, worker, reply) {
             Progress::Working => {
                 self.extend_deadline(now);
                 self.state = State::Streaming(stream);
                 self.step = Step::Again;
             }
-            Progress::Piece(len) => self.write(now, len, State::Streaming(stream)),
+            Progress::Piece(len) => {
+                let deadline = stream.deadline();
+                self.write(now, len, State::Streaming(stream));
+                self.deadline = deadline.map_or(self.deadline, |deadline| deadline.min(self.deadline));
+            }
             Progress::Last { len, keep_alive } => self.write(now, len, State::Writing { keep_alive }),
             Progress::Impossible => _ = self.close(),
         }

@@ -25,6 +25,7 @@ mod stream;
 #[cfg(feature = "fuzzing")]
 pub(crate) use answer::FRONT;
 pub use connection::Connection;
+pub(crate) use full_scrape::FullScrapes;
 pub use head::{Fault as ResponseFault, Response};
 pub use page::{Found, Page, Pages};
 

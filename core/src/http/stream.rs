@@ -2,7 +2,7 @@
 
 use super::full_scrape::FullScrape;
 use super::page::PageStream;
-use crate::Worker;
+use crate::{Instant, Worker};
 
 /// An answer on its way.
 #[derive(Debug)]
@@ -23,10 +23,18 @@ impl Stream {
     }
 
     /// Does one bounded step.
-    pub(super) fn proceed(&mut self, worker: &Worker, reply: &mut [u8]) -> Progress {
+    pub(super) fn proceed(&mut self, now: Instant, worker: &Worker, reply: &mut [u8]) -> Progress {
         match self {
-            Self::FullScrape(scrape) => scrape.proceed(worker, reply),
+            Self::FullScrape(scrape) => scrape.proceed(now, worker, reply),
             Self::Page(page) => page.proceed(reply),
+        }
+    }
+
+    /// When the piece under way must be written at the latest, whatever others are allowed.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::FullScrape(scrape) => scrape.deadline(),
+            Self::Page(_) => None,
         }
     }
 }

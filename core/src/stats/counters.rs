@@ -175,6 +175,8 @@ counts! {
     HttpScrape = "http_scrape",
     /// HTTP full scrapes answered.
     HttpFullScrape = "http_full_scrape",
+    /// HTTP full scrapes ended because the client took less than 64 KiB/s, or none at all for too long.
+    HttpFullScrapeSlow = "http_full_scrape_slow",
     /// Pages answered: statistics and the like.
     HttpPage = "http_page",
     /// Answers with a `failure reason`.

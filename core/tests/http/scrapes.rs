@@ -95,21 +95,139 @@ fn a_full_scrape_lists_every_torrent_in_order_whatever_the_version() {
     assert_eq!(house.count(Count::HttpFullScrape), 2);
 }
 
-#[test]
-fn one_full_scrape_runs_at_a_time_and_a_gone_client_frees_the_place() {
+const ALL: &[u8] = b"GET /scrape HTTP/1.1\r\n\r\n";
+
+/// A tracker of so many torrents, which answers scrapes of all of them.
+fn full_house(torrents: u64) -> House {
     let house = House::new(Config::default().with_full_scrape(true));
-    let request = b"GET /scrape HTTP/1.1\r\n\r\n";
-    let mut first = house.connect("198.51.100.7");
-    assert_eq!(first.give(request), Step::Again);
-    let response = house.connect("198.51.100.8").exchange(request).unwrap();
-    let failure = Failure::decode(&response.body).unwrap();
-    assert_eq!((response.status, failure.retry), (200, Some(Retry::Minutes(1))));
-    drop(first);
-    let response = house.connect("198.51.100.8").exchange(request).unwrap();
-    assert_eq!(response.body, b"d5:filesdee");
+    for number in 0..torrents {
+        house.announce(&format!("198.51.{}.{}", number / 250, number % 250), number);
+    }
+    house
+}
+
+#[test]
+fn slow_readers_of_full_scrapes_keep_nobody_out_and_give_way() {
+    let house = full_house(10_000);
+    let slow: Vec<_> = (0..6)
+        .map(|_| {
+            let mut client = house.connect("198.51.100.7");
+            let mut step = client.give(ALL);
+            while step == Step::Again {
+                step = client.go_on();
+            }
+            assert!(matches!(step, Step::Write(_)));
+            client
+        })
+        .collect();
+    let response = house.connect("198.51.100.7").exchange(ALL).unwrap();
+    assert_eq!(
+        ScrapeResponse::decode(&response.body).unwrap().iter().count(),
+        10_000
+    );
+    // Each takes a piece every two seconds, which is less than 64 KiB/s and in time for the socket timeout of three.
+    let mut slow = slow;
+    let mut took = 0;
+    while !slow.is_empty() {
+        took += 1;
+        house.advance(2000);
+        slow.retain_mut(|client| {
+            if client.is_late() {
+                client.time_out();
+            }
+            client.is_open() && matches!(client.go_on(), Step::Write(_))
+        });
+        assert_eq!(slow.len(), if took < 5 { 6 } else { 0 }, "after {took} pieces");
+    }
+    assert_eq!(house.count(Count::HttpFullScrapeSlow), 6);
+    assert_eq!(house.count(Count::HttpFullScrape), 7);
+}
+
+#[test]
+fn a_reader_fast_enough_gets_all_of_a_full_scrape_however_long_it_takes() {
+    let house = full_house(20_000);
+    let mut client = house.connect("198.51.100.7");
+    let mut step = client.give(ALL);
+    let mut pieces = 0;
+    while step != Step::Close {
+        if let Step::Write(_) = step {
+            // Some 75 KiB/s, in pieces of about 23 KiB.
+            house.advance(300);
+            assert!(!client.is_late(), "after {pieces} pieces");
+            pieces += 1;
+        }
+        step = client.go_on();
+    }
+    assert!(pieces > 50, "{pieces} pieces in 17 seconds");
+    assert_eq!(house.count(Count::HttpFullScrapeSlow), 0);
+}
+
+#[test]
+fn full_scrapes_have_places_for_some_and_fewer_of_one_address() {
+    let house = full_house(10);
+    let begin = |ip: &str| {
+        let mut client = house.connect(ip);
+        (client.give(ALL), client)
+    };
+    let of_one: Vec<_> = (0..16).map(|_| begin("198.51.100.7")).collect();
+    let mut of_other: Vec<_> = (0..16).map(|host| begin(&format!("2001:db8::{host}"))).collect();
+    assert!(
+        of_one
+            .iter()
+            .chain(&of_other)
+            .all(|(step, _)| *step == Step::Again)
+    );
+    let refused = |ip: &str| {
+        let response = house.connect(ip).exchange(ALL).unwrap();
+        let failure = Failure::decode(&response.body).unwrap();
+        assert_eq!((response.status, failure.retry), (200, Some(Retry::Minutes(1))));
+    };
+    refused("198.51.100.8");
+    of_other.pop();
+    refused("198.51.100.7");
+    let response = house.connect("198.51.100.8").exchange(ALL).unwrap();
+    assert_eq!(ScrapeResponse::decode(&response.body).unwrap().iter().count(), 10);
     let mut client = house.connect("198.51.100.8");
     client.send(b"HEAD /scrape HTTP/1.1\r\n\r\n");
     assert!(client.received().ends_with(b"Connection: close\r\n\r\n"));
+}
+
+#[test]
+fn who_comes_within_a_minute_reads_what_another_has_collected() {
+    let house = full_house(1000);
+    let torrents = |client: &mut crate::support::Client<'_>, step| {
+        client.follow(step);
+        let body = client.responses().remove(0).body;
+        ScrapeResponse::decode(&body).unwrap().iter().count()
+    };
+    let collected = || {
+        let mut client = house.connect("198.51.100.7");
+        let mut step = client.give(ALL);
+        while step == Step::Again {
+            step = client.go_on();
+        }
+        (client, step)
+    };
+    let (mut first, first_step) = collected();
+    house.announce("198.51.100.7", 1000);
+    house.advance(1000);
+    // It finds all collected: its first step writes, and it does not see the newest torrent.
+    let mut second = house.connect("198.51.100.8");
+    let second_step = second.give(ALL);
+    assert!(matches!(second_step, Step::Write(_)));
+    assert_eq!(torrents(&mut second, second_step), 1000);
+    // After a minute the next one collects anew; the first still has its own.
+    house.advance(60_000);
+    let (mut third, third_step) = collected();
+    assert_eq!(torrents(&mut third, third_step), 1001);
+    assert_eq!(torrents(&mut first, first_step), 1000);
+    // Who left in the middle leaves the rest of collecting to the others.
+    let mut leaving = house.connect("198.51.100.7");
+    assert_eq!(leaving.give(ALL), Step::Again);
+    let mut staying = house.connect("198.51.100.8");
+    let step = staying.give(ALL);
+    drop(leaving);
+    assert_eq!(torrents(&mut staying, step), 1001);
 }
 
 #[test]

@@ -141,6 +141,11 @@ impl Client<'_> {
         self.follow(step);
     }
 
+    /// Whether the step under way takes longer than it may.
+    pub(crate) fn is_late(&self) -> bool {
+        self.house.now.get() >= self.connection.poll_timeout()
+    }
+
     /// Sends a request and reads the response to it, if one comes.
     pub(crate) fn exchange(&mut self, request: &[u8]) -> Option<Response> {
         self.send(request);
