@@ -1,10 +1,11 @@
 //! Giving up what is not needed any more once the sockets are open: the root folder, and the rights of root.
 
+mod sys;
+
 use std::fmt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::sys::prctl;
 use nix::unistd::{self, Gid, Uid, User};
 
 use crate::options::{Setting, Source};
@@ -53,10 +54,10 @@ impl Privileges {
             return Ok(());
         };
         let act = |what, done: nix::Result<()>| done.map_err(|error| PrivilegeError::Failed(what, error));
-        act("drop groups", unistd::setgroups(&[gid]))?;
-        act("change group", unistd::setresgid(gid, gid, gid))?;
-        act("change user", unistd::setresuid(uid, uid, uid))?;
-        act("give up new privileges", prctl::set_no_new_privs())?;
+        act("drop groups", sys::drop_groups(gid))?;
+        act("change group", sys::change_group(gid))?;
+        act("change user", sys::change_user(uid))?;
+        act("give up new privileges", sys::give_up_new_privileges())?;
         prove(uid, gid)?;
         let root = self.root.map_or_else(String::new, |root| {
             format!(" in the root {}", root.value.display())
@@ -124,11 +125,7 @@ fn find_user(name: &Setting<String>) -> Result<(String, Uid, Gid), PrivilegeErro
 /// The ids are those of the user, and becoming root again fails.
 fn prove(uid: Uid, gid: Gid) -> Result<(), PrivilegeError> {
     let failed = |error| PrivilegeError::Failed("ask who this is", error);
-    let users = unistd::getresuid().map_err(failed)?;
-    let groups = unistd::getresgid().map_err(failed)?;
-    let ids_are_right = [users.real, users.effective, users.saved] == [uid; 3]
-        && [groups.real, groups.effective, groups.saved] == [gid; 3]
-        && unistd::getgroups().map_err(failed)? == [gid];
+    let ids_are_right = sys::ids_are(uid, gid).map_err(failed)?;
     let root = (Uid::from_raw(0), Gid::from_raw(0));
     for (regained, what) in [
         (!ids_are_right, "the ids are not those of the user"),

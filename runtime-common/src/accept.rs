@@ -8,14 +8,23 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 /// # Errors
 /// `WouldBlock` if nobody waits to be accepted; else as in accept(2).
 pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    #[cfg(target_os = "linux")]
-    return crate::sys::accept(listener);
-    #[cfg(not(target_os = "linux"))]
-    {
-        let (stream, peer) = listener.accept()?;
-        stream.set_nonblocking(true)?;
-        Ok((stream, peer))
-    }
+    native_accept(listener)
+}
+
+#[cfg(not(target_os = "linux"))]
+use portable_accept as native_accept;
+
+#[cfg(target_os = "linux")]
+use crate::sys::accept as native_accept;
+
+/// On every system. Not everywhere a connection inherits what was set at its listener.
+#[cfg(any(test, not(target_os = "linux")))]
+fn portable_accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    // A client that has gone already is noticed soon enough.
+    let _ = stream.set_nodelay(true);
+    Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
 }
 
 /// How far an error of a socket that serves many reaches.
@@ -34,6 +43,7 @@ impl Trouble {
     pub(crate) fn of(error: &io::Error) -> Self {
         match error.kind() {
             ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionRefused
             | ErrorKind::ConnectionReset
             | ErrorKind::Interrupted
             | ErrorKind::HostUnreachable
@@ -60,7 +70,30 @@ fn is_no_socket(_: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
+
+    fn accepts_without_waiting(accept: fn(&TcpListener) -> io::Result<(TcpStream, SocketAddr)>) {
+        let listener = TcpListener::bind("[::]:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(accept(&listener).unwrap_err().kind(), ErrorKind::WouldBlock);
+        let client = TcpStream::connect(("127.0.0.1", listener.local_addr().unwrap().port())).unwrap();
+        let (mut stream, peer) = loop {
+            match accept(&listener) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                accepted => break accepted.unwrap(),
+            }
+        };
+        assert_eq!(peer, client.local_addr().unwrap());
+        assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn connections_are_accepted_without_waiting_for_them_or_on_them() {
+        accepts_without_waiting(native_accept);
+        accepts_without_waiting(portable_accept);
+    }
 
     #[test]
     #[cfg(unix)]

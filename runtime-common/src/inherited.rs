@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use socket2::{SockRef, Socket};
+use socket2::Socket;
 
 use crate::sockets::{Group, RECEIVE_BUFFER, prepare_listener, refused};
 use crate::{OpenError, Opened, Transport};
@@ -71,16 +71,35 @@ fn prepare(transport: Transport, socket: &Socket) -> Result<SocketAddr, OpenErro
         let local = local.ok_or_else(|| io::Error::other("the socket that was handed in has no port"))?;
         socket.set_nonblocking(true)?;
         match transport {
-            Transport::Tcp if !SockRef::from(socket).is_listener()? => {
-                return Err(io::Error::other("the socket that was handed in does not listen"));
+            Transport::Tcp => {
+                ensure_listens(socket)?;
+                prepare_listener(socket)?;
             }
-            Transport::Tcp => prepare_listener(socket)?,
             // As much as the system allows; it says how much that was.
             Transport::Udp => drop(socket.set_recv_buffer_size(RECEIVE_BUFFER)),
         }
         Ok(local)
     };
     set().map_err(|error| refused(transport, unbound(), error))
+}
+
+/// Fails if the socket does not listen.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn ensure_listens(socket: &Socket) -> io::Result<()> {
+    if socket.is_listener()? {
+        return Ok(());
+    }
+    Err(io::Error::other("the socket that was handed in does not listen"))
+}
+
+/// Has the socket listen: other systems do not say whether it does. One that listens already does not mind, one that is
+/// connected cannot.
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+use listen_again as ensure_listens;
+
+#[cfg(any(test, not(any(target_os = "linux", target_os = "freebsd"))))]
+fn listen_again(socket: &Socket) -> io::Result<()> {
+    socket.listen(crate::sockets::BACKLOG)
 }
 
 #[cfg(test)]
@@ -141,5 +160,16 @@ mod tests {
             tcp: vec![unbound.into()],
         };
         assert!(inherited.adopt(1).unwrap_err().to_string().contains("handed in"));
+    }
+    #[test]
+    fn a_socket_can_be_told_again_to_listen_and_keeps_who_waits() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let client = std::net::TcpStream::connect(at).unwrap();
+        let listener = Socket::from(listener);
+        listen_again(&listener).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(listen_again(&accepted).is_err(), "a connection listens");
+        drop(client);
     }
 }

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX, Silence, Verdict};
 
+use crate::accept::Trouble;
 use crate::udp::{Datagrams, Mechanism, PAYLOAD_MAX, Sent, error_number};
 
 /// Batches by `recv_from` and `send_to`.
@@ -45,13 +46,17 @@ impl Mechanism for Frames {
     fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.used = 0;
         self.queue.clear();
-        for frame in &mut self.frames {
+        for _ in 0..BATCH_MAX {
+            let frame = &mut self.frames[self.used];
             match socket.recv_from(&mut frame.payload) {
-                Ok((len, sender)) => (frame.len, frame.sender) = (len, sender),
+                Ok((len, sender)) => {
+                    (frame.len, frame.sender) = (len, sender);
+                    self.used += 1;
+                }
+                Err(error) if is_of_one_datagram(&error) => {}
                 Err(_) if self.used > 0 => break,
                 Err(error) => return Err(error),
             }
-            self.used += 1;
         }
         Ok(self.used)
     }
@@ -91,5 +96,34 @@ impl Mechanism for Frames {
             }
         }
         sent
+    }
+}
+
+/// Whether the next datagram can be received nevertheless. Windows reports here that an earlier reply was not taken, and
+/// that a datagram is longer than the room for it, which then is lost.
+fn is_of_one_datagram(error: &io::Error) -> bool {
+    const WSAEMSGSIZE: i32 = 10040;
+    let is_too_long = cfg!(windows) && error.raw_os_error() == Some(WSAEMSGSIZE);
+    is_too_long || Trouble::of(error) == Trouble::OfOneClient
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_reply_that_is_not_taken_does_not_keep_back_what_is_received_next() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_nonblocking(true).unwrap();
+        let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = gone.local_addr().unwrap();
+        drop(gone);
+        // One that is connected is told, as every socket is on Windows.
+        server.connect(at).unwrap();
+        server.send(b"reply").unwrap();
+        let client = UdpSocket::bind(at).unwrap();
+        client.send_to(b"x", server.local_addr().unwrap()).unwrap();
+        assert_eq!(Frames::new().receive(&server).unwrap(), 1);
     }
 }

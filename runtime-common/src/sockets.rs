@@ -140,7 +140,7 @@ const IN_USE_PAUSE_MILLIS: u64 = 10;
 #[cfg(target_os = "linux")]
 const ACCEPT_SECS_MAX: i32 = 1;
 /// Connections that wait to be accepted; the operating system may allow fewer.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 impl Opened {
     pub(crate) fn empty(workers: usize) -> Self {
@@ -272,7 +272,8 @@ fn join(transport: Transport, place: &Place, first: &Socket, local: SocketAddr) 
     Ok(socket)
 }
 
-/// The same socket once more: whoever is first takes what comes.
+/// The same socket once more: whoever is first takes what comes. Elsewhere than on Linux, sockets that share a port are not
+/// given a share each: all goes to one of them.
 #[cfg(not(target_os = "linux"))]
 fn join(_: Transport, _: &Place, first: &Socket, _: SocketAddr) -> io::Result<Socket> {
     first.try_clone()
