@@ -22,6 +22,7 @@ mod sockets;
 mod stream;
 mod sys;
 mod udp;
+mod unserved;
 mod work;
 
 pub use accept::accept;

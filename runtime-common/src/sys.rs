@@ -4,6 +4,8 @@
     reason = "the calls are foreign; each block says why it is sound"
 )]
 
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) use self::linux::WithoutBatches;
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::{Frames, accept, defer_accept, load_average, want_destination};
 
@@ -49,12 +51,15 @@ mod linux {
     };
     use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
     use std::ptr::{self, NonNull};
+    use std::sync::OnceLock;
 
     use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX, Silence, Verdict};
     use libc::{c_int, iovec, mmsghdr, socklen_t};
     use socket2::Socket;
+    use tracing::warn;
 
     use crate::udp::{Datagrams, Mechanism, PAYLOAD_MAX, Sent, error_number};
+    use crate::unserved::plain;
 
     /// See [`crate::load_average`]. `sysinfo`, because `getloadavg` may read `/proc`, which a chroot may lack.
     pub(crate) fn load_average() -> Option<[f64; 3]> {
@@ -118,7 +123,8 @@ mod linux {
         }
     }
 
-    /// Batches by `recvmmsg` and `sendmmsg`, in memory that is set up once.
+    /// Batches by `recvmmsg` and `sendmmsg`, or datagram by datagram where those are forbidden, in memory that is set up
+    /// once.
     #[derive(Debug)]
     pub(crate) struct Frames {
         /// Invariant: points to a live `Memory` that is this struct's own; every pointer inside it points into it.
@@ -127,7 +133,48 @@ mod linux {
         used: usize,
         /// How many of `Memory::sent` are to be sent.
         queued: usize,
+        batches: Batches,
     }
+
+    /// Which of the calls for batches may be made.
+    #[derive(Clone, Copy, Debug)]
+    struct Batches {
+        receive: bool,
+        send: bool,
+    }
+
+    impl Batches {
+        /// Those that neither a filter of system calls forbids nor an old kernel or one that is imitated lacks. One that
+        /// cannot be made is told of.
+        fn permitted() -> Self {
+            static PERMITTED: OnceLock<Batches> = OnceLock::new();
+            *PERMITTED.get_or_init(|| {
+                // SAFETY: there is no such descriptor, and no memory is given.
+                let receive = unsafe { libc::recvmmsg(NO_SOCKET, ptr::null_mut(), 0, 0, ptr::null_mut()) };
+                let receive = is_permitted(receive, "recvmmsg", "received");
+                // SAFETY: there is no such descriptor, and no memory is given.
+                let send = unsafe { libc::sendmmsg(NO_SOCKET, ptr::null_mut(), 0, 0) };
+                let send = is_permitted(send, "sendmmsg", "sent");
+                Self { receive, send }
+            })
+        }
+    }
+
+    /// Whether a call that was just made without a socket failed for the lack of that, and for no other reason.
+    fn is_permitted(result: c_int, call: &str, done: &str) -> bool {
+        let error = io::Error::last_os_error();
+        let permitted = result == 0 || error.raw_os_error() == Some(libc::EBADF);
+        if !permitted {
+            let reason = plain(&error);
+            warn!(
+                "{call} cannot be used here ({reason}): datagrams are {done} one at a time, which takes longer"
+            );
+        }
+        permitted
+    }
+
+    /// The descriptor of nothing.
+    const NO_SOCKET: c_int = -1;
 
     struct Memory {
         received: [mmsghdr; BATCH_MAX],
@@ -161,15 +208,7 @@ mod linux {
 
     impl Mechanism for Frames {
         fn new() -> Self {
-            let mut frames = Self {
-                memory: Memory::new(),
-                used: 0,
-                queued: 0,
-            };
-            for slot in 0..BATCH_MAX {
-                frames.make_ready(slot);
-            }
-            frames
+            Self::with(Batches::permitted())
         }
 
         fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
@@ -177,15 +216,11 @@ mod linux {
                 self.make_ready(slot);
             }
             self.used = 0;
-            let (fd, count) = (socket.as_raw_fd(), fit(BATCH_MAX));
-            self.used = retried(|| {
-                // SAFETY: the headers and all that they point to are in `memory`, exclusively borrowed; `set_up` and
-                // `make_ready` gave them the lengths of what they point to.
-                unsafe {
-                    let headers = (&raw mut (*self.memory.as_ptr()).received).cast();
-                    libc::recvmmsg(fd, headers, count, 0, ptr::null_mut())
-                }
-            })?;
+            self.used = if self.batches.receive {
+                self.receive_together(socket)?
+            } else {
+                self.receive_one_by_one(socket)?
+            };
             self.queued = 0;
             Ok(self.used)
         }
@@ -230,7 +265,12 @@ mod linux {
             let mut sent = Sent::default();
             let mut next = 0;
             while next < self.queued {
-                match self.send_from(next, socket) {
+                let sent_now = if self.batches.send {
+                    self.send_together(next, socket)
+                } else {
+                    self.send_one(next, socket)
+                };
+                match sent_now {
                     Ok((count, bytes)) => {
                         sent.datagrams += count;
                         sent.bytes += bytes;
@@ -279,6 +319,19 @@ mod linux {
     }
 
     impl Frames {
+        fn with(batches: Batches) -> Self {
+            let mut frames = Self {
+                memory: Memory::new(),
+                used: 0,
+                queued: 0,
+                batches,
+            };
+            for slot in 0..BATCH_MAX {
+                frames.make_ready(slot);
+            }
+            frames
+        }
+
         /// Undoes what receiving into a slot did to its lengths.
         fn make_ready(&mut self, slot: usize) {
             // SAFETY: the memory is live and, while `self` is borrowed, referred to by nothing else; the index is checked.
@@ -289,8 +342,39 @@ mod linux {
             }
         }
 
+        fn receive_together(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+            let (fd, count) = (socket.as_raw_fd(), fit(BATCH_MAX));
+            retried(|| {
+                // SAFETY: the headers and all that they point to are in `memory`, exclusively borrowed; `Memory::new` and
+                // `make_ready` gave them the lengths of what they point to.
+                unsafe {
+                    let headers = (&raw mut (*self.memory.as_ptr()).received).cast();
+                    libc::recvmmsg(fd, headers, count, 0, ptr::null_mut())
+                }
+            })
+        }
+
+        /// How many there were until nothing was there, or the batch full.
+        fn receive_one_by_one(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+            for slot in 0..BATCH_MAX {
+                // SAFETY: the memory is live and referred to by nothing else; the index is checked.
+                let header = unsafe { &raw mut (*self.memory.as_ptr()).received[slot] };
+                // SAFETY: the header and all that it points to are in `memory`, exclusively borrowed; `Memory::new` and
+                // `make_ready` gave it the lengths of what it points to.
+                let received =
+                    retried(|| unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut (*header).msg_hdr, 0) });
+                match received {
+                    // SAFETY: the header is live, and nothing else refers to it.
+                    Ok(len) => unsafe { (*header).msg_len = fit(len) },
+                    Err(_) if slot > 0 => return Ok(slot),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(BATCH_MAX)
+        }
+
         /// Sends what is queued from `next` on, as far as the socket takes it: how many, and their bytes.
-        fn send_from(&mut self, next: usize, socket: &UdpSocket) -> io::Result<(usize, usize)> {
+        fn send_together(&mut self, next: usize, socket: &UdpSocket) -> io::Result<(usize, usize)> {
             let (fd, count) = (socket.as_raw_fd(), fit(self.queued - next));
             let sent = retried(|| {
                 // SAFETY: `queue` made `queued` headers, whose pointers are into `memory`, exclusively borrowed.
@@ -302,6 +386,16 @@ mod linux {
             // SAFETY: nothing else refers to the memory while `self` is borrowed.
             let headers = unsafe { &self.memory.as_ref().sent[next..next + sent] };
             Ok((sent, headers.iter().map(|header| header.msg_len as usize).sum()))
+        }
+
+        /// Sends the one reply at `next`: that it is one, and its bytes.
+        fn send_one(&mut self, next: usize, socket: &UdpSocket) -> io::Result<(usize, usize)> {
+            // SAFETY: `queue` made the header, whose pointers are into `memory`, exclusively borrowed.
+            let bytes = retried(|| unsafe {
+                let header = &raw const (*self.memory.as_ptr()).sent[next].msg_hdr;
+                libc::sendmsg(socket.as_raw_fd(), header, 0)
+            })?;
+            Ok((1, bytes))
         }
     }
 
@@ -373,9 +467,9 @@ mod linux {
     const NAME_LEN: socklen_t = size_of::<Name>() as socklen_t;
 
     /// A call that is repeated when a signal interrupted it.
-    fn retried(mut call: impl FnMut() -> c_int) -> io::Result<usize> {
+    fn retried<N: TryInto<usize>>(mut call: impl FnMut() -> N) -> io::Result<usize> {
         loop {
-            if let Ok(count) = usize::try_from(call()) {
+            if let Ok(count) = call().try_into() {
                 return Ok(count);
             }
             let error = io::Error::last_os_error();
@@ -390,6 +484,35 @@ mod linux {
         T::try_from(number).unwrap_or_default()
     }
 
+    /// As where no call for batches may be made.
+    #[cfg(test)]
+    #[derive(Debug)]
+    pub(crate) struct WithoutBatches(Frames);
+
+    #[cfg(test)]
+    impl Mechanism for WithoutBatches {
+        fn new() -> Self {
+            let (receive, send) = (false, false);
+            Self(Frames::with(Batches { receive, send }))
+        }
+
+        fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+            self.0.receive(socket)
+        }
+
+        fn datagrams(&mut self) -> Datagrams<'_> {
+            self.0.datagrams()
+        }
+
+        fn queue(&mut self, slot: usize, len: usize) {
+            self.0.queue(slot, len);
+        }
+
+        fn send(&mut self, socket: &UdpSocket) -> Sent {
+            self.0.send(socket)
+        }
+    }
+
     #[cfg(test)]
     mod tests {
         use std::os::unix::net::UnixDatagram;
@@ -402,13 +525,24 @@ mod linux {
             server
         }
 
+        const EACH: [Batches; 2] = [
+            Batches {
+                receive: true,
+                send: true,
+            },
+            Batches {
+                receive: false,
+                send: false,
+            },
+        ];
+
         /// Replies to `count` datagrams, queued.
-        fn queued(server: &UdpSocket, count: usize) -> Frames {
+        fn queued(server: &UdpSocket, count: usize, batches: Batches) -> Frames {
             let client = UdpSocket::bind("127.0.0.1:0").unwrap();
             for _ in 0..count {
                 client.send_to(b"x", server.local_addr().unwrap()).unwrap();
             }
-            let mut frames = Frames::new();
+            let mut frames = Frames::with(batches);
             assert_eq!(frames.receive(server).unwrap(), count);
             for slot in 0..count {
                 frames.queue(slot, 100 + slot);
@@ -417,36 +551,55 @@ mod linux {
         }
 
         #[test]
-        fn a_reply_that_cannot_be_sent_does_not_keep_the_others_back() {
-            let server = server();
-            let mut frames = queued(&server, 5);
-            // SAFETY: nothing else refers to the memory.
-            let memory = unsafe { frames.memory.as_mut() };
-            for unanswerable in [0, 2, 3] {
-                memory.sent[unanswerable].msg_hdr.msg_namelen = 1;
+        fn calls_for_batches_may_be_made_here() {
+            let Batches { receive, send } = Batches::permitted();
+            assert!(receive && send);
+        }
+
+        #[test]
+        fn a_call_that_is_forbidden_or_missing_is_told_from_one_that_has_no_socket() {
+            for (error, permitted) in [(libc::EBADF, true), (libc::EPERM, false), (libc::ENOSYS, false)] {
+                // SAFETY: the pointer is to the number of this thread's last error.
+                unsafe { *libc::__errno_location() = error };
+                assert_eq!(is_permitted(-1, "the call", "done"), permitted);
             }
-            let sent = frames.send(&server);
-            assert_eq!((sent.datagrams, sent.bytes, sent.failed.len()), (2, 101 + 104, 3));
-            assert_eq!(frames.send(&server), Sent::default());
+        }
+
+        #[test]
+        fn a_reply_that_cannot_be_sent_does_not_keep_the_others_back() {
+            for batches in EACH {
+                let server = server();
+                let mut frames = queued(&server, 5, batches);
+                // SAFETY: nothing else refers to the memory.
+                let memory = unsafe { frames.memory.as_mut() };
+                for unanswerable in [0, 2, 3] {
+                    memory.sent[unanswerable].msg_hdr.msg_namelen = 1;
+                }
+                let sent = frames.send(&server);
+                assert_eq!((sent.datagrams, sent.bytes, sent.failed.len()), (2, 101 + 104, 3));
+                assert_eq!(frames.send(&server), Sent::default());
+            }
         }
 
         #[test]
         fn replies_that_a_full_socket_does_not_take_are_dropped() {
-            let server = server();
-            let mut frames = queued(&server, BATCH_MAX);
-            // SAFETY: nothing else refers to the memory.
-            let memory = unsafe { frames.memory.as_mut() };
-            for header in &mut memory.sent {
-                header.msg_hdr.msg_namelen = 0;
+            for batches in EACH {
+                let server = server();
+                let mut frames = queued(&server, BATCH_MAX, batches);
+                // SAFETY: nothing else refers to the memory.
+                let memory = unsafe { frames.memory.as_mut() };
+                for header in &mut memory.sent {
+                    header.msg_hdr.msg_namelen = 0;
+                }
+                // Unlike one over the loopback interface, such a socket is full until the other end has read.
+                let (full, other_end) = UnixDatagram::pair().unwrap();
+                socket2::SockRef::from(&full).set_send_buffer_size(1).unwrap();
+                full.set_nonblocking(true).unwrap();
+                let sent = frames.send(&UdpSocket::from(OwnedFd::from(full)));
+                assert!(0 < sent.datagrams && sent.datagrams < BATCH_MAX, "{sent:?}");
+                assert_eq!(sent.failed.len(), BATCH_MAX - sent.datagrams);
+                drop(other_end);
             }
-            // Unlike one over the loopback interface, such a socket is full until the other end has read.
-            let (full, other_end) = UnixDatagram::pair().unwrap();
-            socket2::SockRef::from(&full).set_send_buffer_size(1).unwrap();
-            full.set_nonblocking(true).unwrap();
-            let sent = frames.send(&UdpSocket::from(OwnedFd::from(full)));
-            assert!(0 < sent.datagrams && sent.datagrams < BATCH_MAX, "{sent:?}");
-            assert_eq!(sent.failed.len(), BATCH_MAX - sent.datagrams);
-            drop(other_end);
         }
     }
 }

@@ -10,10 +10,11 @@ use etracker_core::{Instant, Worker};
 
 #[cfg(not(target_os = "linux"))]
 use crate::one_by_one::Frames;
-use crate::prefetch;
 use crate::sightings::sighted;
 #[cfg(target_os = "linux")]
 use crate::sys::Frames;
+use crate::unserved::tell_unserved;
+use crate::{Transport, prefetch};
 
 /// Room for a batch of datagrams and their replies, set up once and used for all sockets of a worker.
 #[derive(Debug)]
@@ -87,6 +88,7 @@ impl<M: Mechanism> Batch<M> {
                 worker
                     .counters()
                     .fail(Operation::ReceiveUdp, error_number(&error));
+                tell_unserved(now, Transport::Udp, &error);
                 return Err(error);
             }
             Ok(received) => received,
@@ -141,7 +143,10 @@ mod tests {
     use etracker_core::{Config, Seed, Tracker};
 
     use super::*;
-    use crate::{Listen, one_by_one, open};
+    use crate::one_by_one::Frames as OneByOne;
+    #[cfg(target_os = "linux")]
+    use crate::sys::WithoutBatches;
+    use crate::{Listen, open};
 
     const NOW: Instant = Instant::from_secs(1_000_000);
 
@@ -208,8 +213,10 @@ mod tests {
     fn each_of_many_datagrams_is_answered_to_its_sender() {
         answers_many::<Frames>("127.0.0.1");
         answers_many::<Frames>("::1");
-        answers_many::<one_by_one::Frames>("127.0.0.1");
-        answers_many::<one_by_one::Frames>("::1");
+        answers_many::<OneByOne>("127.0.0.1");
+        answers_many::<OneByOne>("::1");
+        #[cfg(target_os = "linux")]
+        answers_many::<WithoutBatches>("::1");
     }
 
     fn answers_mapped<M: Mechanism>() {
@@ -223,12 +230,20 @@ mod tests {
     #[test]
     fn an_ipv4_sender_at_an_ipv6_socket_is_ipv4() {
         answers_mapped::<Frames>();
-        answers_mapped::<one_by_one::Frames>();
+        answers_mapped::<OneByOne>();
+        #[cfg(target_os = "linux")]
+        answers_mapped::<WithoutBatches>();
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn a_wildcard_socket_answers_from_the_address_asked() {
+        answers_from_the_address_asked::<Frames>();
+        answers_from_the_address_asked::<WithoutBatches>();
+    }
+
+    #[cfg(target_os = "linux")]
+    fn answers_from_the_address_asked<M: Mechanism>() {
         for (wildcard, addresses) in [
             ("::", ["127.0.0.5", "127.0.0.1", "::1"].as_slice()),
             ("0.0.0.0", &["127.0.0.5", "127.8.9.10"]),
@@ -236,7 +251,7 @@ mod tests {
             let (server, mut worker) = (server(wildcard), worker());
             for at in addresses {
                 let client = asked(&server, at);
-                exchange::<Frames>(&server, &mut worker);
+                exchange::<M>(&server, &mut worker);
                 assert!(is_answered(&client), "{at} at {wildcard}");
             }
         }

@@ -7,6 +7,8 @@ mod doctor;
 mod drained;
 mod failures;
 mod files;
+#[cfg(target_os = "linux")]
+mod forbidden_calls;
 mod functional;
 mod harness;
 mod hostile;

@@ -1,0 +1,51 @@
+//! Telling the operator at once that nobody can be served.
+
+use std::fmt::Display;
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use etracker_core::Instant;
+use tracing::error;
+
+/// Says that requests by `transport` do not reach the tracker, unless that was said in the last minute: what fails often is
+/// counted, and summed up once a minute.
+pub(crate) fn tell_unserved(now: Instant, transport: impl Display, error: &io::Error) {
+    static TOLD: AtomicU64 = AtomicU64::new(0);
+    if is_due(&TOLD, now) {
+        let reason = plain(error);
+        error!("requests over {transport} cannot be received: {reason}; trying again ten times a second");
+    }
+}
+
+/// The system's words for an error, without its number.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}
+
+/// Whether a minute has passed since it was due last.
+fn is_due(told: &AtomicU64, now: Instant) -> bool {
+    // 0 is never.
+    let now = now.as_secs() + 1;
+    let due = |told: u64| (told == 0 || told + PAUSE_SECS <= now).then_some(now);
+    told.fetch_update(Relaxed, Relaxed, due).is_ok()
+}
+
+/// Seconds between two lines.
+const PAUSE_SECS: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_told_at_once_and_then_once_a_minute() {
+        let told = AtomicU64::new(0);
+        let due = [0, 0, 59, 60, 61, 120].map(|secs| is_due(&told, Instant::from_secs(secs)));
+        assert_eq!(due, [true, false, false, true, false, true]);
+    }
+}
