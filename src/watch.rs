@@ -1,11 +1,11 @@
 //! A thread that tells the operator what goes on: the line of each evaluation, and sums of what went wrong.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use etracker_core::stats::{Count, Evaluation, Figures};
+use etracker_core::stats::{Count, Evaluation, Failed, Figures, Operation};
 use etracker_core::{Instant, Tracker};
 use jiff::tz::TimeZone;
 use tracing::{info, warn};
@@ -81,20 +81,12 @@ impl Watch {
             }
         }
         for failed in &figures.failures {
-            let same = |before: &&etracker_core::stats::Failed| {
-                (before.operation, before.error) == (failed.operation, failed.error)
-            };
+            let same =
+                |before: &&Failed| (before.operation, before.error) == (failed.operation, failed.error);
             let before = self.before.failures.iter().find(same);
             let times = failed.count - before.map_or(0, |before| before.count);
             if times > 0 {
-                let (call, error) = (failed.operation.name(), error_name(failed.error));
-                warn!(
-                    call,
-                    errno = failed.error,
-                    error,
-                    times,
-                    "calls failed in the last minute"
-                );
+                tell_failed(failed, times);
             }
         }
         let dropped = dropped();
@@ -106,6 +98,42 @@ impl Watch {
         }
         (self.before, self.dropped) = (figures, dropped);
     }
+}
+
+fn tell_failed(failed: &Failed, times: u64) {
+    let (call, errno, error) = (failed.operation.name(), failed.error, error_name(failed.error));
+    if is_of_clients(failed) {
+        info!(
+            call,
+            errno, error, times, "clients hung up or cannot be reached: calls failed in the last minute"
+        );
+    } else {
+        warn!(call, errno, error, times, "calls failed in the last minute");
+    }
+}
+
+/// Whether a client alone can cause this: by hanging up, by vanishing, or by sending from where nothing can be sent to.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours")]
+fn is_of_clients(failed: &Failed) -> bool {
+    let is_of_network = match io::Error::from_raw_os_error(failed.error).kind() {
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::ConnectionRefused
+        | ErrorKind::BrokenPipe
+        | ErrorKind::NotConnected
+        | ErrorKind::TimedOut
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable => true,
+        _ => false,
+    };
+    is_of_network
+        || match failed.operation {
+            // Datagrams from port 0, and from a broadcast address.
+            Operation::SendUdp => matches!(failed.error, libc::EINVAL | libc::EACCES),
+            // Linux hands an error of the new connection's network on.
+            Operation::Accept => failed.error == libc::EPROTO,
+            Operation::Send | Operation::Receive | Operation::ReceiveUdp => false,
+        }
 }
 
 fn log(evaluation: &Evaluation) {
@@ -146,3 +174,84 @@ fn clock_time(at: Instant, zone: &TimeZone) -> String {
 
 /// Seconds between two summaries.
 const SUMMARY_SECS: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use etracker_core::{Config, Seed, Worker};
+    use tracing::Level;
+
+    use super::*;
+
+    /// Lines that were logged.
+    #[derive(Clone, Debug, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What a summary logs, from `level` on, after these calls have failed.
+    fn summary(level: Level, failures: &[(Operation, i32)]) -> String {
+        let tracker = Tracker::new(Config::default(), Seed::new([1; 32]), Instant::default());
+        let tracker = Arc::new(tracker);
+        let mut watch = Watch {
+            evaluated: Instant::default(),
+            before: tracker.figures(),
+            dropped: 0,
+            format: LogFormat::Text,
+            zone: TimeZone::UTC,
+            tracker: Arc::clone(&tracker),
+        };
+        let worker = Worker::new(tracker);
+        for &(operation, error) in failures {
+            worker.counters().fail(operation, error);
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_max_level(level);
+        let subscriber = subscriber.with_ansi(false).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(subscriber.finish(), || watch.summary());
+        let logged = lines.0.lock().unwrap().clone();
+        String::from_utf8(logged).unwrap()
+    }
+
+    #[test]
+    fn what_a_client_alone_can_cause_is_no_warning() {
+        let of_clients = [
+            (Operation::Receive, libc::ECONNRESET),
+            (Operation::Send, libc::EPIPE),
+            (Operation::Send, libc::ECONNRESET),
+            (Operation::Receive, libc::ETIMEDOUT),
+            (Operation::Receive, libc::EHOSTUNREACH),
+            (Operation::Accept, libc::ECONNABORTED),
+            (Operation::Accept, libc::EPROTO),
+            (Operation::SendUdp, libc::EINVAL),
+            (Operation::SendUdp, libc::EACCES),
+            (Operation::SendUdp, libc::ENETUNREACH),
+        ];
+        assert_eq!(summary(Level::WARN, &of_clients), "");
+        let told = summary(Level::INFO, &of_clients);
+        assert_eq!(told.lines().count(), of_clients.len(), "{told}");
+    }
+
+    #[test]
+    fn what_the_host_is_short_of_or_forbids_is_a_warning() {
+        let of_host = [
+            (Operation::Accept, libc::EMFILE),
+            (Operation::SendUdp, libc::ENOBUFS),
+            (Operation::SendUdp, libc::EPERM),
+            (Operation::ReceiveUdp, libc::EPERM),
+        ];
+        let told = summary(Level::WARN, &of_host);
+        assert_eq!(told.lines().count(), of_host.len(), "{told}");
+    }
+}
