@@ -3,7 +3,7 @@
 use bpaf::{Parser, construct, long, positional, pure};
 use etracker_conformance::{
     Card, Check, Endpoint, Exceptions, Level, Outcome, Patterns, Scorecard, Selection, Settings, Told,
-    catalogue, compare_markdown, compare_text, junit, run, text,
+    catalogue, compare_markdown, compare_text, junit, plain, run, text,
 };
 use std::{
     fs,
@@ -96,7 +96,9 @@ fn order() -> impl Parser<Order> {
     let exceptions = long("exceptions")
         .help("Exit with 1 unless all M, S and H checks pass but those in FILE, a line each: ID and reason")
         .argument::<PathBuf>("FILE")
-        .parse(|path| fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display())))
+        .parse(|path| {
+            fs::read_to_string(&path).map_err(|error| format!("{}: {}", path.display(), plain(&error)))
+        })
         .parse(|text| Exceptions::parse(&text))
         .optional();
     construct!(Order {
@@ -382,7 +384,7 @@ impl Order {
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+    fs::write(path, text).map_err(|error| format!("{}: {}", path.display(), plain(&error)))
 }
 
 /// A line that counts, on a terminal; elsewhere nothing but the failures.
@@ -452,7 +454,7 @@ fn explain(id: &str) -> ExitCode {
 
 fn compare(markdown: bool, files: &[PathBuf]) -> ExitCode {
     let read = |path: &PathBuf| {
-        let text = fs::read_to_string(path).map_err(|error| error.to_string());
+        let text = fs::read_to_string(path).map_err(|error| plain(&error));
         let json = text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
         json.and_then(|json| Scorecard::from_json(&json))
             .map_err(|why| format!("{}: {why}", path.display()))

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::plain;
+
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
@@ -73,7 +75,7 @@ fn resolve(host: &str, scheme: &str, v6: bool) -> Result<SocketAddr, String> {
         (false, _) => return Err("a UDP tracker needs a port".to_owned()),
     };
     let family = if v6 { "IPv6" } else { "IPv4" };
-    let mut addresses = with_port.to_socket_addrs().map_err(|error| error.to_string())?;
+    let mut addresses = with_port.to_socket_addrs().map_err(|error| plain(&error))?;
     addresses
         .find(|address| address.is_ipv6() == v6)
         .ok_or_else(|| format!("no {family} address"))

@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use etracker_core::udp::packet::RequestHead;
+use etracker_runtime_common::Plain;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
@@ -55,7 +56,7 @@ struct Server {
 /// The file is not to be read, or none of its servers is to be measured.
 pub(crate) fn compare(comparison: &Comparison<'_>) -> Result<bool, String> {
     let text = std::fs::read_to_string(comparison.servers)
-        .map_err(|error| format!("{}: {error}", comparison.servers.display()))?;
+        .map_err(|error| format!("{}: {}", comparison.servers.display(), Plain(&error)))?;
     let servers: Servers = toml::from_str(&text).map_err(|error| error.to_string())?;
     let mut contestants: Vec<Contestant<'_>> = servers
         .server
@@ -68,7 +69,7 @@ pub(crate) fn compare(comparison: &Comparison<'_>) -> Result<bool, String> {
             }?;
             let name = server.name.clone();
             Contestant::start(server, target, comparison)
-                .inspect_err(|error| say(format_args!("!!! SKIPPED: {name}: {error}")))
+                .inspect_err(|error| say(format_args!("!!! SKIPPED: {name}: {}", Plain(error))))
                 .ok()
         })
         .collect();
@@ -102,7 +103,7 @@ fn measure(
             let contestant = &mut contestants[number];
             let round = contestant
                 .round(comparison.span, rate)
-                .map_err(|error| format!("{}: {error}", contestant.name))?;
+                .map_err(|error| format!("{}: {}", contestant.name, Plain(&error)))?;
             rows[number].rounds.push(round);
         }
     }

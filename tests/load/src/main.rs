@@ -7,6 +7,8 @@ compile_error!(
 
 use std::process::ExitCode;
 
+use etracker_runtime_common::Plain;
+
 use crate::compare::{Comparison, compare};
 use crate::options::{Many, One, Options, Peers, options};
 use crate::population::Population;
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
         Options::HttpClose(one) => measure(Protocol::HttpClose, &one),
         Options::Compare(many) => measure_all(&many),
         Options::Floor { bind } => match floor::serve(bind) {
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(Plain(&error).to_string()),
         },
     };
     match done {
@@ -54,10 +56,10 @@ fn main() -> ExitCode {
 /// Measures one tracker that runs already. Whether all answers were right.
 fn measure(protocol: Protocol, one: &One) -> Result<bool, String> {
     if let Some(cpu) = one.cpu {
-        pin(Some(cpu)).map_err(|error| error.to_string())?;
+        pin(Some(cpu)).map_err(|error| Plain(&error).to_string())?;
     }
     let population = population(&one.peers)?;
-    let at = |error| format!("{}: {error}", one.target);
+    let at = |error| format!("{}: {}", one.target, Plain(&error));
     let mut load = Load::new(protocol, one.target, &population).map_err(at)?;
     if !one.filled {
         let tally = load.fill().map_err(at)?;

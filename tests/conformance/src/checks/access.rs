@@ -1,6 +1,7 @@
 //! L: access lists, private mode, limits: what the target's configuration allows to try.
 
 use super::told::{NEEDS_DENIED, over_the_limit, shell};
+use crate::plain;
 use crate::{
     check::{
         ALONE, Check, Finding, HTTP,
@@ -212,7 +213,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Writes the list and has it read.
 fn load(path: &PathBuf, command: &str, text: &str) -> Result<(), Stop> {
-    fs::write(path, text).map_err(|error| Stop::NotRun(format!("{}: {error}", path.display())))?;
+    fs::write(path, text).map_err(|error| Stop::NotRun(format!("{}: {}", path.display(), plain(&error))))?;
     shell(command)
 }
 
@@ -364,7 +365,8 @@ fn not_logged(p: &mut Probe<'_>) -> Finding {
     let Some(path) = p.told().log.clone() else {
         return not_run("needs the target's log: give it with --log");
     };
-    let log = fs::read(&path).map_err(|error| Stop::NotRun(format!("{}: {error}", path.display())))?;
+    let log =
+        fs::read(&path).map_err(|error| Stop::NotRun(format!("{}: {}", path.display(), plain(&error))))?;
     let endpoint = p.endpoint(p.family());
     let folder = endpoint
         .path

@@ -207,7 +207,8 @@ fn served_soon(p: &mut Probe<'_>) -> Result<(), Stop> {
     let address = p.endpoint(request.family).address;
     let limit = Duration::from_secs(10);
     let opened = Connection::open(address, request.source, limit);
-    let mut connection = opened.map_err(|error| Stop::Failed(format!("cannot connect: {error}")))?;
+    let mut connection =
+        opened.map_err(|error| Stop::Failed(format!("cannot connect: {}", crate::plain(&error))))?;
     p.write(&mut connection, &request.bytes())?;
     let answer = connection
         .answer(false, limit)

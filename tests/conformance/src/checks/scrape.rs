@@ -1,6 +1,7 @@
 //! S: scrape over HTTP.
 
 use super::told::NEEDS_DENIED;
+use crate::plain;
 use crate::{
     check::{
         Check, Finding, HTTP,
@@ -347,7 +348,7 @@ pub(super) fn decoded(answer: &Answer) -> Result<Vec<u8>, Stop> {
             let read = GzDecoder::new(answer.body.as_slice())
                 .take(BODY_MAX)
                 .read_to_end(&mut body);
-            read.map_err(|error| Stop::Failed(format!("the gzip stream is broken: {error}")))?;
+            read.map_err(|error| Stop::Failed(format!("the gzip stream is broken: {}", plain(&error))))?;
             Ok(body)
         }
         Some(other) => Err(Stop::Failed(format!(

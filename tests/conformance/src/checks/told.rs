@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::plain;
 use crate::{
     check::{Stop, not_run},
     probe::{Client, Probe, Reply},
@@ -33,6 +34,6 @@ pub(super) fn shell(command: &str) -> Result<(), Stop> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Stop::NotRun(format!("`{command}` ended with {status}"))),
-        Err(error) => Err(Stop::NotRun(format!("`{command}`: {error}"))),
+        Err(error) => Err(Stop::NotRun(format!("`{command}`: {}", plain(&error)))),
     }
 }

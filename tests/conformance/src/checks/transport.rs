@@ -1,6 +1,7 @@
 //! T-01 to T-13 and others: HTTP as clients speak it.
 
 use super::{announce::within, scrape::decoded};
+use crate::plain;
 use crate::{
     check::{
         Check, Finding, HTTP,
@@ -342,7 +343,7 @@ fn in_pieces(p: &mut Probe<'_>, request: &Request, cuts: &[usize], pause: Durati
     let mut from = 0;
     for cut in cuts.iter().copied().chain([bytes.len()]) {
         let sent = connection.send(&bytes[from..cut]);
-        sent.map_err(|error| Stop::Failed(format!("cut off after {from} bytes: {error}")))?;
+        sent.map_err(|error| Stop::Failed(format!("cut off after {from} bytes: {}", plain(&error))))?;
         from = cut;
         thread::sleep(pause);
     }

@@ -1,5 +1,6 @@
 //! U-17 to U-25: what is not a request, what is too much, and what is owed to nobody.
 
+use crate::plain;
 use crate::{
     check::{
         Check, Finding,
@@ -186,7 +187,7 @@ fn source_port_zero(p: &mut Probe<'_>) -> Finding {
     for _ in 0..3 {
         let sent = raw.send_to(&packet, &SockAddr::from(SocketAddr::new(link.to.ip(), 0)));
         if let Err(error) = sent {
-            return not_run(format!("raw sending: {error}"));
+            return not_run(format!("raw sending: {}", plain(&error)));
         }
     }
     let replies = p.provoke(&link, &[])?;

@@ -1,6 +1,7 @@
 //! Announces and scrapes over HTTP: the request built piece by piece, the answer read to its meaning.
 
 use super::{Client, Hash, Probe};
+use crate::plain;
 use crate::{
     finding::Stop,
     target::{Endpoint, Family},
@@ -377,8 +378,8 @@ impl Probe<'_> {
     pub(crate) fn open(&mut self, request: &Request) -> Result<Connection, Stop> {
         let address = self.endpoint(request.family).address;
         Connection::open(address, request.source, self.patience()).map_err(|error| {
-            self.say(&format!("connect to {address}: {error}"));
-            Stop::Failed(format!("cannot connect to {address}: {error}"))
+            self.say(&format!("connect to {address}: {}", plain(&error)));
+            Stop::Failed(format!("cannot connect to {address}: {}", plain(&error)))
         })
     }
 
@@ -387,7 +388,7 @@ impl Probe<'_> {
         self.log(Way::HttpOut, bytes);
         connection
             .send(bytes)
-            .map_err(|error| Stop::Failed(format!("cannot send: {error}")))
+            .map_err(|error| Stop::Failed(format!("cannot send: {}", plain(&error))))
     }
 
     /// Reads one answer; none is a failure.

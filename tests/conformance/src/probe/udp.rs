@@ -1,6 +1,7 @@
 //! Connects, announces and scrapes over UDP, and the proof that silence is not death.
 
 use super::{Client, Hash, Probe};
+use crate::plain;
 use crate::{
     finding::Stop,
     target::Family,
@@ -45,8 +46,8 @@ impl Probe<'_> {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED)
         };
         let from = SocketAddr::new(client.source.unwrap_or(any), 0);
-        let socket =
-            UdpSocket::bind(from).map_err(|error| Stop::NotRun(format!("cannot bind {from}: {error}")))?;
+        let socket = UdpSocket::bind(from)
+            .map_err(|error| Stop::NotRun(format!("cannot bind {from}: {}", plain(&error))))?;
         Ok(Link {
             socket,
             to: endpoint.address,
@@ -81,7 +82,7 @@ impl Probe<'_> {
         self.log(Way::UdpOut, bytes);
         let sent = link.socket.send_to(bytes, link.to);
         sent.map(|_| ())
-            .map_err(|error| Stop::Failed(format!("cannot send {} bytes: {error}", bytes.len())))
+            .map_err(|error| Stop::Failed(format!("cannot send {} bytes: {}", bytes.len(), plain(&error))))
     }
 
     /// Sends a datagram, again if need be, and waits for the reply with its transaction id.
