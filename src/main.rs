@@ -23,6 +23,7 @@ mod supervised;
 mod terminal;
 #[cfg(feature = "testing")]
 mod testing;
+mod threads;
 mod watch;
 
 #[cfg(not(any(feature = "smol", feature = "glommio")))]

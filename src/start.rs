@@ -44,7 +44,7 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     terminal::detach().map_err(Failure::Thread)?;
     logs::begin(options.logs);
     let (ask_reload, reloads) = lists::requests();
-    signals::obey(signals, Arc::clone(&control), ask_reload).map_err(Failure::Signals)?;
+    signals::obey(signals, Arc::clone(&control), ask_reload).map_err(Failure::Thread)?;
     let ids = ids(lifeline, &control)?;
     // Requests wait in the sockets meanwhile.
     take(AS_SERVING, &options, &mut ready)?;
@@ -116,6 +116,8 @@ pub(crate) enum Failure {
     Lists(ListError),
     /// There is no thread for what the command does beside serving.
     Thread(io::Error),
+    /// The limit on processes leaves no room for the threads that are needed.
+    Threads { count: usize, error: io::Error },
     /// The runtime that was asked for cannot be had here.
     Runtime(String),
     /// The limit on open files is too low.
@@ -142,7 +144,16 @@ impl fmt::Display for Failure {
             Self::Seed(error) => write!(f, "the system gives no random numbers: {error}"),
             Self::Signals(error) => write!(f, "signals cannot be handled: {}", Plain(error)),
             Self::Lists(error) => error.fmt(f),
-            Self::Thread(error) => write!(f, "a thread cannot be started: {}", Plain(error)),
+            Self::Thread(error) => write!(
+                f,
+                "a thread cannot be started: {}; {MORE_PROCESSES}",
+                Plain(error)
+            ),
+            Self::Threads { count, error } => write!(
+                f,
+                "{count} threads cannot be started: {}; {MORE_PROCESSES}, or start fewer workers",
+                Plain(error)
+            ),
             Self::Files { workers } => write!(
                 f,
                 "the limit on open files leaves no room for connections beside {workers} workers: raise it (ulimit -n), or start fewer workers"
@@ -164,6 +175,10 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
+
+/// What to do about a thread that the system does not allow.
+const MORE_PROCESSES: &str =
+    "raise the limit on processes (ulimit -u, TasksMax= of a unit, pids.max of a cgroup)";
 
 fn shelf(options: &Options, started: Instant, zone: &TimeZone) -> Shelf {
     let hosts = options.page_hosts.iter().cloned().chain(own_names());

@@ -12,7 +12,7 @@ use crate::start::Failure;
 use crate::state::{FoundState, StateFile};
 use crate::supervised::is_supervised;
 use crate::terminal::Tell;
-use crate::{files, limits, runtime, sockets};
+use crate::{files, limits, runtime, sockets, threads};
 
 /// One step. It changes nothing on the host, only this process.
 #[derive(Debug)]
@@ -118,6 +118,8 @@ fn give_up_rights(options: &Options, _: &mut Ready, tell: Tell<'_>) -> Result<()
 }
 
 fn choose_runtime(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+    let count = threads::wanted(options);
+    threads::try_out(count).map_err(|error| Failure::Threads { count, error })?;
     ready.serve = Some(runtime::choose(options, tell).map_err(Failure::Runtime)?);
     Ok(())
 }

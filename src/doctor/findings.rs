@@ -251,6 +251,7 @@ fn remedy(failure: &Failure) -> String {
         Failure::Seed(_)
         | Failure::Signals(_)
         | Failure::Thread(_)
+        | Failure::Threads { .. }
         | Failure::Files { .. }
         | Failure::Sockets(_)
         | Failure::Supervisor(_)

@@ -19,6 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt as _, FdMapping};
+use etracker_runtime_common::Plain;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -38,7 +39,7 @@ use restarts::{FORGOTTEN_AFTER, Restarts};
 /// # Errors
 /// Why it could not start.
 pub(crate) fn run(options: &Options, arguments: Vec<OsString>) -> Result<u8, Failure> {
-    let signals = watch_signals().map_err(Failure::Signals)?;
+    let signals = watch_signals()?;
     limits::raise(&|line| say(line));
     let opened = sockets::obtain(&options.listen).map_err(Failure::Sockets)?;
     let mut sockets: Vec<OwnedFd> = Vec::new();
@@ -76,15 +77,19 @@ struct Supervisor {
 
 impl Supervisor {
     fn keep_running(&mut self) -> io::Result<u8> {
-        let mut pause = PAUSE_MIN;
+        let (mut pause, mut has_started) = (PAUSE_MIN, false);
         loop {
             let began = Instant::now();
-            let status = self.run_once()?;
-            if self.stopping || status.success() {
-                return Ok(exit_status(status));
-            }
+            let what = match self.run_once() {
+                Ok(status) if self.stopping || status.success() => return Ok(exit_status(status)),
+                Ok(status) => describe(status),
+                // What was possible once may be so again.
+                Err(error) if has_started => format!("cannot be started: {}", Plain(&error)),
+                Err(error) => return Err(error),
+            };
+            has_started = true;
             self.failures = self.failures.saturating_add(1);
-            let (what, service) = (describe(status), began.elapsed());
+            let service = began.elapsed();
             let Some(restarts_left) = self.restarts.take(service) else {
                 complain(format_args!("the serving process {what}; no restarts are left"));
                 return Ok(crate::EXIT_FAILURE);
@@ -190,18 +195,20 @@ const FIRST_HANDED_IN: i32 = 3;
 /// Added to the number of the signal that ended the process: the shells' custom.
 const EXIT_SIGNAL: i32 = 128;
 
-fn watch_signals() -> io::Result<Receiver<i32>> {
-    let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1])?;
+fn watch_signals() -> Result<Receiver<i32>, Failure> {
+    let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1]).map_err(Failure::Signals)?;
     let (sender, receiver) = channel();
     let mut echoes = Echoes::default();
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    let forward = move || {
         for signal in signals.forever() {
             let echo = signal != SIGCHLD && echoes.is_echo(signal, Instant::now());
             if !echo && sender.send(signal).is_err() {
                 break;
             }
         }
-    })?;
+    };
+    let thread = thread::Builder::new().name("signals".to_owned());
+    thread.spawn(forward).map_err(Failure::Thread)?;
     Ok(receiver)
 }
 

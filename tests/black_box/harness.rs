@@ -249,10 +249,15 @@ pub(crate) fn command() -> Command {
 }
 
 /// The command as another one runs it, `prlimit` or `timeout`.
-pub(crate) fn by(other: &[&str]) -> Command {
-    let mut command = Command::new(other[0]);
-    command.args(&other[1..]).arg(ETRACKER);
-    undisturbed(command)
+pub(crate) fn by(runner: &[&str]) -> Command {
+    let mut command = other(runner[0]);
+    command.args(&runner[1..]).arg(ETRACKER);
+    command
+}
+
+/// A command that is not the tracker, in the same environment.
+pub(crate) fn other(name: &str) -> Command {
+    undisturbed(Command::new(name))
 }
 
 fn undisturbed(mut command: Command) -> Command {

@@ -1,5 +1,6 @@
 //! What the command does at its start and at its end.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use etracker_core::udp::packet::RequestHead;
 use rustix::process::Signal;
 
 use crate::clients::{UdpClient, http_announce, newcomer};
-use crate::harness::{Ended, Tracker, command, free_port, run, uninterrupted};
+use crate::harness::{Ended, Folder, Tracker, command, free_port, other, run, uninterrupted};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -171,6 +172,43 @@ fn the_start_shows_configuration_limits_and_where_it_listens() {
             "{start}: {said:#?}"
         );
     }
+}
+
+/// Whichever thread is the first that the system refuses.
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root"]
+fn a_limit_on_processes_is_told_by_one_line() {
+    let folder = Folder::new("processes");
+    // Where another user may run it too.
+    let etracker = folder.path("etracker");
+    fs::copy(env!("CARGO_BIN_EXE_etracker"), &etracker).unwrap();
+    let (mut refused, mut served) = (0, 0);
+    for processes in 1..=30 {
+        let limit = format!("--nproc={processes}");
+        let mut setpriv = other("setpriv");
+        setpriv.args([
+            "--reuid=61234",
+            "--regid=61234",
+            "--clear-groups",
+            "prlimit",
+            &limit,
+            &etracker,
+        ]);
+        match Tracker::start_by(setpriv, free_port(), &["--workers", "4"]) {
+            Err(ended) => {
+                let line = refusal(&ended, 1);
+                assert!(line.contains("limit on processes"), "{processes}: {line}");
+                refused += 1;
+            }
+            Ok(tracker) => {
+                drop(UdpClient::connect(LOCALHOST, tracker.v4()));
+                assert_eq!(tracker.stop(Signal::TERM).stderr, Vec::<String>::new());
+                served += 1;
+            }
+        }
+    }
+    assert!(refused > 10 && served > 5, "{refused} refused, {served} served");
 }
 
 #[test]
