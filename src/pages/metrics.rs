@@ -1,7 +1,8 @@
-//! `/metrics`: OpenMetrics, with names by the conventions of Prometheus. docs/stats.md lists them.
+//! `/metrics`: OpenMetrics, or the older text format, with names by the conventions of Prometheus. docs/stats.md lists them.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
+use etracker_core::http::request::Request;
 use etracker_core::stats::Count;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -13,11 +14,59 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::about::Moment;
 
-/// The value of the page's `Content-Type`.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The two forms of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+    /// The text format 0.0.4 of Prometheus, where the name of a counter ends in `_total` everywhere.
+    Text,
+}
+
+impl Format {
+    /// What `request` asks for by `Accept` (RFC 9110, section 12.5.1): OpenMetrics must be named, and not be liked less.
+    pub(super) fn wanted(request: &Request<'_>) -> Self {
+        let (mut open_metrics, mut text) = (0.0, 0.0);
+        let values = request
+            .fields("accept")
+            .filter_map(|value| str::from_utf8(value).ok());
+        for range in values.flat_map(|value| value.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let name = parts.next().unwrap_or_default();
+            let parameter = |name: &str| {
+                let mut pairs = parts.clone().filter_map(|part| part.split_once('='));
+                let found = pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case(name));
+                found.map(|(_, value)| value.trim().trim_matches('"'))
+            };
+            let liked = parameter("q")
+                .map_or(Some(1.0), |q| q.parse().ok())
+                .unwrap_or(0.0);
+            if name.eq_ignore_ascii_case("text/plain") {
+                text = f64::max(text, liked);
+            }
+            let is_known = parameter("version").is_none_or(|version| version == "1.0.0");
+            if name.eq_ignore_ascii_case("application/openmetrics-text") && is_known {
+                open_metrics = f64::max(open_metrics, liked);
+            }
+        }
+        if open_metrics > 0.0 && open_metrics >= text {
+            Self::OpenMetrics
+        } else {
+            Self::Text
+        }
+    }
+
+    /// The value of the page's `Content-Type`.
+    pub(super) const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
 
 /// The page.
-pub(super) fn page(moment: &Moment<'_>) -> String {
+pub(super) fn page(moment: &Moment<'_>, format: Format) -> String {
     let mut families = Families::default();
     process(moment, &mut families);
     allocations(moment, &mut families);
@@ -25,11 +74,19 @@ pub(super) fn page(moment: &Moment<'_>) -> String {
     connections(moment, &mut families);
     swarms(moment, &mut families);
     sweep(moment, &mut families);
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(families));
     let mut out = String::with_capacity(16 * 1024);
     // A string takes everything.
-    let _ = encode(&mut out, &registry);
+    let _ = match format {
+        Format::OpenMetrics => {
+            let mut registry = Registry::default();
+            registry.register_collector(Box::new(families));
+            encode(&mut out, &registry)
+        }
+        Format::Text => families
+            .0
+            .iter()
+            .try_for_each(|family| family.write_text(&mut out)),
+    };
     out
 }
 
@@ -287,6 +344,51 @@ impl Family {
     fn fraction<const N: usize>(&mut self, labels: [(&'static str, String); N], value: f64) -> &mut Self {
         self.samples.push((labels.into(), Value::Fraction(value)));
         self
+    }
+}
+
+impl Family {
+    /// Writes the family in the older format, for which the library that writes the newer one has nothing.
+    fn write_text(&self, out: &mut String) -> fmt::Result {
+        let unit = self.unit.as_ref().map(|unit| format!("_{}", unit.as_str()));
+        let total = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Gauge => "",
+        };
+        let name = format!("{}{}{total}", self.name, unit.unwrap_or_default());
+        let help = self.help.replace('\\', "\\\\").replace('\n', "\\n");
+        writeln!(out, "# HELP {name} {help}")?;
+        writeln!(out, "# TYPE {name} {}", self.kind.name())?;
+        for (labels, value) in &self.samples {
+            let labels: Vec<_> = labels.iter().map(shown_label).collect();
+            let labels = if labels.is_empty() {
+                String::new()
+            } else {
+                format!("{{{}}}", labels.join(","))
+            };
+            match value {
+                Value::Number(value) => writeln!(out, "{name}{labels} {value}")?,
+                Value::Fraction(value) => writeln!(out, "{name}{labels} {value}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn shown_label((name, value): &(&str, String)) -> String {
+    let value = value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
+    format!("{name}=\"{value}\"")
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use etracker_core::{Instant, Tracker};
 use serde_json::value::RawValue;
 
 use about::Moment;
+use metrics::Format;
 use readers::Budget;
 
 pub(crate) use about::About;
@@ -87,7 +88,10 @@ impl Shelf {
         let (content_type, body) = match kind {
             Kind::Text => (Arc::clone(&self.text_type), text::page(&moment).into_bytes()),
             Kind::Json => (JSON.into(), json::page(&moment, &state.history(tracker))),
-            Kind::Metrics => (metrics::CONTENT_TYPE.into(), metrics::page(&moment).into_bytes()),
+            Kind::Metrics(format) => (
+                format.content_type().into(),
+                metrics::page(&moment, format).into_bytes(),
+            ),
         };
         Page {
             content_type,
@@ -104,7 +108,7 @@ impl Pages for Shelf {
             b"/page.css" => Asked::Kept(&self.live.style),
             b"/stats" | b"/stats.html" => Asked::Written(Kind::Text),
             b"/stats.json" => Asked::Written(Kind::Json),
-            b"/metrics" => Asked::Written(Kind::Metrics),
+            b"/metrics" => Asked::Written(Kind::Metrics(Format::wanted(request))),
             _ => return Found::Nothing,
         };
         if !self.readers.include(reader) {
@@ -160,7 +164,7 @@ enum Asked<'a> {
 enum Kind {
     Text,
     Json,
-    Metrics,
+    Metrics(Format),
 }
 
 #[derive(Debug, Default)]
@@ -307,6 +311,57 @@ mod tests {
     }
 
     #[test]
+    fn open_metrics_go_to_those_who_name_them_and_text_to_all_others() {
+        let (shelf, tracker) = (shelf(), tracker());
+        let metrics = |accept: &str| {
+            let head = format!("GET /metrics HTTP/1.1\r\n{accept}\r\n");
+            let request = Request::parse(head.as_bytes()).unwrap();
+            let Found::Page(page) = shelf.find(NOW, &request, [192, 0, 2, 1].into(), &tracker) else {
+                panic!("no metrics for {accept}");
+            };
+            let text = String::from_utf8(page.body.to_vec()).unwrap();
+            let is_open = page
+                .content_type
+                .starts_with("application/openmetrics-text; version=1.0.0");
+            assert!(is_open || page.content_type.starts_with("text/plain; version=0.0.4"));
+            assert_eq!(text.ends_with("# EOF\n"), is_open);
+            assert_eq!(
+                text.contains("# TYPE etracker_requests_total counter\n"),
+                !is_open
+            );
+            assert_eq!(text.contains("# TYPE etracker_requests counter\n"), is_open);
+            assert!(text.contains("etracker_requests_total{protocol=\"udp\",family=\"ipv4\"} 0\n"));
+            assert!(text.contains("etracker_sweep_seconds_total 0"), "{text}");
+            is_open
+        };
+        for accept in [
+            // Prometheus 2 and 3.
+            "Accept: application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+             text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n",
+            "Accept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+             application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+             text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n",
+            "Accept: application/openmetrics-text\r\n",
+            "accept: Application/OpenMetrics-Text; Version=\"1.0.0\"; charset=utf-8, text/plain\r\n",
+            "Accept: text/html\r\nAccept: application/openmetrics-text\r\n",
+        ] {
+            assert!(metrics(accept), "{accept}");
+        }
+        for accept in [
+            "",
+            "Accept: */*\r\n",
+            "Accept: text/plain\r\n",
+            "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n",
+            "Accept: application/openmetrics-text;version=0.0.1,text/plain;version=0.0.4;q=0.5\r\n",
+            "Accept: application/openmetrics-text;q=0\r\n",
+            "Accept: application/openmetrics-text;q=high\r\n",
+            "Accept: application/openmetrics-text;q=0.5,text/plain;version=0.0.4\r\n",
+        ] {
+            assert!(!metrics(accept), "{accept}");
+        }
+    }
+
+    #[test]
     fn readers_who_use_up_their_budgets_leave_another_its_own() {
         let (shelf, tracker) = (shelf(), tracker());
         for stranger in 0..7 {
@@ -317,7 +372,7 @@ mod tests {
                 20
             );
         }
-        assert!(found(&shelf, &tracker, 0, "/metrics").ends_with("# EOF\n"));
+        assert!(found(&shelf, &tracker, 0, "/metrics").contains("etracker_workers 0\n"));
     }
 
     #[test]

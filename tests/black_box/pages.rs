@@ -10,7 +10,7 @@ use etracker_core::http::Response;
 use serde_json::Value;
 
 use crate::clients::{UdpClient, http_announce, http_get, newcomer};
-use crate::harness::{Tracker, happens};
+use crate::harness::{Tracker, free_port, happens};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -25,6 +25,17 @@ fn page(tracker: &Tracker, path: &str) -> String {
 /// `/stats.json`.
 pub(crate) fn json(tracker: &Tracker) -> Value {
     serde_json::from_str(&page(tracker, "/stats.json")).unwrap()
+}
+
+/// `/metrics` as Prometheus asks for it.
+fn open_metrics(tracker: &Tracker) -> String {
+    let mut stream = crate::clients::connect(LOCALHOST, tracker.v4());
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                   Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n\r\n";
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+    String::from_utf8(Response::decode(&answer, true).unwrap().unwrap().body).unwrap()
 }
 
 /// The number on the line of the stats page that begins with `name`.
@@ -133,7 +144,7 @@ fn text_json_and_metrics_show_the_same_numbers() {
         }
     }
     assert!((metric(&tracker, "etracker_torrents") - 2.0).abs() < 0.5);
-    assert!(page(&tracker, "/metrics").ends_with("# EOF\n"));
+    assert!(open_metrics(&tracker).ends_with("# EOF\n"));
 }
 
 #[test]
@@ -313,16 +324,22 @@ fn the_live_page_shows_the_numbers_of_the_json() {
 
 #[test]
 #[ignore = "needs promtool"]
-fn promtool_has_nothing_to_say_about_the_metrics() {
+fn promtool_has_nothing_to_say_about_the_metrics_in_either_form() {
     let tracker = Tracker::start(&[]);
     populate(&tracker);
+    let text = page(&tracker, "/metrics");
+    promtool(&text);
+    assert!(text.contains("# TYPE etracker_answers_total counter\n"), "{text}");
+    promtool(&prometheus_text(&open_metrics(&tracker)));
+}
+
+fn promtool(metrics: &str) {
     let mut child = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let metrics = prometheus_text(&page(&tracker, "/metrics"));
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), metrics.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(
@@ -349,4 +366,48 @@ fn prometheus_text(metrics: &str) -> String {
         }
     });
     lines.map(|line| line + "\n").collect()
+}
+
+#[test]
+#[ignore = "needs prometheus"]
+fn prometheus_scrapes_the_metrics() {
+    let tracker = Tracker::start(&["--stats-from", "127.0.0.1"]);
+    populate(&tracker);
+    let folder = std::env::temp_dir().join(format!("etracker-prometheus-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = folder.join("prometheus.yml");
+    let target = tracker.v4();
+    let jobs = format!(
+        "scrape_configs:\n- job_name: etracker\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  \
+         static_configs:\n  - targets: ['{target}']\n"
+    );
+    std::fs::write(&config, jobs).unwrap();
+    let port = free_port();
+    let mut prometheus = Command::new("prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let query = |query: &str| -> Option<Value> {
+        let mut stream = std::net::TcpStream::connect((LOCALHOST, port)).ok()?;
+        let request = format!("GET /api/v1/query?query={query} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).ok()?;
+        let mut answer = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut answer).ok()?;
+        let response = Response::decode(&answer, true).ok()??;
+        let json: Value = serde_json::from_slice(&response.body).ok()?;
+        Some(json["data"]["result"][0]["value"][1].clone())
+    };
+    let is = |name: &str, value: &str| query(name) == Some(Value::from(value));
+    let scraped = happens(BETWEEN_PAGES, || is("up", "1") && is("etracker_torrents", "2"));
+    let counted = is(
+        "etracker_answers_total%7Bprotocol=%22udp%22,kind=%22announce%22%7D",
+        "2",
+    );
+    prometheus.kill().unwrap();
+    prometheus.wait().unwrap();
+    let _ = std::fs::remove_dir_all(&folder);
+    assert!(scraped && counted, "scraped: {scraped}, counted: {counted}");
 }
