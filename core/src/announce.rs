@@ -108,6 +108,12 @@ impl Announce {
     pub const fn is_seeder(&self) -> bool {
         self.left == 0
     }
+
+    /// Whether others could connect to the peer. Who cannot take connections announces port 0, or as libtorrent port 1.
+    #[must_use]
+    pub const fn is_reachable(&self) -> bool {
+        self.peer.port > 1
+    }
 }
 
 /// The counts of one torrent, over both address families.
@@ -135,9 +141,9 @@ pub struct Announced {
 /// Why a well-formed announce is not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// Port 0 takes no connections (allowed with [`Event::Stopped`] alone).
-    PortZero,
-    /// The address is private and the tracker was told to keep such peers out.
+    /// No client can have the address: see [`Scope::Never`](crate::scope::Scope::Never).
+    ImpossibleAddress,
+    /// The address is not global and the tracker was told to keep such peers out.
     PrivateAddress,
     /// The tracker does not serve this torrent.
     TorrentDenied,
@@ -156,7 +162,7 @@ impl Refusal {
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::PortZero => "port must be from 1 to 65535",
+            Self::ImpossibleAddress => "no client can have your address: a proxy may have made it up",
             Self::PrivateAddress => "private addresses are not accepted here",
             Self::TorrentDenied => "this torrent is not served here",
             Self::AddressDenied => "your address is not served here",

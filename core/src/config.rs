@@ -42,7 +42,7 @@ pub struct SwarmConfig {
     pub peer_ids: bool,
     /// Peers of one address (IPv6: one /64) in one torrent; `None` is no limit. Loopback is never limited.
     pub peers_per_address_max: Option<u32>,
-    /// Whether loopback, link-local and private addresses may take part.
+    /// Whether addresses that are [`Local`](crate::scope::Scope::Local), as loopback and private ones, may take part.
     pub private_peers: bool,
     /// Torrents in all.
     pub torrents_max: u32,
@@ -162,7 +162,7 @@ impl Config {
         Ok(self)
     }
 
-    /// Sets whether loopback, link-local and private addresses may take part.
+    /// Sets whether addresses that are [`Local`](crate::scope::Scope::Local), as loopback and private ones, may take part.
     #[must_use]
     pub fn with_private_peers(mut self, allowed: bool) -> Self {
         self.swarms.private_peers = allowed;
@@ -310,17 +310,6 @@ impl fmt::Display for OutOfRange {
 }
 
 impl core::error::Error for OutOfRange {}
-
-/// Whether `ip` belongs to a network of its own: loopback, link-local, private (RFC 1918, RFC 4193) or unspecified.
-#[must_use]
-pub fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
-        IpAddr::V6(ip) => {
-            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified()
-        }
-    }
-}
 
 /// Announce intervals, in seconds.
 pub const INTERVAL_SECS: RangeInclusive<u32> = 60..=7200;

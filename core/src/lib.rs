@@ -61,6 +61,7 @@ pub mod http;
 pub mod ids;
 pub mod interval;
 mod lock;
+pub mod scope;
 pub mod seed;
 pub mod snapshot;
 pub mod stats;

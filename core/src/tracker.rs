@@ -9,10 +9,11 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::access::{Access, Gate, Gates};
 use crate::announce::{Announce, Announced, Counts, Event, Family, Refusal};
-use crate::config::{PEERS_PER_RESPONSE, is_private};
+use crate::config::PEERS_PER_RESPONSE;
 use crate::http::{FullScrapes, Pages};
 use crate::interval::IntervalController;
 use crate::lock::Lock;
+use crate::scope::Scope;
 use crate::seed::{Random, Seed};
 use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation};
 use crate::swarm::{Handout, Prepared, Stage, Swarms, Totals};
@@ -437,6 +438,9 @@ fn execute(
         None => act(None),
     };
     let counts = counts.inspect_err(|&refusal| counters.add(count_of(refusal), 1))?;
+    if !announce.is_reachable() && announce.event != Event::Stopped {
+        counters.add(Count::AnnounceUnreachable, 1);
+    }
     Ok(Announced {
         counts,
         interval_secs: tracker.interval_secs.load(Relaxed),
@@ -455,18 +459,16 @@ pub(crate) fn admit(tracker: &Tracker, access: Option<&Access>, announce: &Annou
     if access.is_some_and(|access| !access.permits_address(announce.peer.ip)) {
         return Err(Refusal::AddressDenied);
     }
-    if announce.peer.port == 0 {
-        return Err(Refusal::PortZero);
+    match Scope::of(announce.peer.ip) {
+        Scope::Never => Err(Refusal::ImpossibleAddress),
+        Scope::Local if !tracker.config.swarms().private_peers => Err(Refusal::PrivateAddress),
+        Scope::Local | Scope::Global => Ok(()),
     }
-    if !tracker.config.swarms().private_peers && is_private(announce.peer.ip) {
-        return Err(Refusal::PrivateAddress);
-    }
-    Ok(())
 }
 
 const fn count_of(refusal: Refusal) -> Count {
     match refusal {
-        Refusal::PortZero => Count::RefusedPortZero,
+        Refusal::ImpossibleAddress => Count::RefusedImpossibleAddress,
         Refusal::PrivateAddress => Count::RefusedPrivateAddress,
         Refusal::TorrentDenied => Count::RefusedTorrentDenied,
         Refusal::AddressDenied => Count::RefusedAddressDenied,

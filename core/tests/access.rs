@@ -127,7 +127,7 @@ fn what_a_new_list_denies_is_dropped_and_the_rest_stays() {
     ] {
         let mut worker = worker(deny([]));
         for torrent in 0..2000 {
-            for peer in [PEER, "[2001:db8::1]:1", "192.0.2.2:2"] {
+            for peer in [PEER, "[2001:db8::1]:7", "192.0.2.2:2"] {
                 assert!(announce(&mut worker, torrent, peer, Event::Started).is_ok());
             }
         }
@@ -157,7 +157,7 @@ fn what_a_new_list_denies_is_dropped_and_the_rest_stays() {
 fn peers_of_a_denied_address_are_dropped_and_refused() {
     let mut worker = worker(without(&[]));
     for torrent in 0..100 {
-        for peer in [PEER, "192.0.2.200:1", "198.51.100.1:1", "[2001:db8::1]:1"] {
+        for peer in [PEER, "192.0.2.200:7", "198.51.100.1:7", "[2001:db8::1]:7"] {
             assert!(announce(&mut worker, torrent, peer, Event::Started).is_ok());
         }
     }
@@ -165,7 +165,7 @@ fn peers_of_a_denied_address_are_dropped_and_refused() {
     tracker.replace_access(without(&["192.0.2.128/25", "2001:db8::/32"]));
     assert_eq!(purge(&tracker), (0, 200));
     assert_eq!((tracker.totals().torrents, tracker.totals().peers()), (100, 200));
-    let refused = announce(&mut worker, 1, "192.0.2.200:1", Event::Started);
+    let refused = announce(&mut worker, 1, "192.0.2.200:7", Event::Started);
     assert_eq!(refused, Err(Refusal::AddressDenied));
     assert!(announce(&mut worker, 1, PEER, Event::Started).is_ok());
 }
@@ -195,7 +195,7 @@ fn datagrams_from_denied_addresses_are_not_even_read() {
     let mut worker = worker(without(&["192.0.2.0/24"]));
     let connect = [&0x0417_2710_1980_u64.to_be_bytes()[..], &[0; 8]].concat();
     let mut replies = [[0; 100]; 3];
-    let senders = ["192.0.2.7:1", "192.0.3.7:1", "192.0.2.7:1"];
+    let senders = ["192.0.2.7:7", "192.0.3.7:7", "192.0.2.7:7"];
     let payloads = [&connect[..], &connect, b"rubbish"];
     let mut batch: Vec<_> = replies
         .iter_mut()

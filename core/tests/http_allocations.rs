@@ -73,7 +73,7 @@ fn an_idle_connection_takes_little() {
 }
 
 fn announce(form: &str) -> String {
-    let query = "info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=1&left=0";
+    let query = "info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=7&left=0";
     format!("GET /announce?{query}&{form} HTTP/1.1\r\nHost: tracker\r\nUser-Agent: test\r\n\r\n")
 }
 

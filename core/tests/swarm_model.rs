@@ -55,6 +55,8 @@ struct Ask {
     event: Event,
     wanted: u16,
     room: Room,
+    /// Announced instead of the peer's port: one where it cannot be reached.
+    port: Option<u16>,
 }
 
 /// How a run is dealt: torrents are many or few, peers come or go.
@@ -147,6 +149,7 @@ impl Deal {
             },
             wanted: *pick(random, &[0, 1, 5, 50, 200, 1000]),
             room: room(random),
+            port: [Some(0), Some(1)].get(random.usize(..40)).copied().flatten(),
         }
     }
 }
@@ -236,6 +239,7 @@ impl Pair {
                 event: Event::Started,
                 wanted,
                 room: Room::Some,
+                port: None,
             }));
         }
         pair
@@ -271,10 +275,14 @@ impl Pair {
 
     fn announce(&mut self, ask: &Ask) {
         let (info_hash, _) = self.torrent(ask.torrent);
+        let peer = endpoint(ask.peer);
         let announce = Announce {
             info_hash,
             peer_id: PeerId([ask.id; 20]),
-            peer: endpoint(ask.peer),
+            peer: Endpoint {
+                port: ask.port.unwrap_or(peer.port),
+                ..peer
+            },
             left: if ask.seeder { 0 } else { 1 },
             event: ask.event,
             numwant: None,

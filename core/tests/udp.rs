@@ -24,10 +24,10 @@ const V6: &str = "[2001:db8::1]:1234";
 #[test]
 fn two_clients_of_a_family_find_each_other_and_the_other_family_is_only_counted() {
     let mut worker = worker(Config::default());
-    assert_eq!(announce(&mut worker, V4, announce_of(1)), (1, 0, vec![]));
+    assert_eq!(announce(&mut worker, V4, announce_of(7)), (1, 0, vec![]));
     assert_eq!(
         announce(&mut worker, "192.0.2.2:9", announce_of(2)),
-        (2, 0, vec![192, 0, 2, 1, 0, 1])
+        (2, 0, vec![192, 0, 2, 1, 0, 7])
     );
     assert_eq!(announce(&mut worker, V6, announce_of(3)), (3, 0, vec![]));
     let (leechers, seeders, peers) = announce(&mut worker, "[2001:db8::2]:9", seeder(4));
@@ -41,11 +41,11 @@ fn two_clients_of_a_family_find_each_other_and_the_other_family_is_only_counted(
 #[test]
 fn a_scrape_gives_the_counts_in_the_order_asked() {
     let mut worker = worker(Config::default());
-    announce(&mut worker, V4, announce_of(1));
+    announce(&mut worker, V4, announce_of(7));
     let finished = AnnounceRequest {
         event: Event::Completed,
         left: 0,
-        ..announce_of(1)
+        ..announce_of(7)
     };
     announce(&mut worker, V4, finished);
     let finished = Counts {
@@ -75,7 +75,7 @@ fn an_answer_never_exceeds_what_is_sent_unfragmented() {
     let mut worker = worker(config.with_peers_per_address_max(0).unwrap());
     let greedy = AnnounceRequest {
         numwant: i32::MAX,
-        ..announce_of(1)
+        ..announce_of(7)
     };
     for port in 2..400 {
         announce(&mut worker, V4, announce_of(port));
@@ -103,7 +103,7 @@ fn the_number_of_peers_follows_numwant_and_the_configuration() {
     ] {
         let request = AnnounceRequest {
             numwant,
-            ..announce_of(1)
+            ..announce_of(7)
         };
         assert_eq!(announce(&mut worker, V4, request).2.len(), given * 6, "{numwant}");
     }
@@ -115,7 +115,7 @@ fn the_claimed_address_is_ignored_and_the_announced_port_is_used() {
     let claiming = AnnounceRequest {
         ip: [198, 51, 100, 77].into(),
         port: 6881,
-        ..announce_of(1)
+        ..announce_of(7)
     };
     announce(&mut worker, V4, claiming);
     let (_, _, peers) = announce(&mut worker, "192.0.2.2:9", announce_of(2));
@@ -123,26 +123,39 @@ fn the_claimed_address_is_ignored_and_the_announced_port_is_used() {
 }
 
 #[test]
-fn port_0_is_refused_with_a_reason_unless_the_client_leaves() {
+fn ports_0_and_1_are_answered_with_peers_and_not_stored() {
     let mut worker = worker(Config::default());
-    let reply = ask(&mut worker, V4, &proven(V4, announce_of(0)).encode()).unwrap();
-    let Some(Response::Error(error)) = Response::decode(&reply) else {
-        panic!("{reply:?}");
+    announce(&mut worker, "192.0.2.2:9", announce_of(6881));
+    let there = vec![192, 0, 2, 2, 0x1a, 0xe1];
+    for port in [0, 1] {
+        assert_eq!(
+            announce(&mut worker, V4, announce_of(port)),
+            (1, 0, there.clone())
+        );
+        let finished = AnnounceRequest {
+            event: Event::Completed,
+            ..seeder(port)
+        };
+        assert_eq!(announce(&mut worker, V4, finished), (1, 0, there.clone()));
+        let leaving = AnnounceRequest {
+            event: Event::Stopped,
+            ..announce_of(port)
+        };
+        assert_eq!(announce(&mut worker, V4, leaving), (1, 0, vec![]));
+    }
+    let counts = Counts {
+        incomplete: 1,
+        ..Counts::default()
     };
-    assert_eq!(error.message, b"port must be from 1 to 65535");
-    let leaving = AnnounceRequest {
-        event: Event::Stopped,
-        ..announce_of(0)
-    };
-    assert_eq!(announce(&mut worker, V4, leaving), (0, 0, vec![]));
-    assert_eq!(worker.tracker().count(Count::UdpError), 1);
-    assert_eq!(worker.tracker().count(Count::RefusedPortZero), 1);
+    assert_eq!(scrape(&mut worker, &[HASH.0], 0), [counts]);
+    assert_eq!(worker.tracker().count(Count::UdpError), 0);
+    assert_eq!(worker.tracker().count(Count::AnnounceUnreachable), 4);
 }
 
 #[test]
 fn a_proven_sender_is_told_what_is_wrong() {
     let mut worker = worker(Config::default());
-    let announce = proven(V4, announce_of(1)).encode();
+    let announce = proven(V4, announce_of(7)).encode();
     let head = |action| {
         RequestHead {
             connection_id: id_of(V4),
@@ -214,7 +227,7 @@ fn an_id_that_proves_nothing_is_left_unanswered_and_counted() {
     ] {
         let announce = AnnounceRequest {
             connection_id,
-            ..announce_of(1)
+            ..announce_of(7)
         };
         assert_eq!(
             ask(&mut worker, V4, &announce.encode()),
@@ -236,7 +249,7 @@ fn an_id_serves_any_port_of_its_address_and_any_worker() {
             ask(
                 &mut workers[port % 2],
                 &sender,
-                &proven(V4, announce_of(1)).encode()
+                &proven(V4, announce_of(7)).encode()
             )
             .is_ok()
         );
@@ -251,7 +264,7 @@ fn a_reply_buffer_of_any_length_is_never_overrun() {
     }
     let requests = [
         RequestHead::connect(1).encode().to_vec(),
-        proven(V4, announce_of(1)).encode().to_vec(),
+        proven(V4, announce_of(7)).encode().to_vec(),
         proven(V4, announce_of(0)).encode().to_vec(),
         scrape_bytes(&[HASH.0; 3], 0),
     ];
@@ -417,7 +430,7 @@ impl Input {
             }
             Self::Scrape(hashes) => (V4, scrape_bytes(&vec![HASH.0; (*hashes).into()], 3)),
             Self::Spoiled(at, with) => {
-                let mut bytes = proven(V4, announce_of(1)).encode();
+                let mut bytes = proven(V4, announce_of(7)).encode();
                 let at = at % bytes.len();
                 bytes[at] ^= with;
                 (V4, bytes.to_vec())
@@ -440,7 +453,7 @@ fn worker_beyond_the_caches() -> Worker {
             peer_id: PeerId([1; 20]),
             peer: Endpoint {
                 ip: Ipv4Addr::from_bits(0x0b00_0000 + number).into(),
-                port: 1,
+                port: 7,
             },
             left: 1,
             event: Event::None,

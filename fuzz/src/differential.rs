@@ -59,11 +59,7 @@ impl Wish {
         Announce {
             info_hash: InfoHash([self.torrent % 4; 20]),
             peer_id: PeerId([self.peer; 20]),
-            // Port 0 is refused by either protocol in words of its own.
-            peer: Endpoint {
-                ip,
-                port: self.port.max(1),
-            },
+            peer: Endpoint { ip, port: self.port },
             left: self.left,
             event: events[usize::from(self.event) % events.len()],
             numwant: u32::try_from(self.numwant).ok(),
@@ -107,10 +103,10 @@ fn over_udp(worker: &mut Worker, announce: &Announce) -> Answer {
     (response.interval_secs, response.seeders, response.leechers, peers)
 }
 
-/// Another tracker's library reads in our request what we have put there. It knows no event above 3.
+/// Another tracker's library reads in our request what we have put there. It knows no event above 3, and no port 0.
 fn check_request(bytes: &[u8], request: &AnnounceRequest) {
     let read = aquatic::Request::parse_bytes(bytes, 74);
-    if request.event == Event::Paused {
+    if request.event == Event::Paused || request.port == 0 {
         assert!(read.is_err());
         return;
     }

@@ -252,12 +252,7 @@ impl Fields {
     fn check_query(&self, form: u8, v6: bool) {
         let ip: IpAddr = if v6 { [7u8; 16].into() } else { [7u8; 4].into() };
         let event = self.event();
-        // Port 0 goes with a stop alone.
-        let port = if event == Event::Stopped {
-            self.port
-        } else {
-            self.port.max(1)
-        };
+        let port = self.port;
         let query = AnnounceQuery {
             announce: Announce {
                 info_hash: InfoHash(self.info_hash),

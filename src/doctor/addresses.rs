@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 
+use etracker_core::scope::Scope;
 use nix::ifaddrs::getifaddrs;
 
 /// Where a tracker that listens on `bound` (all addresses if there are none) can be asked from here.
@@ -66,16 +67,7 @@ fn is_link_local(ip: IpAddr) -> bool {
 
 /// Whether the whole Internet can reach the address.
 pub(super) fn is_global(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [first, second, ..] = ip.octets();
-            let is_shared = first == 100 && (64..128).contains(&second);
-            !ip.is_loopback() && !ip.is_private() && !ip.is_link_local() && !ip.is_unspecified() && !is_shared
-        }
-        IpAddr::V6(ip) => {
-            !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unique_local() && !ip.is_unspecified()
-        }
-    }
+    Scope::of(ip) == Scope::Global
 }
 
 /// Addresses that are asked: more would only make it long.

@@ -31,8 +31,8 @@ pub(super) struct Facts {
     /// Nothing where glommio is not built in.
     pub(super) locked_memory: Option<LockedMemory>,
     pub(super) ipv6: Ipv6,
-    /// Whether the whole Internet can reach an address of this host that is listened on.
-    pub(super) is_public: bool,
+    /// An address of this host that is listened on, and that the whole Internet can reach.
+    pub(super) public: Option<IpAddr>,
     /// The steps of a start.
     pub(super) steps: Vec<Taken>,
     /// What is kept already, if a state is to be kept and can be.
@@ -43,6 +43,8 @@ pub(super) struct Facts {
     /// Variables of the environment that look like options and are none.
     pub(super) strange_variables: Vec<String>,
     pub(super) intervals: Intervals,
+    /// Whether peers may have addresses that are not global.
+    pub(super) private_peers: bool,
 }
 
 /// The limit on open files.
@@ -142,15 +144,16 @@ impl Facts {
                 usable: addresses::ipv6_is_usable(),
                 global_addresses: addresses::global_ipv6_addresses(),
             },
-            is_public: addresses::reachable(&listen.addresses)
+            public: addresses::reachable(&listen.addresses)
                 .into_iter()
-                .any(addresses::is_global),
+                .find(|ip| addresses::is_global(*ip)),
             steps,
             state,
             broken,
             round_trips,
             strange_variables: options.strange_variables.clone(),
             intervals: options.config.intervals(),
+            private_peers: options.config.swarms().private_peers,
         })
     }
 }

@@ -55,8 +55,9 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         findings.extend(facts.round_trips.iter().map(round_trip));
     }
     findings.extend(environment(&facts.strange_variables));
+    findings.push(private_peers(facts));
     let interval = interval(facts);
-    let is_first = facts.is_public && interval.grade != Grade::Ok;
+    let is_first = facts.public.is_some() && interval.grade != Grade::Ok;
     findings.insert(if is_first { 0 } else { findings.len() }, interval);
     findings
 }
@@ -339,7 +340,7 @@ fn interval(facts: &Facts) -> Finding {
     } else if secs > highest {
         let lower = format!("--max-interval {highest} at the most");
         warning(about, format!("{secs} s is served: {lists}"), lower)
-    } else if min < lowest && facts.is_public {
+    } else if min < lowest && facts.public.is_some() {
         warning(
             about,
             format!("{secs} s, and down to {min} while the load is low: {lists}"),
@@ -358,6 +359,21 @@ fn interval(facts: &Facts) -> Finding {
             about,
             format!("{secs} s, within what public lists of trackers take"),
         )
+    }
+}
+
+fn private_peers(facts: &Facts) -> Finding {
+    let about = "private peers";
+    match facts.public.filter(|_| facts.private_peers) {
+        Some(public) => warning(
+            about,
+            format!(
+                "allowed: 192.168.1.1 and the like are handed to clients who come to {public} from anywhere"
+            ),
+            "--private-peers deny, unless the tracker is for a network of your own",
+        ),
+        None if facts.private_peers => ok(about, "allowed: no address that is listened on is global"),
+        None => ok(about, "refused"),
     }
 }
 
@@ -410,7 +426,7 @@ mod tests {
                 usable: true,
                 global_addresses: 1,
             },
-            is_public: false,
+            public: None,
             steps: vec![taken(PORT, Ok(()))],
             state: None,
             broken: None,
@@ -421,6 +437,7 @@ mod tests {
                 min: 300,
                 max: 1799,
             },
+            private_peers: false,
         }
     }
 
@@ -463,7 +480,7 @@ mod tests {
     #[test]
     fn a_good_host_is_ok() {
         assert_all_ok(&well());
-        assert_eq!(judge(&well()).len(), 7);
+        assert_eq!(judge(&well()).len(), 8);
     }
 
     #[test]
@@ -586,7 +603,7 @@ mod tests {
     #[test]
     fn the_shortest_interval_is_the_first_thing_to_change_for_a_public_tracker() {
         let mut facts = well();
-        (facts.intervals.min, facts.is_public) = (239, true);
+        (facts.intervals.min, facts.public) = (239, Some([9, 9, 9, 9].into()));
         let findings = judge(&facts);
         let first = &findings[0];
         assert_eq!((first.grade, &*first.about), (Grade::Warning, "interval"));
@@ -643,10 +660,30 @@ mod tests {
         facts.intervals.min = 239;
         assert_all_ok(&facts);
         let findings = judge(&facts);
-        let interval = findings.last().unwrap();
+        let interval = findings
+            .iter()
+            .find(|finding| finding.about == "interval")
+            .unwrap();
         assert_eq!(interval.what, "1799 s, and down to 239 while the load is low");
         let remark = interval.remedy.as_deref().unwrap();
         assert!(remark.starts_with("--min-interval 300"), "{remark}");
+    }
+
+    #[test]
+    fn private_peers_are_a_warning_where_a_public_address_is_listened_on() {
+        let line = trouble(|facts| {
+            (facts.private_peers, facts.public) = (true, Some([9, 9, 9, 9].into()));
+        });
+        assert!(line.starts_with("warning private peers: allowed"), "{line}");
+        assert!(
+            line.contains("who come to 9.9.9.9") && line.contains("-> --private-peers deny"),
+            "{line}"
+        );
+        for (allowed, public) in [(true, None), (false, Some([9, 9, 9, 9].into())), (false, None)] {
+            let mut facts = well();
+            (facts.private_peers, facts.public) = (allowed, public);
+            assert_all_ok(&facts);
+        }
     }
 
     #[test]

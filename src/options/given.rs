@@ -210,7 +210,7 @@ fn swarms(defaults: &Config) -> impl Parser<Swarms> + use<> {
         per_address,
     );
     let peers_per_address = value(name::PEERS_PER_ADDRESS, "NUM", &per_address);
-    let private = "Peers with private addresses (allow)";
+    let private = "Peers with local addresses (allow)";
     let private_peers = value(name::PRIVATE_PEERS, "allow|deny", private);
     let no_peer_ids = switch(name::NO_PEER_IDS, "Keep no peer ids: 20 bytes less a peer");
     construct!(Swarms {

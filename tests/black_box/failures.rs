@@ -12,23 +12,19 @@ use crate::harness::Tracker;
 fn a_refused_announce_has_status_200_and_a_readable_reason() {
     let tracker = Tracker::start(&[]);
     for (query, named) in [
-        ("peer_id=-XX0100-abcdefghijkl&port=1", "info_hash"),
+        ("peer_id=-XX0100-abcdefghijkl&port=7", "info_hash"),
         (
-            "info_hash=1234567890123456789&peer_id=-XX0100-abcdefghijkl&port=1",
+            "info_hash=1234567890123456789&peer_id=-XX0100-abcdefghijkl&port=7",
             "info_hash",
         ),
-        ("info_hash=12345678901234567890&port=1", "peer_id"),
-        ("info_hash=12345678901234567890&peer_id=short&port=1", "peer_id"),
-        (
-            "info_hash=12345678901234567890&peer_id=-XX0100-abcdefghijkl&port=0",
-            "port",
-        ),
+        ("info_hash=12345678901234567890&port=7", "peer_id"),
+        ("info_hash=12345678901234567890&peer_id=short&port=7", "peer_id"),
         (
             "info_hash=12345678901234567890&peer_id=-XX0100-abcdefghijkl",
             "port",
         ),
         (
-            "info_hash=%zz345678901234567890&peer_id=-XX0100-abcdefghijkl&port=1",
+            "info_hash=%zz345678901234567890&peer_id=-XX0100-abcdefghijkl&port=7",
             "%",
         ),
     ] {

@@ -1,6 +1,7 @@
 //! Tests of the command `etracker` from outside: started as an operator starts it, asked as clients ask it.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+mod addresses;
 mod client_command;
 mod clients;
 mod doctor;

@@ -345,7 +345,7 @@ fn request(rng: &mut Rng) -> Vec<u8> {
         0 => "/scrape".to_owned(),
         1..4 => format!("/scrape?info_hash={hash}&info_hash=%00bbbbbbbbbbbbbbbbbbb"),
         4 => "/nothing?a=b".to_owned(),
-        5 => "/announce?info_hash=short&port=1".to_owned(),
+        5 => "/announce?info_hash=short&port=7".to_owned(),
         6 => format!("/announce?info_hash={hash}&peer_id=x&port=none"),
         _ => {
             let (port, left, numwant) = (rng.u16(..100) * 50, rng.u8(..3), rng.u8(..120));

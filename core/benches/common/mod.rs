@@ -134,7 +134,7 @@ impl<'a> Population<'a> {
 impl Member {
     fn announce(self, event: Event) -> Announce {
         let address = self.number.wrapping_mul(0x9e37_79b1) ^ 0x5bd1_e995;
-        let port = (mix(self.number.into()) & 0xffff) as u16 | 1;
+        let port = (mix(self.number.into()) & 0xffff) as u16 | 2;
         Announce {
             info_hash: info_hash(self.torrent),
             peer_id: PeerId([b'x'; 20]),

@@ -238,7 +238,8 @@ fn announce(torrent: u8, peer: u8, port: u8, detail: u8) -> Announce {
         peer_id: PeerId([port; 20]),
         peer: Endpoint {
             ip: address(peer >> 1, peer & 1 != 0),
-            port: u16::from(port) + 1,
+            // Nobody can be reached at the first two.
+            port: port.into(),
         },
         left: u64::from(detail & 16 != 0),
         event: match detail & 7 {
@@ -308,8 +309,8 @@ fn place_of(endpoint: &Endpoint) -> usize {
     usize::from(endpoint.port) << 8 | (number as usize) << 1 | usize::from(v6)
 }
 
-/// Places of endpoints: ports up to 256, and addresses of seven bits in two families.
-const ENDPOINTS: usize = 257 << 8;
+/// Places of endpoints: ports up to 255, and addresses of seven bits in two families.
+const ENDPOINTS: usize = 256 << 8;
 
 fn sweep<S: Store>(store: &mut S, now: Instant, work: usize) {
     let mut position = S::Sweep::default();

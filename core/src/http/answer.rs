@@ -98,10 +98,14 @@ impl Trouble {
             Self::Refused(Refusal::TorrentsFull | Refusal::SwarmFull | Refusal::AddressFull) => {
                 Some(Retry::Minutes(RETRY_FULL_MINUTES))
             }
-            Self::Refused(Refusal::PrivateAddress | Refusal::TorrentDenied | Refusal::AddressDenied)
+            Self::Refused(
+                Refusal::ImpossibleAddress
+                | Refusal::PrivateAddress
+                | Refusal::TorrentDenied
+                | Refusal::AddressDenied,
+            )
             | Self::FullScrapeOff => Some(Retry::Never),
-            Self::Refused(Refusal::PortZero)
-            | Self::Request(_)
+            Self::Request(_)
             | Self::Query(_)
             | Self::Forwarded(_)
             | Self::NotFound

@@ -193,8 +193,8 @@ impl fmt::Display for Fault {
             Self::PeerIdMissing => f.write_str("peer_id is missing"),
             Self::PeerIdLength(len) => write!(f, "peer_id must be 20 bytes, not {len}"),
             Self::PortMissing => f.write_str("port is missing"),
-            Self::PortNotANumber => f.write_str("port must be a decimal number from 1 to 65535"),
-            Self::PortOutOfRange => f.write_str("port must be from 1 to 65535"),
+            Self::PortNotANumber => f.write_str("port must be a decimal number from 0 to 65535"),
+            Self::PortOutOfRange => f.write_str("port must be from 0 to 65535"),
             Self::InfoHashesTooMany => write!(f, "a scrape is for at most {SCRAPE_MAX} torrents"),
         }
     }

@@ -104,7 +104,7 @@ impl<'a> Restorer<'a> {
             event: Event::None,
             numwant: Some(0),
         };
-        if admit(self.tracker, self.access.as_deref(), &announce).is_err() {
+        if !announce.is_reachable() || admit(self.tracker, self.access.as_deref(), &announce).is_err() {
             self.restored.peers_refused += 1;
             return;
         }

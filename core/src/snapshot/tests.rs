@@ -66,7 +66,7 @@ fn populated(torrents: u32) -> Tracker {
 
 fn announce(worker: &mut Worker, torrent: u32, peer: u32, event: Event) {
     let ip: IpAddr = if peer.is_multiple_of(3) {
-        Ipv6Addr::from_bits((0x2001 << 112) | u128::from(peer) << 64).into()
+        Ipv6Addr::from_bits((0x2a01 << 112) | u128::from(peer) << 64).into()
     } else {
         Ipv4Addr::from_bits(0x0a00_0000 + peer).into()
     };

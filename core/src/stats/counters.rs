@@ -91,7 +91,7 @@ macro_rules! counts {
                         | Self::Http408
                         | Self::Http413
                         | Self::Http429
-                        | Self::RefusedPortZero
+                        | Self::RefusedImpossibleAddress
                         | Self::RefusedPrivateAddress
                         | Self::RefusedTorrentDenied
                         | Self::RefusedAddressDenied
@@ -197,8 +197,10 @@ counts! {
     Http413 = "http_413",
     /// Answers with status 429: too many pages were asked for within a second.
     Http429 = "http_429",
-    /// Announces refused with [`PortZero`](crate::announce::Refusal::PortZero).
-    RefusedPortZero = "refused_port_zero",
+    /// Announces with port 0 or 1, where nobody can be reached: answered like others, and not stored.
+    AnnounceUnreachable = "announce_unreachable",
+    /// Announces refused with [`ImpossibleAddress`](crate::announce::Refusal::ImpossibleAddress).
+    RefusedImpossibleAddress = "refused_impossible_address",
     /// Announces refused with [`PrivateAddress`](crate::announce::Refusal::PrivateAddress).
     RefusedPrivateAddress = "refused_private_address",
     /// Announces refused with [`TorrentDenied`](crate::announce::Refusal::TorrentDenied).

@@ -43,7 +43,9 @@ impl Store for Plain {
         if announce.event == Event::Stopped {
             self.remove_peer(now, announce.info_hash, announce.peer);
         } else {
-            self.store_peer(now, announce, room)?;
+            if announce.is_reachable() {
+                self.store_peer(now, announce, room)?;
+            }
             self.hand_out(now, announce, &mut prepared.random, peers);
         }
         Ok(self.scrape(&announce.info_hash, prepared.hash))

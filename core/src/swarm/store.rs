@@ -16,7 +16,10 @@ use super::packed::Starts;
 /// - `downloaded` rises with [`Event::Completed`](crate::announce::Event::Completed) and `left = 0` from a peer that
 ///   has not been a seeder since it was stored first: once for each stored peer, whatever it says is left in between,
 ///   and never for one that came as a seeder. A peer that expires or stops is forgotten, with what it has been.
-/// - Peers handed out are of the asker's family, never the asker itself, not [too old](SwarmConfig::is_too_old), leechers alone if the asker is a seeder; the choice is uniform.
+/// - Peers handed out are of the asker's family, never the asker itself, not [too old](SwarmConfig::is_too_old), leechers
+///   alone if the asker is a seeder; the choice is uniform.
+/// - Who announces port 0 or 1 can be reached by nobody. It is handed peers like others, and changes nothing: it is not
+///   stored, counted, limited or remembered as a download. A peer that is stored under another port stays until its time.
 /// - `stopped` removes the peer, whatever it says is left, creates nothing, and is handed no peers.
 /// - A torrent without peers is forgotten; one whose `downloaded` is not 0 only when it has had no peers for
 ///   [so long](SwarmConfig::is_too_old).

@@ -69,44 +69,43 @@ fn refused_announces_say_why_with_status_200() {
     let hash19 = HASH.replace("%13", "");
     let hex40 = "info_hash=000102030405060708090a0b0c0d0e0f10111213";
     let cases: &[(String, &str)] = &[
-        (format!("{ID}&port=1"), "info_hash is missing"),
+        (format!("{ID}&port=7"), "info_hash is missing"),
         (
-            format!("{hash19}&{ID}&port=1"),
+            format!("{hash19}&{ID}&port=7"),
             "info_hash must be 20 bytes, not 19",
         ),
         (
-            format!("{HASH}x&{ID}&port=1"),
+            format!("{HASH}x&{ID}&port=7"),
             "info_hash must be 20 bytes, not 21",
         ),
-        (format!("{hex40}&{ID}&port=1"), "not 40"),
-        (format!("info_hash&{ID}&port=1"), "not 0"),
-        (format!("{HASH}&{HASH}&{ID}&port=1"), "one info_hash"),
-        (format!("{}&{ID}&port=1", HASH.replace('%', "%25")), "not 60"),
+        (format!("{hex40}&{ID}&port=7"), "not 40"),
+        (format!("info_hash&{ID}&port=7"), "not 0"),
+        (format!("{HASH}&{HASH}&{ID}&port=7"), "one info_hash"),
+        (format!("{}&{ID}&port=7", HASH.replace('%', "%25")), "not 60"),
         (
-            format!("{}&{ID}&port=1", HASH.replace("%13", "%zz")),
+            format!("{}&{ID}&port=7", HASH.replace("%13", "%zz")),
             "two hexadecimal digits",
         ),
         (
-            format!("{}&{ID}&port=1", HASH.replace("%13", "%4")),
+            format!("{}&{ID}&port=7", HASH.replace("%13", "%4")),
             "two hexadecimal digits",
         ),
         (
-            format!("{}&{ID}&port=1", HASH.replace("%13", "%")),
+            format!("{}&{ID}&port=7", HASH.replace("%13", "%")),
             "two hexadecimal digits",
         ),
-        (format!("{HASH}&port=1"), "peer_id is missing"),
-        (format!("{HASH}&{ID}x&port=1"), "peer_id must be 20 bytes, not 21"),
+        (format!("{HASH}&port=7"), "peer_id is missing"),
+        (format!("{HASH}&{ID}x&port=7"), "peer_id must be 20 bytes, not 21"),
         (
-            format!("{HASH}&peer_id=short&port=1"),
+            format!("{HASH}&peer_id=short&port=7"),
             "peer_id must be 20 bytes, not 5",
         ),
         (format!("{HASH}&{ID}"), "port is missing"),
-        (format!("{HASH}&{ID}&port=0"), "from 1 to 65535"),
-        (format!("{HASH}&{ID}&port=65536"), "from 1 to 65535"),
-        (format!("{HASH}&{ID}&port=65537"), "from 1 to 65535"),
+        (format!("{HASH}&{ID}&port=65536"), "from 0 to 65535"),
+        (format!("{HASH}&{ID}&port=65537"), "from 0 to 65535"),
         (
             format!("{HASH}&{ID}&port=99999999999999999999999"),
-            "from 1 to 65535",
+            "from 0 to 65535",
         ),
         (format!("{HASH}&{ID}&port=-1"), "decimal number"),
         (format!("{HASH}&{ID}&port=abc"), "decimal number"),
@@ -150,7 +149,7 @@ fn only_left_of_0_makes_a_seeder() {
         let house = House::new(Config::default());
         house
             .connect("198.51.100.7")
-            .exchange(announce(&format!("port=1&{left}")).as_bytes());
+            .exchange(announce(&format!("port=7&{left}")).as_bytes());
         let Counts {
             complete, incomplete, ..
         } = house.tracker.swarms().scrape(&hash());
@@ -168,7 +167,7 @@ fn one_who_leaves_needs_no_port() {
     for more in [
         "event=stopped",
         "event=stopped&port=0",
-        "event=stopped&port=1&left=18446744073709551615",
+        "event=stopped&port=7&left=18446744073709551615",
     ] {
         let response = house
             .connect("198.51.100.7")
@@ -196,9 +195,9 @@ fn the_same_hash_in_any_spelling_is_one_torrent() {
     };
     let house = House::new(Config::default());
     for (port, spelling) in [
-        (1, literal[..20].to_owned()),
-        (2, encode(true)),
-        (3, encode(false)),
+        (2, literal[..20].to_owned()),
+        (3, encode(true)),
+        (4, encode(false)),
     ] {
         for name in ["info_hash", "info%5Fhash"] {
             let query = format!("{ID}&port={port}&{name}={spelling}");
@@ -332,7 +331,7 @@ fn proxies_speak_for_the_right_most_untrusted_address() {
             .iter()
             .map(|value| format!("x-FORWARDED-for: {value}\r\n"))
             .collect();
-        let head = announce("port=1").replace("Host: tracker\r\n", &fields);
+        let head = announce("port=7").replace("Host: tracker\r\n", &fields);
         let response = house.connect(peer).exchange(head.as_bytes()).unwrap();
         match expected {
             Ok(ip) => {
@@ -350,10 +349,51 @@ fn proxies_speak_for_the_right_most_untrusted_address() {
         }
     }
     let house = House::new(Config::default());
-    let head = announce("port=1").replace("Host: tracker", "X-Forwarded-For: 203.0.113.9");
+    let head = announce("port=7").replace("Host: tracker", "X-Forwarded-For: 203.0.113.9");
     let response = house.connect("10.0.0.1").exchange(head.as_bytes()).unwrap();
     let external = AnnounceResponse::decode(&response.body).unwrap().external_ip;
     assert_eq!(external, Some("10.0.0.1".parse().unwrap()), "the option is off");
+}
+
+#[test]
+fn a_proxy_that_names_an_address_of_nobody_is_refused_with_a_reason() {
+    let house = House::new(Config::default().with_trusted_proxies(vec!["10.0.0.0/8".parse().unwrap()]));
+    for nobody in ["0.0.0.0", "224.0.0.1", "ff02::1", "255.255.255.255"] {
+        let named = format!("X-Forwarded-For: {nobody}");
+        let head = announce("port=7").replace("Host: tracker", &named);
+        let response = house.connect("10.0.0.1").exchange(head.as_bytes()).unwrap();
+        assert_eq!(response.status, 200);
+        let failure = Failure::decode(&response.body).unwrap();
+        assert!(
+            reason(&response.body).contains("no client can have"),
+            "{nobody}: {failure:?}"
+        );
+        assert_eq!(failure.retry, Some(Retry::Never), "{nobody}");
+    }
+    assert_eq!(house.tracker.totals().torrents, 0);
+    assert_eq!(house.count(Count::RefusedImpossibleAddress), 4);
+}
+
+#[test]
+fn ports_0_and_1_are_answered_with_peers_and_not_stored() {
+    let house = House::new(Config::default());
+    let ask = |query: &str| {
+        let mut client = house.connect("198.51.100.9");
+        let response = client.exchange(announce(query).as_bytes()).unwrap();
+        let answer = AnnounceResponse::decode(&response.body).unwrap();
+        let counts = (answer.complete, answer.incomplete, answer.downloaded);
+        (counts, answer.peers().count())
+    };
+    ask("port=6881&left=5");
+    let there = (Some(0), Some(1), Some(0));
+    for port in [0, 1] {
+        for query in ["left=5", "left=0", "left=0&event=completed"] {
+            assert_eq!(ask(&format!("port={port}&{query}")), (there, 1), "{port} {query}");
+        }
+        assert_eq!(ask(&format!("port={port}&event=stopped")), (there, 0));
+    }
+    assert_eq!(house.tracker.totals().peers(), 1);
+    assert_eq!(house.count(Count::AnnounceUnreachable), 6);
 }
 
 #[test]
@@ -361,9 +401,9 @@ fn what_is_full_says_when_to_come_back() {
     let house = House::new(Config::default().with_torrents_max(1).unwrap());
     house
         .connect("198.51.100.7")
-        .exchange(announce("port=1").as_bytes())
+        .exchange(announce("port=7").as_bytes())
         .unwrap();
-    let other = announce("port=1").replace("%00", "%99");
+    let other = announce("port=7").replace("%00", "%99");
     let response = house.connect("198.51.100.7").exchange(other.as_bytes()).unwrap();
     let failure = Failure::decode(&response.body).unwrap();
     assert!(matches!(failure.retry, Some(Retry::Minutes(1..))));
@@ -393,7 +433,7 @@ fn as_many_peers_are_given_as_are_wanted_and_allowed() {
         ("-1", 50),
         ("abc", 50),
     ] {
-        let request = announce(&format!("port=1&numwant={numwant}"));
+        let request = announce(&format!("port=7&numwant={numwant}"));
         let response = house
             .connect("198.51.100.200")
             .exchange(request.as_bytes())

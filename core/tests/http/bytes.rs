@@ -10,7 +10,7 @@ use quickcheck::{Arbitrary, Gen, QuickCheck, quickcheck};
 struct Soup(Vec<u8>);
 
 const INGREDIENTS: &[&str] = &[
-    "GET /announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=1&left=0 HTTP/1.1\r\n\r\n",
+    "GET /announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=7&left=0 HTTP/1.1\r\n\r\n",
     "GET /announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=2&compact=0 HTTP/1.1\r\n",
     "GET /scrape?info_hash=%ff%00aaaaaaaaaaaaaaaaaa HTTP/1.1\r\n",
     "GET /scrape HTTP/1.1\r\n\r\n",

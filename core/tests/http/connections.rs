@@ -107,7 +107,7 @@ fn broken_requests_have_their_statuses_and_bencoded_bodies() {
 
 #[test]
 fn heads_are_taken_as_clients_write_them() {
-    let target = format!("/announce?{HASH}&{ID}&port=1");
+    let target = format!("/announce?{HASH}&{ID}&port=7");
     let fields: String = (0..40)
         .map(|number| format!("X-Field-{number}: {}\r\n", "v".repeat(200)))
         .collect();
@@ -200,14 +200,14 @@ fn pipelined_requests_are_answered_in_order_and_a_body_is_no_request() {
 fn head_is_answered_with_the_length_and_no_body() {
     let house = House::new(Config::default());
     let mut client = house.connect("198.51.100.7");
-    client.send(announce("port=1").replace("GET", "HEAD").as_bytes());
+    client.send(announce("port=7").replace("GET", "HEAD").as_bytes());
     let text = String::from_utf8(client.received().to_vec()).unwrap();
     assert!(
         text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\n"),
         "{text}"
     );
     let mut other = house.connect("198.51.100.7");
-    let whole = other.exchange(announce("port=1").as_bytes()).unwrap();
+    let whole = other.exchange(announce("port=7").as_bytes()).unwrap();
     assert!(text.contains(&format!("Content-Length: {}\r\n", whole.body.len())));
 }
 
@@ -215,13 +215,13 @@ fn head_is_answered_with_the_length_and_no_body() {
 fn requests_cut_to_single_bytes_are_answered_and_half_closed_ones_too() {
     let house = House::new(Config::default());
     let mut client = house.connect("198.51.100.7");
-    for byte in announce("port=1").as_bytes() {
+    for byte in announce("port=7").as_bytes() {
         client.send(&[*byte]);
     }
     assert_eq!(client.responses().len(), 1);
 
     let mut client = house.connect("198.51.100.7");
-    client.send(announce("port=1").as_bytes());
+    client.send(announce("port=7").as_bytes());
     client.end();
     assert_eq!(client.responses().len(), 1);
 
@@ -284,7 +284,7 @@ fn the_idle_are_closed_without_a_word_and_so_are_those_who_do_not_read() {
 fn what_happens_is_counted() {
     let house = House::new(Config::default().with_keep_alive(true));
     let mut client = house.connect("2001:db8::7");
-    client.exchange(announce("port=1").as_bytes()).unwrap();
+    client.exchange(announce("port=7").as_bytes()).unwrap();
     client
         .exchange(format!("GET /scrape?{HASH} HTTP/1.1\r\n\r\n").as_bytes())
         .unwrap();

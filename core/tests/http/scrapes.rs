@@ -14,7 +14,7 @@ fn scrapes_are_sorted_and_unique_whatever_was_asked() {
     let house = House::new(Config::default());
     house
         .connect("198.51.100.7")
-        .exchange(announce("port=1&left=0").as_bytes())
+        .exchange(announce("port=7&left=0").as_bytes())
         .unwrap();
     let asked: Vec<InfoHash> = [9u8, 200, 3, 9, 255, 3, 128]
         .map(|byte| InfoHash([byte; 20]))

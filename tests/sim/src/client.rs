@@ -226,7 +226,11 @@ impl Client {
         self.sessions += 1;
         let chance = &mut self.chance;
         let habits = &scenario.habits;
-        let port = if chance.hit(0.02) { 0 } else { chance.port() };
+        let port = if chance.hit(0.04) {
+            u16::from(chance.hit(0.5))
+        } else {
+            chance.port()
+        };
         let mut session = Session {
             began: now,
             peer_id: PeerId(chance.bytes()),
@@ -655,7 +659,7 @@ fn addresses(chance: &mut Chance, number: ActorId, scenario: &Scenario) -> Vec<I
         Ipv4Addr::new(20, high, middle, low)
     };
     // Two clients share a home, which has a /64 of its own.
-    let home = 0x2001_0db8_0000_0000_u64 + u64::from(number / 2);
+    let home = 0x2a00_0db8_0000_0000_u64 + u64::from(number / 2);
     let v6 = Ipv6Addr::from_bits(u128::from(home) << 64 | u128::from(number));
     if chance.hit(habits.v6_only) {
         vec![v6.into()]

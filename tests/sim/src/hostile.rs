@@ -51,7 +51,7 @@ impl Attacker {
         let mut chance = Chance::of(seed, "attacker", number);
         let [_, high, middle, low] = number.to_be_bytes();
         let ip: IpAddr = if chance.hit(0.2) {
-            Ipv6Addr::new(0x2001, 0xdb8, 0xbad, 0, 0, 0, middle.into(), low.into()).into()
+            Ipv6Addr::new(0x2a00, 0xdb8, 0xbad, 0, 0, 0, middle.into(), low.into()).into()
         } else {
             Ipv4Addr::new(45, high, middle, low).into()
         };
@@ -326,7 +326,7 @@ const KEPT_MAX: usize = 20;
 const NONSENSE: [&[u8]; 7] = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     b"GET /announce?info_hash=%zz HTTP/1.1\r\n\r\n",
-    b"GET /announce?port=1&left=0 HTTP/1.0\r\n\r\n",
+    b"GET /announce?port=7&left=0 HTTP/1.0\r\n\r\n",
     b"POST /announce HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
     b"GET /scrape?info_hash=short HTTP/1.1\r\nHost: t\r\n\r\n",
     b"GET / HTTP/9.9\r\n\r\n",

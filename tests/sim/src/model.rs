@@ -305,6 +305,9 @@ impl Model {
             torrent.left(earliest, now);
             return false;
         }
+        if !is_reachable(ask) {
+            return true;
+        }
         let torrent = self.torrents.entry(ask.info_hash).or_default();
         if torrent.downloaded.is_empty() {
             torrent.downloaded.push(0);
@@ -338,7 +341,7 @@ impl Model {
 
     fn refused(&self, now: Millis, ask: &Announce, reason: &[u8]) -> Result<(), Violation> {
         let all = [
-            Refusal::PortZero,
+            Refusal::ImpossibleAddress,
             Refusal::PrivateAddress,
             Refusal::TorrentDenied,
             Refusal::AddressDenied,
@@ -349,9 +352,7 @@ impl Model {
         let named = all
             .into_iter()
             .find(|refusal| refusal.reason().as_bytes() == reason);
-        // Protocols may refuse port 0 in words of their own.
-        let port_zero = ask.peer.port == 0 && ask.event != Event::Stopped;
-        let possible = port_zero || named.is_some_and(|refusal| self.may_refuse(now, ask, refusal));
+        let possible = named.is_some_and(|refusal| self.may_refuse(now, ask, refusal));
         ensure(possible, "X-04", || {
             format!("{ask:?} was refused: {}", reason.escape_ascii())
         })
@@ -375,11 +376,13 @@ impl Model {
         }
         let stranger = !self.knows(now, ask.info_hash, ask.peer);
         match refusal {
-            Refusal::PortZero => ask.peer.port == 0,
+            // Nobody here has such an address.
+            Refusal::ImpossibleAddress => false,
             Refusal::PrivateAddress => !self.rules.private_peers && is_private(ask.peer.ip),
             Refusal::TorrentDenied => self.rules.denied == Some(ask.info_hash),
             // No address is denied here.
             Refusal::AddressDenied => false,
+            Refusal::TorrentsFull | Refusal::SwarmFull | Refusal::AddressFull if !is_reachable(ask) => false,
             Refusal::TorrentsFull => {
                 let surely_there = torrent.is_some_and(|torrent| torrent.live() > 0);
                 stranger && !surely_there && self.torrents.len() >= self.rules.torrents_max
@@ -401,11 +404,11 @@ impl Model {
         if ask.event == Event::Stopped {
             return None;
         }
-        if ask.peer.port == 0 {
-            return Some(Refusal::PortZero);
-        }
         if !rules.private_peers && is_private(ask.peer.ip) {
             return Some(Refusal::PrivateAddress);
+        }
+        if !is_reachable(ask) {
+            return None;
         }
         let Some(torrent) = self.torrents.get(&ask.info_hash) else {
             let full =
@@ -646,11 +649,16 @@ fn is_neighbour(one: IpAddr, other: IpAddr) -> bool {
     }
 }
 
-/// Loopback, link-local, private and unspecified addresses.
+/// Whether the port is one that others could connect to.
+const fn is_reachable(ask: &Announce) -> bool {
+    ask.peer.port > 1
+}
+
+/// Loopback, link-local, private and shared by the clients of a provider: what there is here that is not global.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => match ip.octets() {
-            [10 | 127, ..] | [192, 168, ..] | [169, 254, ..] | [0, 0, 0, 0] => true,
+            [10 | 127, ..] | [192, 168, ..] | [169, 254, ..] | [100, 64..128, ..] => true,
             [172, second, ..] => (16..32).contains(&second),
             _ => false,
         },

@@ -24,7 +24,7 @@ fn every_peer_is_handed_out_equally_often() {
     ] {
         let config = Config::default().with_peers_per_address_max(0).unwrap();
         let mut worker = worker(config);
-        for port in 1..=peers {
+        for port in 2..peers + 2 {
             announce(&mut worker, HASH, port, 1, 0);
         }
         let mut times: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
@@ -63,7 +63,7 @@ fn independent_announces_in_any_order_leave_the_same_behind() {
         .map(|number| {
             (
                 InfoHash([number.to_le_bytes()[0] % 5; 20]),
-                number + 1,
+                number + 2,
                 u64::from(number % 3),
             )
         })

@@ -7,7 +7,7 @@ use super::Packed;
 use super::choose::{self, Asker};
 use super::page::{Record, SMALL_MAX, Small, TORRENTS_MAX};
 use super::rules::Compact;
-use super::set::{Newcomer, Place};
+use super::set::Newcomer;
 use super::stamp::{BEEN_SEEDER, SEEDER, Tick};
 use super::swarm::Swarm;
 use super::work;
@@ -194,14 +194,46 @@ impl Packed {
         let asker = Asker {
             family,
             seeder: peer.seeder,
-            own: own.unwrap_or(Place {
-                bucket: usize::MAX,
-                index: 0,
-            }),
+            own,
         };
         let starts = prepared.path.starts();
         choose::from_swarm(swarm, rules, now, &asker, starts, &mut prepared.random, peers);
         Ok(swarm.counts())
+    }
+
+    /// Hands out peers to one that is not stored.
+    pub(super) fn look(
+        &self,
+        now: Tick,
+        announce: &Announce,
+        mut prepared: Prepared,
+        peers: &mut Handout<'_>,
+    ) -> Counts {
+        let (family, seeder) = (announce.peer.family(), announce.is_seeder());
+        let (rules, random) = (&self.rules, &mut prepared.random);
+        let page = self.pages.get(self.page_of(prepared.hash));
+        let Some((page, record)) = page.and_then(|page| Some((page, page.find(rules, &announce.info_hash)?)))
+        else {
+            return Counts::default();
+        };
+        if !record.is_large() {
+            let small = page.small(rules, &record);
+            let wanted = rules.wanted(page.window(), now, !seeder);
+            let columns = page.columns(rules, &small, family);
+            choose::from_page(&columns, wanted, usize::MAX, random, peers);
+            return page.counts(rules, &small);
+        }
+        let Some(swarm) = self.swarms.get(page.large(&record)) else {
+            return Counts::default();
+        };
+        let asker = Asker {
+            family,
+            seeder,
+            own: None,
+        };
+        let starts = prepared.path.starts();
+        choose::from_swarm(swarm, rules, now, &asker, starts, random, peers);
+        swarm.counts()
     }
 
     /// Carries out an announce of a peer that leaves.

@@ -52,8 +52,8 @@ pub(super) fn from_page(
 pub(super) struct Asker {
     pub(super) family: Family,
     pub(super) seeder: bool,
-    /// Where the asker itself is.
-    pub(super) own: Place,
+    /// Where the asker itself is, if it is stored.
+    pub(super) own: Option<Place>,
 }
 
 /// Hands out peers of a large swarm.
@@ -81,12 +81,12 @@ pub(super) fn from_swarm(
     }
     let seeders = swarm.set(asker.family, true);
     let share = leechers_share(
-        leechers.len().saturating_sub(1),
+        leechers.len().saturating_sub(asker.own.is_some().into()),
         seeders.len(),
         peers.wanted(),
         random,
     );
-    let mut leechers = look.round(leechers, Some(asker.own), starts.leecher, random);
+    let mut leechers = look.round(leechers, asker.own, starts.leecher, random);
     let mut seeders = look.round(seeders, None, starts.seeder, random);
     leechers.hand_out(&mut look, share, peers);
     let rest = peers.wanted();

@@ -96,6 +96,9 @@ impl Store for Packed {
         if announce.event == Event::Stopped {
             return Ok(self.leave(now, announce, prepared.hash));
         }
+        if !announce.is_reachable() {
+            return Ok(self.look(now, announce, prepared, peers));
+        }
         self.take_part(now, announce, prepared, room, peers)
     }
 

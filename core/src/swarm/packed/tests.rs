@@ -210,7 +210,7 @@ fn a_sweep_of_one_swarm_goes_in_bounded_steps() {
 fn buckets_cope_with_a_thousand_peers_of_each_address() {
     let config = Config::default().with_peers_per_address_max(1024).unwrap();
     let mut packing = Packing::new(&config);
-    for port in 1..=1000 {
+    for port in 2..=1001 {
         for number in 0..20 {
             packing.announce(0, Endpoint { port, ..peer(number) }, 1, Event::None);
         }
@@ -230,7 +230,7 @@ fn a_sweep_forgets_how_long_a_bucket_was() {
         packing.announce(0, peer(number), 1, Event::None);
     }
     for event in [Event::Started, Event::Stopped] {
-        for port in 1..=1000 {
+        for port in 2..=1001 {
             packing.announce(0, Endpoint { port, ..peer(9999) }, 1, event);
         }
     }

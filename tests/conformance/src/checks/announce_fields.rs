@@ -98,8 +98,8 @@ pub(super) const CHECKS: &[Check] = &[
         "A-32",
         S,
         FIELD,
-        "port=0: a `failure reason`",
-        "Nobody can connect to port 0.",
+        "port 0 and 1: answered with peers, and not stored, counted or handed out",
+        "Clients that cannot be reached announce them, libtorrent port 1: they need peers, and nobody can connect to them.",
         HTTP,
         port_zero,
     ),
@@ -329,7 +329,29 @@ fn peer_id_bytes(p: &mut Probe<'_>) -> Finding {
 }
 
 fn port_zero(p: &mut Probe<'_>) -> Finding {
-    refuses_and_forgets(p, |request| request.set("port", "0"))
+    for port in [0, 1] {
+        let (there, hash) = (p.client(), p.hash());
+        p.leech(&there, &hash)?;
+        let client = p.client().at_port(port);
+        let request = p.announce_of(&client, &hash).seeding().event("completed");
+        let answer = p
+            .announce(&request)
+            .map_err(|stop| within(stop, &format!("port={port}")))?;
+        ensure!(
+            answer.has(&there),
+            "port={port}: the peers are {:?}",
+            answer.list()
+        );
+        let counts = p.expect_counts(&hash, 0, 1)?;
+        ensure!(
+            counts.downloaded.unwrap_or(0) == 0,
+            "port={port}: `downloaded` is {:?}",
+            counts.downloaded
+        );
+        let seen = p.look(&hash)?;
+        ensure!(!seen.has(&client), "port={port} is handed out: {}", seen.list());
+    }
+    pass()
 }
 
 fn port_highest(p: &mut Probe<'_>) -> Finding {

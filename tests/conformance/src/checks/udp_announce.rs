@@ -80,8 +80,8 @@ pub(super) const CHECKS: &[Check] = &[
         "N-08",
         S,
         FIELD,
-        "port 0 is never handed out",
-        "Nobody can connect to it.",
+        "ports 0 and 1 are never handed out",
+        "Nobody can connect to them: libtorrent announces 1 where it does not listen.",
         UDP,
         port_zero,
     ),
@@ -307,17 +307,24 @@ fn port_field(p: &mut Probe<'_>) -> Finding {
 }
 
 fn port_zero(p: &mut Probe<'_>) -> Finding {
-    let (client, hash) = (p.client().at_port(0), p.hash());
-    let link = p.link(&client)?;
-    let packet = p.packet(&link, &client, &hash);
-    let replies = p.provoke(&link, &[packet.bytes()])?;
-    let seen = p.look_udp(&hash)?;
-    ensure!(seen.peers.is_empty(), "handed out is {:?}", seen.peers);
-    let action = replies.first().and_then(|reply| udp::action(reply));
+    let mut action = None;
+    for port in [1, 0] {
+        let (client, hash) = (p.client().at_port(port), p.hash());
+        let link = p.link(&client)?;
+        let packet = p.packet(&link, &client, &hash);
+        let replies = p.provoke(&link, &[packet.bytes()])?;
+        let seen = p.look_udp(&hash)?;
+        ensure!(
+            seen.peers.is_empty(),
+            "port {port}: handed out is {:?}",
+            seen.peers
+        );
+        action = replies.first().and_then(|reply| udp::action(reply));
+    }
     remark(match action {
-        Some(udp::ERROR) => "an error",
-        Some(_) => "answered, but not handed out",
-        None => "silence",
+        Some(udp::ERROR) => "port 0: an error",
+        Some(_) => "answered, and not handed out",
+        None => "port 0: silence",
     })
 }
 

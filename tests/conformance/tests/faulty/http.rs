@@ -375,7 +375,7 @@ impl State {
         }
         let port: u32 = text.parse().map_err(|_| "port is no number")?;
         match u16::try_from(port) {
-            Ok(0) if event != Event::Stopped && !self.has(Fault::PortZeroTaken) => {
+            Ok(0) if event != Event::Stopped && self.has(Fault::PortZeroRefused) => {
                 Err("port 0 cannot be reached")
             }
             Ok(port) => Ok(port),

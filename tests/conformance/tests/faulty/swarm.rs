@@ -178,6 +178,12 @@ impl Swarm {
             }
             return;
         }
+        if announce.at.port() <= 1 && !state.has(Fault::UnreachableStored) {
+            if announce.event == Event::Completed && state.has(Fault::UnreachableComplete) {
+                self.downloaded += 1;
+            }
+            return;
+        }
         let mut left = announce.left;
         if let Some(old) = &old {
             let silent = announce.event == Event::None;

@@ -125,9 +125,6 @@ impl State {
             return Some(self.reply(3, transaction, b"an unknown option"));
         }
         let mut announce = self.read_packet(&packet, from)?;
-        if announce.at.port() == 0 && announce.event != Event::Stopped && !self.has(Fault::PortZeroTaken) {
-            return Some(self.reply(3, transaction, b"port 0 cannot be reached"));
-        }
         if self.has(Fault::ProtocolsApart) {
             announce.hash[0] ^= 0x55;
         }
