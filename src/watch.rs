@@ -113,19 +113,19 @@ fn tell_failed(failed: &Failed, times: u64) {
 }
 
 /// Whether a client alone can cause this: by hanging up, by vanishing, or by sending from where nothing can be sent to.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours")]
 fn is_of_clients(failed: &Failed) -> bool {
-    let is_of_network = match io::Error::from_raw_os_error(failed.error).kind() {
+    let kind = io::Error::from_raw_os_error(failed.error).kind();
+    let is_of_network = matches!(
+        kind,
         ErrorKind::ConnectionReset
-        | ErrorKind::ConnectionAborted
-        | ErrorKind::ConnectionRefused
-        | ErrorKind::BrokenPipe
-        | ErrorKind::NotConnected
-        | ErrorKind::TimedOut
-        | ErrorKind::HostUnreachable
-        | ErrorKind::NetworkUnreachable => true,
-        _ => false,
-    };
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::BrokenPipe
+            | ErrorKind::NotConnected
+            | ErrorKind::TimedOut
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+    );
     is_of_network
         || match failed.operation {
             // Datagrams from port 0, and from a broadcast address.
