@@ -147,7 +147,11 @@ fn common(defaults: &Config) -> impl Parser<Common> + use<> {
     let intervals = defaults.intervals();
     let first = number("First announce interval", INTERVAL_SECS, intervals.initial);
     let interval = value(name::INTERVAL, "SECONDS", &first);
-    let shortest = number("Shortest interval served", INTERVAL_SECS, intervals.min);
+    let shortest = number(
+        "Shortest interval",
+        INTERVAL_SECS,
+        format_args!("{}; in public 300", intervals.min),
+    );
     let min_interval = value(name::MIN_INTERVAL, "SECONDS", &shortest);
     let longest = number("Longest interval served", INTERVAL_SECS, intervals.max);
     let max_interval = value(name::MAX_INTERVAL, "SECONDS", &longest);

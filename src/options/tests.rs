@@ -558,7 +558,7 @@ fn help_names_every_option_with_its_default() {
     for default in [
         "(3000)",
         "(1799)",
-        "(239)",
+        "(239; in public 300)",
         "(60)",
         "(64)",
         "(3)",
@@ -636,6 +636,23 @@ fn words_and_networks_that_mean_nothing_are_refused() {
     ] {
         let line = refusal(arguments, &[]);
         assert!(line.contains(wanted), "{line}");
+    }
+}
+
+#[test]
+fn nothing_points_at_a_public_address_of_this_project() {
+    let readme = include_str!("../../README.md");
+    let start = readme.split("## Start").nth(1).unwrap();
+    assert!(start.trim_start().starts_with("In a checkout of this repository"));
+    for text in [
+        readme,
+        include_str!("../../Cargo.toml"),
+        include_str!("../../packaging/debian/build"),
+        include_str!("../../SECURITY.md"),
+    ] {
+        for address in ["git clone", "truekenny", "Homepage:", "repository ="] {
+            assert!(!text.contains(address), "{address}");
+        }
     }
 }
 
