@@ -124,8 +124,8 @@ impl Tracker {
         self.upkeep.with(|upkeep| upkeep.poll_timeout())
     }
 
-    /// Does what is due at `now`: a step of the sweep, a move of the interval, the statistics of a second.
-    /// Bounded by [`SWEEP_WORK`](crate::config::SWEEP_WORK).
+    /// Does what is due at `now`: a step of the sweep, a step of dropping what new lists deny, a move of the interval, the
+    /// statistics of a second. Each step is bounded by [`SWEEP_WORK`](crate::config::SWEEP_WORK), whatever it drops.
     pub fn handle_timeout(&self, now: Instant, host: impl Into<Host>) -> Upkept {
         self.upkeep.with(|upkeep| {
             let upkept = upkeep.handle_timeout(now, host.into(), &self.swarms, |count| self.count(count));

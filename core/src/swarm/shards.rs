@@ -116,7 +116,7 @@ impl<S: Store> Swarms<S> {
         self.with_shard(hash, |store| store.scrape(info_hash, hash))
     }
 
-    /// Drops a torrent with all its peers. True if it was known.
+    /// Drops a torrent with all its peers. True if it was known. The memory of many peers is given back by the sweep.
     pub fn remove(&self, info_hash: &InfoHash) -> bool {
         let hash = self.hash(info_hash);
         self.change(hash, |store| store.remove(info_hash, hash))

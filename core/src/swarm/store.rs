@@ -69,7 +69,7 @@ pub trait Store {
     /// The counts of a torrent: zeros if it is not known. Has no side effect.
     fn scrape(&self, info_hash: &InfoHash, hash: u64) -> Counts;
 
-    /// Drops a torrent with all its peers. True if it was known.
+    /// Drops a torrent with all its peers. True if it was known. The memory of many peers is given back by the sweep.
     fn remove(&mut self, info_hash: &InfoHash, hash: u64) -> bool;
 
     /// Removes peers that are too old at `now`, for about `work` peers and torrents from `position` on, which moves.

@@ -8,7 +8,7 @@
 //! - Where a torrent or a peer belongs is decided by SipHash-1-3 over all of it under a secret key: whoever chooses
 //!   info-hashes or addresses cannot tell which of them meet in a page or bucket, and so cannot make one long.
 //! - Work is bounded: an operation looks into a few pages and buckets, splits or joins at most a few, and no table is
-//!   ever rehashed or moved as a whole.
+//!   ever rehashed or moved as a whole, or freed as a whole.
 
 mod announce;
 mod choose;
@@ -29,6 +29,9 @@ mod tests;
 mod walk;
 mod work;
 
+#[cfg(test)]
+pub(crate) use work::{Work, take as take_work};
+
 use alloc::vec::Vec;
 
 use crate::InfoHash;
@@ -43,8 +46,9 @@ use linear::{block_of, origin_of};
 use page::{Page, Record, TORRENTS_MAX};
 use pieces::Pieces;
 use rules::Rules;
+use set::Bucket;
 use stamp::Tick;
-use swarm::{KIND, Slab};
+use swarm::{KIND, Slab, Swarm};
 
 /// The store that takes the least memory: about 30 bytes for a torrent of one peer and 8 for a peer of a large swarm,
 /// without peer ids.
@@ -56,6 +60,8 @@ pub struct Packed {
     /// Invariant: the bytes of all pages.
     bytes: usize,
     swarms: Slab,
+    /// What large swarms that are gone have left: the sweep frees it in steps.
+    remains: Pieces<Pieces<Bucket>>,
     /// Invariant: what pages and swarms hold.
     totals: Totals,
 }
@@ -80,6 +86,7 @@ impl Store for Packed {
             pages,
             bytes: 0,
             swarms: Slab::new(),
+            remains: Pieces::default(),
             totals: Totals::default(),
         }
     }
@@ -111,7 +118,7 @@ impl Store for Packed {
         };
         if record.is_large() {
             let swarm = self.swarms.get(page.large(&record));
-            return swarm.map_or_else(Counts::default, swarm::Swarm::counts);
+            return swarm.map_or_else(Counts::default, Swarm::counts);
         }
         page.counts(&self.rules, &page.small(&self.rules, &record))
     }
@@ -167,6 +174,7 @@ impl Store for Packed {
                 for (family, seeder) in KIND {
                     *self.totals.of_mut(family, seeder) -= u64::from(swarm.set(family, seeder).len());
                 }
+                bury(&mut self.remains, swarm.into_buckets());
             }
         } else {
             let small = page.small(&self.rules, &record);
@@ -246,13 +254,15 @@ impl Packed {
     }
 
     /// Joins pages when there are too many for the bytes that are left: two for each peer or torrent that may have left.
+    /// Two that are both full wait, as buckets do.
     fn rejoin(&mut self) {
         for _ in 0..2 {
             let last = self.pages.len() - 1;
             let (Some(page), Some(origin)) = (self.pages.get(last), self.pages.get(origin_of(last))) else {
                 return;
             };
-            let fit = page.torrents() + origin.torrents() <= TORRENTS_MAX;
+            let fit = page.torrents() + origin.torrents() <= TORRENTS_MAX
+                && page.len().min(origin.len()) <= PAGE_LOAD;
             if last == 0 || self.bytes > last * PAGE_LOAD / 2 || !fit {
                 return;
             }
@@ -266,11 +276,13 @@ impl Packed {
     /// Returns whether the torrent is still there.
     fn settle(&mut self, now: Tick, index: usize, record: &Record) -> bool {
         let number = self.pages.get(index).map_or(u32::MAX, |page| page.large(record));
-        if self
-            .swarms
-            .get(number)
-            .is_none_or(|swarm| swarm.len() > SMALL_AGAIN)
-        {
+        let becomes_small = |swarm: &Swarm| match swarm.len() {
+            0 => true,
+            // A few peers in many buckets would take long to find: the sweep joins these first.
+            1..=SMALL_AGAIN => swarm.buckets() <= BUCKETS_SMALL,
+            _ => false,
+        };
+        if !self.swarms.get(number).is_some_and(becomes_small) {
             return true;
         }
         let Some(swarm) = self.swarms.remove(number) else {
@@ -282,15 +294,33 @@ impl Packed {
             if swarm.downloaded > 0 {
                 record = page.set_downloaded(rules, &record, swarm.downloaded);
             }
-            for peer in swarm.peers(rules) {
-                record = page.admit(rules, &record, &peer.entry(window));
+            if swarm.len() > 0 {
+                for peer in swarm.peers(rules) {
+                    record = page.admit(rules, &record, &peer.entry(window));
+                }
             }
             page.vacate(rules, &record, window.stamp(now)).is_some()
         });
+        bury(&mut self.remains, swarm.into_buckets());
         self.totals.torrents -= u64::from(!stays);
         stays
     }
 }
+
+/// Frees buckets that nothing leads to any more, or puts them aside for the sweep if they are many.
+fn bury(remains: &mut Pieces<Pieces<Bucket>>, buckets: impl IntoIterator<Item = Pieces<Bucket>>) {
+    for buckets in buckets {
+        if buckets.len() > BUCKETS_FREED {
+            remains.push(buckets);
+        }
+    }
+}
+
+/// Buckets of one set that are freed at once.
+const BUCKETS_FREED: usize = 4;
+
+/// Buckets at most of a large swarm that goes back into its page: one or two of each set.
+const BUCKETS_SMALL: usize = 8;
 
 /// Bytes of a page on average, at most.
 const PAGE_LOAD: usize = 768;

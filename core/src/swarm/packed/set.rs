@@ -169,10 +169,17 @@ impl Set {
     }
 
     /// Joins buckets when there are too many for the peers that are left: two for each that may have left.
+    ///
+    /// Two that are both full wait. Where all peers leave in the order of a sweep, there are fewer and fewer buckets, but those
+    /// ahead of the sweep are as full as before: joined again and again, the last ones would have thousands of peers.
     fn rejoin(&mut self, shape: Shape) {
         for _ in 0..2 {
             let last = self.buckets.len().saturating_sub(1);
             if last == 0 || self.len as usize > last * BUCKET_LOAD / 2 {
+                break;
+            }
+            let count = |bucket| self.buckets.get(bucket).map_or(0, |bucket| bucket.count(shape));
+            if count(last).min(count(origin_of(last))) > BUCKET_LOAD {
                 break;
             }
             if let (Some(bucket), Some(origin)) = (self.buckets.pop(), self.buckets.get_mut(origin_of(last)))
@@ -231,6 +238,13 @@ impl Newcomer {
 /// Some peers in columns, and the window of their stamps. One without peers is empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bucket(Box<[u8]>);
+
+#[cfg(test)]
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        work::freed();
+    }
+}
 
 /// Bytes of the window, which stands at the end: near the stamps.
 const TAIL: usize = 4;

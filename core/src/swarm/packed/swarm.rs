@@ -1,11 +1,13 @@
 //! A large swarm: one with too many peers to be kept in a page.
 
+use core::mem;
+
 use crate::announce::{Counts, Family};
 
 use super::peers::Shape;
 use super::pieces::Pieces;
 use super::rules::{Compact, Rules};
-use super::set::{Newcomer, Place, Set};
+use super::set::{Bucket, Newcomer, Place, Set};
 use super::stamp::{BEEN_SEEDER, Tick};
 
 /// The peers of a large swarm, in one set for each family and state.
@@ -78,6 +80,16 @@ impl Swarm {
         stamp.is_some_and(|stamp| stamp & BEEN_SEEDER != 0)
     }
 
+    /// Buckets of all sets.
+    pub(super) fn buckets(&self) -> usize {
+        self.sets.iter().map(|set| set.buckets.len()).sum()
+    }
+
+    /// The buckets of each set, of a swarm that is given up.
+    pub(super) fn into_buckets(self) -> [Pieces<Bucket>; KINDS] {
+        self.sets.map(|set| set.buckets)
+    }
+
     /// How many peers of the address of `peer` there are.
     pub(super) fn of_address(&self, rules: &Rules, hash: u64, peer: &Compact) -> usize {
         let shape = rules.shape(peer.family);
@@ -129,7 +141,11 @@ pub(super) struct Slab {
 #[derive(Debug)]
 enum Slot {
     Used(Swarm),
-    Free { next: Option<u32> },
+    /// One of the list of free slots.
+    Free {
+        previous: Option<u32>,
+        next: Option<u32>,
+    },
 }
 
 impl Slab {
@@ -168,10 +184,8 @@ impl Slab {
         };
         match self.slots.get_mut(number as usize) {
             Some(slot) => {
-                if let Slot::Free { next } = *slot {
-                    self.free = next;
-                }
-                *slot = Slot::Used(swarm);
+                let free = mem::replace(slot, Slot::Used(swarm));
+                self.unlink(&free);
             }
             None => self.slots.push(Slot::Used(swarm)),
         }
@@ -182,20 +196,54 @@ impl Slab {
     /// Gives a swarm up.
     pub(super) fn remove(&mut self, number: u32) -> Option<Swarm> {
         let slot = self.slots.get_mut(number as usize)?;
-        let freed = core::mem::replace(slot, Slot::Free { next: self.free });
-        match freed {
-            Slot::Used(swarm) => {
-                self.free = Some(number);
-                self.used -= 1;
-                if self.used == 0 {
-                    *self = Self::new();
-                }
-                Some(swarm)
+        let free = Slot::Free {
+            previous: None,
+            next: self.free,
+        };
+        let swarm = match mem::replace(slot, free) {
+            Slot::Used(swarm) => swarm,
+            free @ Slot::Free { .. } => {
+                *slot = free;
+                return None;
             }
-            Slot::Free { .. } => {
-                *slot = freed;
-                None
+        };
+        self.link(self.free, |previous, _| *previous = Some(number));
+        self.free = Some(number);
+        self.used -= 1;
+        self.shrink(SLOTS_GIVEN_BACK);
+        Some(swarm)
+    }
+
+    /// Gives back at most so many free slots: those at the end.
+    pub(super) fn shrink(&mut self, most: usize) {
+        for _ in 0..most {
+            let last = self.slots.len().wrapping_sub(1);
+            let Some(Slot::Free { .. }) = self.slots.get(last) else {
+                return;
+            };
+            if let Some(free) = self.slots.pop() {
+                self.unlink(&free);
             }
+        }
+    }
+
+    /// Takes a slot that was free out of the list of free ones.
+    fn unlink(&mut self, slot: &Slot) {
+        let Slot::Free { previous, next } = *slot else {
+            return;
+        };
+        self.link(next, |before, _| *before = previous);
+        match previous {
+            Some(_) => self.link(previous, |_, after| *after = next),
+            None => self.free = next,
+        }
+    }
+
+    /// Changes what comes before and after a free slot.
+    fn link(&mut self, number: Option<u32>, change: impl FnOnce(&mut Option<u32>, &mut Option<u32>)) {
+        let slot = number.and_then(|number| self.slots.get_mut(number as usize));
+        if let Some(Slot::Free { previous, next }) = slot {
+            change(previous, next);
         }
     }
 
@@ -204,5 +252,60 @@ impl Slab {
         self.slots
             .get(number as usize)
             .map_or(core::ptr::null(), |slot| core::ptr::from_ref(slot).cast())
+    }
+}
+
+/// Free slots given back as one swarm is given up: more than one, so that they do not outlast the swarms for long.
+const SLOTS_GIVEN_BACK: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::vec::Vec;
+
+    use quickcheck::quickcheck;
+
+    use super::*;
+
+    quickcheck! {
+        fn numbers_are_given_out_again_and_lead_to_what_was_kept(steps: Vec<(bool, usize)>) -> bool {
+            let (mut slab, mut model) = (Slab::new(), BTreeSet::new());
+            for (number, (comes, which)) in (1..).zip(steps) {
+                if comes || model.is_empty() {
+                    model.insert((slab.insert(Swarm::new(number)).unwrap(), number));
+                } else {
+                    let gone = *model.iter().nth(which % model.len()).unwrap();
+                    assert_eq!(slab.remove(gone.0).map(|swarm| swarm.downloaded), Some(gone.1));
+                    assert!(slab.remove(gone.0).is_none());
+                    model.remove(&gone);
+                }
+                let kept = |(at, number): &(u32, u32)| {
+                    slab.get(*at).is_some_and(|swarm| swarm.downloaded == *number)
+                };
+                let numbers: BTreeSet<_> = model.iter().map(|(at, _)| at).collect();
+                assert!(model.iter().all(kept) && numbers.len() == model.len());
+                assert_eq!(slab.len(), model.len());
+            }
+            slab.shrink(usize::MAX);
+            let last = model.iter().map(|(at, _)| at + 1).max();
+            slab.slots.len() == last.unwrap_or_default() as usize
+        }
+    }
+
+    #[test]
+    fn slots_are_given_back_a_few_at_a_time() {
+        const SWARMS: u32 = 10_000;
+        let mut slab = Slab::new();
+        for number in 0..SWARMS {
+            assert_eq!(slab.insert(Swarm::new(0)), Some(number));
+        }
+        let mut before = slab.slots.len();
+        for number in 0..SWARMS {
+            slab.remove(number).unwrap();
+            assert!(before - slab.slots.len() <= SLOTS_GIVEN_BACK, "{number}");
+            before = slab.slots.len();
+        }
+        slab.shrink(100);
+        assert_eq!(slab.slots.len(), before - 100);
     }
 }

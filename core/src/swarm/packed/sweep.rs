@@ -1,10 +1,11 @@
 //! Removal of peers that are too old.
 
+use core::mem;
+
 use crate::InfoHash;
 use crate::announce::Family;
 use crate::swarm::{Swept, Totals};
 
-use super::Packed;
 use super::linear::{Spot, block_at, next_block, spot_of};
 use super::page::{Page, Record, SMALL_MAX};
 use super::position::{Position, Within};
@@ -12,6 +13,7 @@ use super::rules::Rules;
 use super::stamp::{SEEDER, Tick};
 use super::swarm::{KIND, Swarm};
 use super::work;
+use super::{Packed, bury};
 
 /// A position of a sweep; the parts of a torrent are the sets of its swarm.
 pub(super) type SweepPosition = Position<usize>;
@@ -26,6 +28,7 @@ impl Packed {
             left: work.max(1),
             swept: Swept::default(),
         };
+        self.free_remains(&mut step);
         while step.left > 0 {
             let at_first = matches!(position.within, Within::Nothing);
             if at_first {
@@ -49,10 +52,26 @@ impl Packed {
         step.swept
     }
 
+    /// Frees what large swarms that are gone have left.
+    fn free_remains(&mut self, step: &mut Step) {
+        self.swarms.shrink(step.left / FREE_WORK);
+        while step.left > 0 {
+            let last = self.remains.len().wrapping_sub(1);
+            let Some(buckets) = self.remains.get_mut(last) else {
+                return;
+            };
+            if buckets.pop().is_some() {
+                step.look_at(FREE_WORK);
+            } else {
+                self.remains.pop();
+            }
+        }
+    }
+
     /// Sweeps the torrents that have their peers in the page of `spot`.
     fn sweep_page(&mut self, step: &mut Step, spot: Spot) {
         work::touched();
-        step.look_at(1);
+        step.look_at(PAGE_WORK);
         let index = block_at(spot, self.pages.len());
         let Some(page) = self.pages.get_mut(index) else {
             return;
@@ -137,17 +156,30 @@ impl Packed {
                     return Some((part, spot));
                 }
                 let bucket = set.buckets.get(block_at(spot, set.buckets.len()));
-                step.look_at(1 + bucket.map_or(0, |bucket| bucket.count(shape)));
+                step.look_at(BUCKET_WORK + bucket.map_or(0, |bucket| bucket.count(shape)));
                 let (removed, after) = set.sweep(&self.rules, shape, step.now, spot);
                 *self.totals.of_mut(family, seeder) -= u64::from(removed);
                 step.swept.peers_removed += u64::from(removed);
                 next = after;
+            }
+            if set.len() == 0 {
+                bury(&mut self.remains, [mem::take(set).buckets]);
             }
             spot = 0;
         }
         None
     }
 }
+
+/// What it takes to take something out of a page, all of which moves, in torrents looked at.
+const EXPIRY_WORK: usize = 16;
+/// What it takes to look into a page and to join two others, beside its torrents, in torrents looked at.
+const PAGE_WORK: usize = 8;
+/// What it takes to look into a bucket and to join two others, beside its peers, in peers looked at: there may be many
+/// that are nearly empty.
+const BUCKET_WORK: usize = 32;
+/// What it takes to free a bucket, in peers looked at.
+const FREE_WORK: usize = 64;
 
 /// One step of a sweep.
 #[derive(Debug)]
@@ -191,6 +223,7 @@ fn expire(
             peers += columns.len();
             continue;
         }
+        step.look_at(EXPIRY_WORK);
         let mut keep = [true; SMALL_MAX];
         for (keep, &stamp) in keep.iter_mut().zip(columns.stamps) {
             *keep = young.fits(stamp);
@@ -203,6 +236,7 @@ fn expire(
         record = page.retain(rules, &record, rules.shape(family), &keep, window.stamp(step.now))?;
     }
     if record.vacated().is_some_and(|vacated| !young.fits(vacated)) {
+        step.look_at(EXPIRY_WORK);
         page.remove(&record);
         return None;
     }

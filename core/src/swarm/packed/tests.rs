@@ -199,11 +199,103 @@ fn a_sweep_of_one_swarm_goes_in_bounded_steps() {
             let (work, last) = packing.sweep(STEP, &mut position);
             assert!(work.blocks <= STEP / 8 && work.peers <= 2 * STEP, "{work:?}");
             assert!(work.bytes <= 100 * STEP, "{work:?}");
+            assert!(work.freed <= STEP / 8, "{work:?}");
             (done, steps) = (last, steps + 1);
         }
         assert!((15..40).contains(&steps), "{steps} steps after {minutes} minutes");
     }
     assert_eq!(packing.packed.totals(), Default::default());
+}
+
+#[test]
+fn a_sweep_of_many_torrents_goes_in_bounded_steps() {
+    const STEP: usize = SWEEP_WORK;
+    let mut packing = Packing::new(&Config::default());
+    for torrent in 0..50_000 {
+        packing.announce(torrent, peer(torrent), 1, Event::Started);
+    }
+    for minutes in [1, 60, 1, 1, 1, 1, 1, 1] {
+        packing.now = Minute::new(packing.now.get() + minutes);
+        let (mut position, mut done) = (PackedSweep::default(), false);
+        while !done {
+            let (work, last) = packing.sweep(STEP, &mut position);
+            assert!(work.blocks <= STEP / 2 && work.peers <= 2 * STEP, "{work:?}");
+            assert!(work.bytes <= 200 * STEP, "{work:?}");
+            done = last;
+        }
+    }
+    assert_eq!(packing.packed.totals(), Default::default());
+    assert_eq!((packing.packed.pages.len(), packing.packed.bytes), (1, 0));
+}
+
+/// A torrent of many peers that is dropped at once, and what it was made of.
+#[test]
+fn a_large_swarm_that_is_dropped_is_freed_by_the_sweep_in_bounded_steps() {
+    const STEP: usize = 1000;
+    let mut packing = Packing::new(&Config::default());
+    for number in 0..50_000 {
+        packing.announce(0, peer(number), (number % 3).into(), Event::Started);
+    }
+    packing.announce(1, peer(0), 1, Event::Started);
+    let buckets = packing.packed.swarms.get(0).unwrap().buckets();
+    let mut info_hash = InfoHash([9; 20]);
+    info_hash.0[..4].fill(0);
+    work::take();
+    assert!(packing.packed.remove(&info_hash, packing.key.hash(&info_hash.0)));
+    let removed = work::take();
+    assert!(removed.blocks <= BLOCKS && removed.freed <= BLOCKS, "{removed:?}");
+    assert_eq!(packing.packed.totals().peers(), 1);
+    let (mut position, mut freed, mut done) = (PackedSweep::default(), removed.freed, false);
+    while !done {
+        let (work, last) = packing.sweep(STEP, &mut position);
+        assert!(work.blocks <= STEP / 8 && work.freed <= STEP / 8, "{work:?}");
+        (freed, done) = (freed + work.freed, last);
+    }
+    assert!(buckets >= 500 && freed >= buckets, "{freed} of {buckets}");
+    assert_eq!(packing.packed.remains.len(), 0);
+}
+
+/// Peers that expire and leave many buckets with few or no peers behind.
+#[test]
+fn a_swarm_of_which_few_are_left_is_taken_apart_in_bounded_steps() {
+    const STEP: usize = 1000;
+    for (left, last_stop) in [(0, false), (1, false), (10, false), (10, true), (1000, false)] {
+        let mut packing = Packing::new(&Config::default());
+        for number in 0..50_000 {
+            packing.announce(0, peer(number), (number % 3).into(), Event::Started);
+        }
+        packing.now = Minute::new(packing.now.get() + 20);
+        for number in 0..left {
+            packing.announce(0, peer(number), 1, Event::None);
+        }
+        packing.now = Minute::new(packing.now.get() + 20);
+        for pass in 0..3 {
+            let (mut position, mut done) = (PackedSweep::default(), false);
+            while !done {
+                let (work, last) = packing.sweep(STEP, &mut position);
+                assert!(
+                    work.blocks <= STEP / 8 && work.peers <= 2 * STEP && work.freed <= STEP / 8,
+                    "{left} left, pass {pass}: {work:?}"
+                );
+                done = last;
+            }
+            assert_eq!(packing.packed.totals().peers(), left.into());
+            if last_stop {
+                packing.most = Work::default();
+                (0..left).for_each(|number| packing.announce(0, peer(number), 1, Event::Stopped));
+                assert!(
+                    packing.most.blocks <= BLOCKS && packing.most.freed <= BLOCKS,
+                    "{:?}",
+                    packing.most
+                );
+                break;
+            }
+        }
+        let large = packing.packed.swarms.get(0);
+        assert_eq!(large.is_some(), left > 16, "{left} left");
+        assert!(large.is_none_or(|swarm| swarm.buckets() <= 1000 / 48 + 2));
+        assert_eq!(packing.packed.torrents(), u64::from(left > 0 && !last_stop));
+    }
 }
 
 #[test]
@@ -417,7 +509,7 @@ fn tables_are_given_back_by_the_sweep() {
     }
     let pages = packing.packed.pages.len();
     packing.now = Minute::new(packing.now.get() + 100);
-    for most in [pages / 2, pages / 4, 1] {
+    for most in [pages - 1, pages / 4, pages / 16, 1] {
         let mut position = PackedSweep::default();
         while !packing.sweep(50, &mut position).1 {}
         assert!(

@@ -23,30 +23,38 @@ pub(super) fn moved(peers: usize) {
     let _ = peers;
 }
 
+/// A bucket was dropped, with what it held.
+#[cfg(test)]
+pub(super) fn freed() {
+    add(|work| work.freed += 1);
+}
+
 /// What was done since the last time somebody asked.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Work {
-    pub(super) blocks: usize,
-    pub(super) peers: usize,
-    pub(super) bytes: usize,
+pub(crate) struct Work {
+    pub(crate) blocks: usize,
+    pub(crate) peers: usize,
+    pub(crate) bytes: usize,
+    pub(crate) freed: usize,
 }
 
 #[cfg(test)]
 impl Work {
     /// The greater of each count.
-    pub(super) fn max(self, other: Self) -> Self {
+    pub(crate) fn max(self, other: Self) -> Self {
         Self {
             blocks: self.blocks.max(other.blocks),
             peers: self.peers.max(other.peers),
             bytes: self.bytes.max(other.bytes),
+            freed: self.freed.max(other.freed),
         }
     }
 }
 
 #[cfg(test)]
 std::thread_local! {
-    static WORK: Cell<Work> = const { Cell::new(Work { blocks: 0, peers: 0, bytes: 0 }) };
+    static WORK: Cell<Work> = const { Cell::new(Work { blocks: 0, peers: 0, bytes: 0, freed: 0 }) };
 }
 
 #[cfg(test)]
@@ -58,6 +66,6 @@ fn add(change: impl FnOnce(&mut Work)) {
 
 /// Takes the counts of this thread and starts anew.
 #[cfg(test)]
-pub(super) fn take() -> Work {
+pub(crate) fn take() -> Work {
     WORK.take()
 }
