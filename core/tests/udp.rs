@@ -212,6 +212,22 @@ fn what_is_no_request_is_left_unanswered_and_counted() {
     }
     assert_eq!(ask(&mut worker, "192.0.2.1:0", &connect), Err(Silence::Malformed));
     assert_eq!(worker.tracker().count(Count::UdpMalformed), 6);
+    // Where an id would stand there may be anything: another protocol has no actions of this one.
+    let random: [u8; 30] = std::array::from_fn(|index| (index as u8).wrapping_mul(151) ^ 0x5a);
+    let short = |action| {
+        let head = RequestHead {
+            connection_id: 7,
+            action,
+            transaction_id: 1,
+        };
+        [head.encode().as_slice(), &[0; 14]].concat()
+    };
+    let query = b"d1:ad2:id20:aaaaaaaaaaaaaaaaaaaae1:q4:ping1:t2:aa1:y1:qe";
+    for payload in [&random[..], &short(ANNOUNCE), &short(SCRAPE), &short(4), query] {
+        assert_eq!(ask(&mut worker, V4, payload), Err(Silence::Malformed));
+    }
+    assert_eq!(worker.tracker().count(Count::UdpMalformed), 11);
+    assert_eq!(worker.tracker().count(Count::UdpUnproven), 0);
 }
 
 #[test]

@@ -137,7 +137,7 @@ counts! {
     UdpError = "udp_error",
     /// Datagrams that are no request of the protocol, left unanswered.
     UdpMalformed = "udp_malformed",
-    /// Requests with a connection id that is foreign, expired or made up, left unanswered.
+    /// Announces and scrapes with a connection id that is foreign, expired or made up, left unanswered.
     UdpUnproven = "udp_unproven",
     /// Datagrams from denied addresses, left unanswered.
     UdpDenied = "udp_denied",

@@ -80,7 +80,7 @@ impl Worker {
             .connection_ids()
             .check(now, sender.ip(), head.connection_id)
         {
-            return Request::Ignored(Silence::Unproven);
+            return Request::Ignored(without_proof(&head, payload));
         }
         self.read_proven(&head, sender, payload)
     }
@@ -207,6 +207,20 @@ enum Request<'a> {
     Scrape(ScrapeRequest<'a>),
     /// A proven request that cannot be carried out, with its transaction id.
     Refused(u32, Fault),
+}
+
+/// What a datagram is that proves nothing: a request with a foreign id, or no request at all.
+fn without_proof(head: &RequestHead, payload: &[u8]) -> Silence {
+    let is_request = match head.action {
+        ANNOUNCE => AnnounceRequest::decode(payload).is_some(),
+        SCRAPE => ScrapeRequest::decode(payload).is_some_and(|request| !request.info_hashes.is_empty()),
+        _ => false,
+    };
+    if is_request {
+        Silence::Unproven
+    } else {
+        Silence::Malformed
+    }
 }
 
 /// What is wrong with a proven request.
