@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use etracker_core::access::Access;
 use etracker_core::{Instant, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, Plain, ServeError, join_free_memory_at_once};
+use etracker_runtime_common::{
+    Clock, Control, Job, Plain, ServeError, find_memory, join_free_memory_at_once,
+};
 
 use crate::lists::ListError;
 use crate::options::Options;
@@ -36,8 +38,9 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     let signals = signals::watch().map_err(Failure::Signals)?;
     let lifeline = Lifeline::take().map_err(Failure::Supervisor)?;
     report::start(&options, processors);
-    // Inside a new root its files are not to be found.
+    // Inside a new root their files are not to be found.
     let zone = TimeZone::system();
+    find_memory();
     let mut ready = Ready::default();
     take(AS_STARTED, &options, &mut ready)?;
     // No other thread has been started until here.

@@ -33,7 +33,7 @@ pub use etracker_core::interval::LoadAverage;
 pub use inherited::Inherited;
 pub use job::{Job, ServeError, WorkerJob};
 pub use load::load_average;
-pub use memory::{join_free_memory_at_once, resident_bytes, resident_max_bytes};
+pub use memory::{Memory, find_memory, join_free_memory_at_once, resident_bytes};
 pub use plain::Plain;
 pub use pulse::{BEAT, Pulse};
 pub use sightings::ADDRESSES;

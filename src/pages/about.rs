@@ -2,7 +2,7 @@
 
 use etracker_core::stats::{Count, Figures};
 use etracker_core::{Instant, Tracker};
-use etracker_runtime_common::resident_max_bytes;
+use etracker_runtime_common::Memory;
 
 use jiff::tz::TimeZone;
 
@@ -40,8 +40,7 @@ pub(super) struct Moment<'a> {
     pub(super) about: &'a About,
     pub(super) now: Instant,
     pub(super) figures: Figures,
-    /// The most memory that the process ever kept in use.
-    pub(super) resident_max_bytes: u64,
+    pub(super) memory: Memory,
     pub(super) allocations: Allocations,
 }
 
@@ -51,7 +50,7 @@ impl<'a> Moment<'a> {
             about,
             now,
             figures: tracker.figures(),
-            resident_max_bytes: resident_max_bytes(),
+            memory: Memory::take(),
             allocations: Allocations::take(),
         }
     }

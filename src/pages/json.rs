@@ -40,7 +40,10 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
             "open_files_soft": soft,
             "open_files_hard": hard,
         }),
-        memory_bytes: json!({ "resident": figures.host.memory_bytes, "resident_max": moment.resident_max_bytes }),
+        memory_bytes: json!({
+            "resident": moment.memory.resident_bytes,
+            "resident_max": moment.memory.resident_max_bytes,
+        }),
         allocations: allocations(moment),
         requests_per_second: json!({
             "ipv4": { "http": figures.rates.tcp_v4, "udp": figures.rates.udp_v4 },

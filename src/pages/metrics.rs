@@ -99,7 +99,7 @@ fn process(moment: &Moment<'_>, to: &mut Families) {
     )
     .number([], about.started.as_secs());
     to.gauge("process_resident_memory", Some(Unit::Bytes), "Memory in use")
-        .number([], figures.host.memory_bytes);
+        .number([], moment.memory.resident_bytes);
     to.gauge("process_max_fds", None, "Files that may be open")
         .number([], about.open_files.0);
     to.gauge("etracker_build_info", None, "Which build this is; always 1")

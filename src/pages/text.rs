@@ -85,10 +85,10 @@ impl Text<'_> {
         self.gap();
         self.figure(
             "rusage.ru_maxrss",
-            self.moment.resident_max_bytes / 1024,
+            self.moment.memory.resident_max_bytes / 1024,
             " (KiB)",
         );
-        self.figure("rss", figures.host.memory_bytes / 1024, " (KiB)");
+        self.figure("rss", self.moment.memory.resident_bytes / 1024, " (KiB)");
         self.gap();
     }
 
