@@ -276,23 +276,40 @@ fn tracker(config: Config, clock: Clock) -> Result<Tracker, Failure> {
     Ok(Tracker::new(config, seed()?, clock.now()).with_connection_ids(&seed()?))
 }
 
+/// Asks at every address at once: where nothing answers, each is waited for.
 fn ask_all(options: &Options) -> Result<Vec<RoundTrip>, Failure> {
-    let listen = &options.listen;
+    let Listen { port, tcp, udp, .. } = options.listen;
     let probe = Probe::new(options.config.trusted_proxies().is_some())?;
-    let mut round_trips = Vec::new();
-    for ip in addresses::reachable(&listen.addresses) {
-        let at = SocketAddr::new(ip, listen.port);
-        for (wanted, transport) in [(listen.udp, Transport::Udp), (listen.tcp, Transport::Tcp)] {
-            if wanted {
-                let asked = match transport {
-                    Transport::Udp => probe.udp(at),
-                    Transport::Tcp => probe.http(at),
-                };
-                round_trips.push(RoundTrip { transport, at, asked });
-            }
-        }
-    }
-    Ok(round_trips)
+    let transports = [(udp, Transport::Udp), (tcp, Transport::Tcp)];
+    let transports = transports.into_iter().filter(|(wanted, _)| *wanted);
+    let addresses = addresses::reachable(&options.listen.addresses).into_iter();
+    let places = addresses.flat_map(|ip| {
+        let at = SocketAddr::new(ip, port);
+        transports.clone().map(move |(_, transport)| (transport, at))
+    });
+    thread::scope(|scope| {
+        let asking = places.map(|(transport, at)| {
+            let thread = thread::Builder::new().name("ask".to_owned());
+            let asking = thread.spawn_scoped(scope, move || ask(probe, transport, at));
+            // Where there are no more threads, this one asks.
+            asking.map_err(|_| ask(probe, transport, at))
+        });
+        let asking: Vec<_> = asking.collect();
+        let asked = asking.into_iter().filter_map(|asking| match asking {
+            // A panic has ended the process.
+            Ok(asking) => asking.join().ok(),
+            Err(asked) => Some(asked),
+        });
+        Ok(asked.collect())
+    })
+}
+
+fn ask(probe: Probe, transport: Transport, at: SocketAddr) -> RoundTrip {
+    let asked = match transport {
+        Transport::Udp => probe.udp(at),
+        Transport::Tcp => probe.http(at),
+    };
+    RoundTrip { transport, at, asked }
 }
 
 /// Linux reports twice what it grants: the other half is for its own book-keeping.
