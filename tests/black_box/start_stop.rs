@@ -279,8 +279,8 @@ fn comes_back(times: u16) {
 
 fn ends_well(signal: Signal) {
     let tracker = Tracker::start(&[]);
-    UdpClient::connect(LOCALHOST, tracker.v4()).announce(&newcomer(HASH, (LOCALHOST, 1).into()));
-    http_announce(tracker.v4(), &newcomer(HASH, (LOCALHOST, 2).into()), None);
+    UdpClient::connect(LOCALHOST, tracker.v4()).announce(&newcomer(HASH, (LOCALHOST, 1001).into()));
+    http_announce(tracker.v4(), &newcomer(HASH, (LOCALHOST, 1002).into()), None);
     let Ended {
         status,
         stdout,
