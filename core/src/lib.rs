@@ -55,7 +55,7 @@ pub mod access;
 pub mod announce;
 pub mod bencode;
 pub mod config;
-#[cfg(any(fuzzing, feature = "fuzzing"))]
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod http;
 pub mod ids;
