@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use etracker_core::Instant;
 
-/// A worker's sign of life: its thread runs tasks, and its timers go off.
+/// A worker's sign of life: its thread runs tasks, and its timers go off. A worker beats it every [`BEAT`]; one that is silent
+/// for long is taken to hang.
 #[derive(Clone, Debug)]
 pub struct Pulse {
     /// Milliseconds.
@@ -20,7 +21,8 @@ impl Pulse {
         Self { latest }
     }
 
-    pub(crate) fn beat(&self, now: Instant) {
+    /// Shows that the worker is alive at `now`, by the clock of its job.
+    pub fn beat(&self, now: Instant) {
         self.latest.store(now.as_millis(), Ordering::Relaxed);
     }
 
