@@ -89,6 +89,11 @@ impl<S: Stream> Future for Conversation<S> {
         let Some(talking) = talk else {
             return Poll::Ready(());
         };
+        if shared.answered >= ANSWERS_MAX {
+            shared.answered = 0;
+            shared.worker.count(Count::GaveWay);
+            talking.stream.look();
+        }
         if let Poll::Ready(parting) = talking.proceed(cx, now, *seat, &mut shared) {
             shared.unsent -= talking.unsent.len();
             if let (Some(talk), Parting::Goodbye) = (talk.take(), parting) {
@@ -144,6 +149,7 @@ impl<S: Stream> Talk<S> {
                 Ok(Step::Write(len)) => match ready!(self.write(cx, len, shared)) {
                     Ok(()) => {
                         shared.seats.stir(seat);
+                        shared.answered += 1;
                         Next::Respond
                     }
                     Err(parting) => return Poll::Ready(parting),
@@ -159,8 +165,7 @@ impl<S: Stream> Talk<S> {
                 Err(parting) => return Poll::Ready(parting),
             };
         }
-        // Others are to have their turn.
-        cx.waker().wake_by_ref();
+        self.stream.give_way(cx);
         Poll::Pending
     }
 
@@ -304,7 +309,9 @@ fn write_all<S: Stream>(
 }
 
 /// Reads and answers of one connection before others have their turn.
-const TURNS_MAX: usize = 16;
+const TURNS_MAX: usize = 4;
+/// Answers over all connections before their worker looks at what else is ready.
+const ANSWERS_MAX: usize = 64;
 /// Bytes of answers, over all connections of a worker, that clients have yet to take. One who is to wait beyond that
 /// is cut off.
 const UNSENT_MAX: usize = 64 << 20;
@@ -361,6 +368,10 @@ mod tests {
             wire.takes -= len;
             wire.received.extend_from_slice(&bytes[..len]);
             Poll::Ready(Ok(len))
+        }
+
+        fn give_way(&self, cx: &mut Context<'_>) {
+            cx.waker().wake_by_ref();
         }
 
         fn try_read(&mut self, _: &mut [u8]) -> io::Result<usize> {

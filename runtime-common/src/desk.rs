@@ -39,6 +39,8 @@ pub(crate) struct Shared<S> {
     pub(crate) lingering: Lingering<S>,
     /// Bytes of answers that clients have yet to take.
     pub(crate) unsent: usize,
+    /// Answers over HTTP since connections have last let others have their turn.
+    pub(crate) answered: usize,
     /// The most connections there were since memory was last given back.
     crowd: usize,
     batch: UdpBatch,
@@ -71,6 +73,7 @@ impl<S: Stream> Desk<S> {
             seats: Seats::default(),
             lingering: Lingering::default(),
             unsent: 0,
+            answered: 0,
             crowd: 0,
             batch: UdpBatch::new(),
             connections_max,

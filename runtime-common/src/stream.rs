@@ -12,6 +12,12 @@ pub trait Stream: Unpin + 'static {
     /// Writes some of `bytes`. If none can be written, the task is woken when some can.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
 
+    /// Wakes the tasks that something has come for by now, if a look at what is ready takes no waiting.
+    fn look(&self) {}
+
+    /// Has the task woken when others have had their turn, those too that something has come for by now.
+    fn give_way(&self, cx: &mut Context<'_>);
+
     /// Reads what is there into `buffer`, without waiting.
     ///
     /// # Errors

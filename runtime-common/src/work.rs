@@ -55,8 +55,13 @@ pub trait Mechanism: Clone + 'static {
     /// Waits for a while.
     fn sleep(duration: Duration) -> impl Future<Output = ()>;
 
-    /// Lets other tasks run.
-    fn yield_now() -> impl Future<Output = ()>;
+    /// Lets other tasks run. Those that something has come for by now are among them: this looks at what is ready.
+    fn yield_now(&self) -> impl Future<Output = ()>;
+
+    /// Does that too, unless it is dear and nothing is known to be ready. Called far more often.
+    fn yield_if_ready(&self) -> impl Future<Output = ()> {
+        self.yield_now()
+    }
 
     /// Runs a task on this thread until it is done.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
@@ -95,7 +100,8 @@ pub async fn work<M: Mechanism>(
 fn start<M: Mechanism>(mechanism: &M, desk: &Desk<M::Stream>, job: WorkerJob) -> io::Result<()> {
     for socket in job.sockets.udp {
         let socket = mechanism.udp(socket)?;
-        let task = |desk| async move { answer_datagrams::<M>(&desk, &socket).await };
+        let mechanism_too = mechanism.clone();
+        let task = |desk| async move { answer_datagrams(&mechanism_too, &desk, &socket).await };
         employ(mechanism, desk, task);
     }
     for listener in job.sockets.tcp {
@@ -109,7 +115,8 @@ fn start<M: Mechanism>(mechanism: &M, desk: &Desk<M::Stream>, job: WorkerJob) ->
         beat::<M>(&job.pulse, job.clock).await
     });
     if job.number == 1 {
-        let task = |_| async move { keep_up::<M>(&job.tracker, job.clock).await };
+        let mechanism_too = mechanism.clone();
+        let task = |_| async move { keep_up(&mechanism_too, &job.tracker, job.clock).await };
         employ(mechanism, desk, task);
     }
     Ok(())
@@ -129,8 +136,13 @@ where
     });
 }
 
-/// Drains a socket batch by batch.
-async fn answer_datagrams<M: Mechanism>(desk: &Desk<M::Stream>, socket: &M::Udp) -> io::Result<Infallible> {
+/// Drains a socket batch by batch. After each full one others have their turn: connections that have become ready meanwhile,
+/// and other sockets that are as full.
+async fn answer_datagrams<M: Mechanism>(
+    mechanism: &M,
+    desk: &Desk<M::Stream>,
+    socket: &M::Udp,
+) -> io::Result<Infallible> {
     let mut batches = 0;
     loop {
         let received = desk.borrow().exchange(M::socket(socket));
@@ -142,13 +154,16 @@ async fn answer_datagrams<M: Mechanism>(desk: &Desk<M::Stream>, socket: &M::Udp)
             }
             Ok(_) => {
                 M::busy(socket);
+                desk.borrow().worker.count(Count::GaveWay);
                 batches += 1;
+                if batches < BATCHES_MAX {
+                    mechanism.yield_if_ready().await;
+                } else {
+                    batches = 0;
+                    mechanism.yield_now().await;
+                }
             }
             Err(error) => pause::<M>(error).await?,
-        }
-        if batches == BATCHES_MAX {
-            batches = 0;
-            M::yield_now().await;
         }
     }
 }
@@ -160,7 +175,7 @@ async fn accept_clients<M: Mechanism>(
     listener: &M::Tcp,
     local: SocketAddr,
 ) -> io::Result<Infallible> {
-    let mut accepted = 0;
+    let mut turns = 0;
     loop {
         desk.room().await;
         match M::accept(listener).await {
@@ -168,7 +183,6 @@ async fn accept_clients<M: Mechanism>(
                 let shared = desk.borrow();
                 shared.worker.count(Count::AcceptDenied);
                 sighted(shared.clock.now(), peer, Count::AcceptDenied);
-                accepted += 1;
             }
             Ok((stream, peer)) => {
                 let (conversation, guard) = (
@@ -179,7 +193,6 @@ async fn accept_clients<M: Mechanism>(
                     conversation.await;
                     drop(guard);
                 });
-                accepted += 1;
             }
             Err(error) => {
                 let counters = Arc::clone(desk.borrow().worker.counters());
@@ -190,8 +203,11 @@ async fn accept_clients<M: Mechanism>(
                 }
             }
         }
-        if accepted % ACCEPTS_MAX == 0 {
-            M::yield_now().await;
+        turns += 1;
+        if turns == ACCEPTS_MAX {
+            turns = 0;
+            desk.borrow().worker.count(Count::GaveWay);
+            mechanism.yield_now().await;
         }
     }
 }
@@ -223,12 +239,12 @@ async fn beat<M: Mechanism>(pulse: &Pulse, clock: Clock) -> io::Result<Infallibl
 }
 
 /// Ages the tracker.
-async fn keep_up<M: Mechanism>(tracker: &Tracker, clock: Clock) -> io::Result<Infallible> {
+async fn keep_up<M: Mechanism>(mechanism: &M, tracker: &Tracker, clock: Clock) -> io::Result<Infallible> {
     let mut upkeep_time = Duration::ZERO;
     loop {
         let wait = tracker.poll_timeout().saturating_since(clock.now());
         if wait.is_zero() {
-            M::yield_now().await;
+            mechanism.yield_now().await;
         } else {
             M::sleep(wait).await;
         }
@@ -254,9 +270,9 @@ impl<S: Stream> Drop for PanicGuard<S> {
     }
 }
 
-/// Full batches of one socket before others have their turn.
-const BATCHES_MAX: usize = 16;
-/// Clients accepted before those who were accepted have their turn.
+/// Full batches of one socket before others have their turn even if nothing is known to be ready.
+const BATCHES_MAX: usize = 4;
+/// Clients accepted, or lost, before those who were accepted have their turn.
 const ACCEPTS_MAX: usize = 16;
 /// Milliseconds by which connections may overstay their time.
 const TICK_MILLIS: u64 = 250;
@@ -287,6 +303,8 @@ mod tests {
         fn poll_write(&mut self, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
             Poll::Pending
         }
+
+        fn give_way(&self, _: &mut Context<'_>) {}
 
         fn try_read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Ok(0)

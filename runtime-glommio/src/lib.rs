@@ -48,7 +48,7 @@ fn executor() -> Result<LocalExecutor, Lack> {
     // may use: `Processors` does.
     LocalExecutorBuilder::new(Placement::Unbound)
         .io_memory(IO_MEMORY_BYTES)
-        .preempt_timer(Duration::from_millis(PREEMPT_MILLIS))
+        .preempt_timer(PREEMPT)
         .make()
         .map_err(Lack::from)
 }
@@ -70,7 +70,8 @@ async fn stop(ear: UnixStream) {
 /// Bytes that each of glommio's three rings registers for storage, which is not used here: its least. Locked memory is
 /// scarce.
 const IO_MEMORY_BYTES: usize = 64 << 10;
-/// Milliseconds after which tasks that always have something to do let glommio look at its rings; they let it by
-/// themselves long before, see `Mechanism::yield_now`. An executor that loses its processor for so long just as it wakes
-/// takes its tasks for done, and sleeps until something else wakes it: that must be rare.
-const PREEMPT_MILLIS: u64 = 100;
+/// Time after which tasks that always have something to do are made to let glommio look at its rings: never, as they let it
+/// by themselves, see `Mechanism::yield_now`. An executor that loses its processor for so long just as it wakes takes its
+/// tasks for done, and sleeps until something else wakes it. A quota takes the processor away for most of each tenth of a
+/// second.
+const PREEMPT: Duration = Duration::from_secs(3600);

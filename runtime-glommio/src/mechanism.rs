@@ -1,9 +1,11 @@
 //! How glommio waits.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use etracker_runtime_common::{Mechanism, accept};
@@ -64,9 +66,11 @@ impl Mechanism for Glommio {
         let seen = if let Some(seen) = future::poll_once(look.as_mut()).await {
             // It was there already. Others are to have their turn, however steadily datagrams come.
             udp.ready.set(udp.ready.get() + 1);
-            if udp.ready.get() == READY_MAX {
+            if udp.ready.get() < READY_MAX {
+                Self.yield_if_ready().await;
+            } else {
                 udp.ready.set(0);
-                Self::yield_now().await;
+                Self.yield_now().await;
             }
             seen
         } else {
@@ -98,10 +102,30 @@ impl Mechanism for Glommio {
         timer::sleep(duration).await;
     }
 
-    async fn yield_now() {
+    async fn yield_now(&self) {
         // As long as a task can go on, the executor does not look at its rings, and those who wait there wait on. It
-        // does when there is none.
-        timer::sleep(Duration::from_micros(1)).await;
+        // does when there is none. A timer whose time is over when it is first polled has not waited: it takes a longer one.
+        let mut micros = 1;
+        let mut nap = pin!(timer::sleep(Duration::from_micros(micros)));
+        let mut has_waited = false;
+        poll_fn(|cx| {
+            while nap.as_mut().poll(cx).is_ready() {
+                if has_waited {
+                    return Poll::Ready(());
+                }
+                micros *= 2;
+                nap.set(timer::sleep(Duration::from_micros(micros)));
+            }
+            has_waited = true;
+            Poll::Pending
+        })
+        .await;
+    }
+
+    async fn yield_if_ready(&self) {
+        // What comes over the network, and who is to be accepted, goes through the one ring that the executor can tell
+        // without a call to have something in it. It then looks at all.
+        glommio::yield_if_needed().await;
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -115,4 +139,4 @@ fn unmapped(peer: SocketAddr) -> SocketAddr {
 }
 
 /// Looks at a socket in a row that find a datagram, before others have their turn.
-const READY_MAX: u32 = 16;
+const READY_MAX: u32 = 4;

@@ -100,6 +100,11 @@ impl Waiter for Epoll {
             self.0.wait(None)?;
         }
     }
+
+    fn look(&self) {
+        // What keeps it from looking keeps it from waiting too, which is where that is told.
+        drop(self.0.take_events(Some(&AT_ONCE), || {}));
+    }
 }
 
 impl Epoll {
@@ -132,12 +137,18 @@ impl Instance {
     /// Wakes those for whom something has happened; waits for that, no longer than `at_most`, unless a task was woken
     /// already. Whether there is something to do.
     fn wait(&self, at_most: Option<&Timespec>) -> io::Result<bool> {
-        let mut events = self.events.borrow_mut();
-        events.clear();
         let is_idle = self.alarm.set();
         let timeout = if is_idle { at_most } else { Some(&AT_ONCE) };
-        let result = epoll::wait(&self.epoll, spare_capacity(&mut events), timeout);
-        self.alarm.silence();
+        let result = self.take_events(timeout, || self.alarm.silence());
+        Ok(result? || !is_idle)
+    }
+
+    /// Wakes those for whom something has happened; waits for that, no longer than `at_most`. Whether something has.
+    fn take_events(&self, at_most: Option<&Timespec>, awake: impl FnOnce()) -> io::Result<bool> {
+        let mut events = self.events.borrow_mut();
+        events.clear();
+        let result = epoll::wait(&self.epoll, spare_capacity(&mut events), at_most);
+        awake();
         match result {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -147,7 +158,7 @@ impl Instance {
                 readiness.note(event.flags);
             }
         }
-        Ok(!is_idle || !events.is_empty())
+        Ok(!events.is_empty())
     }
 
     /// What is known of the socket of an event. If it was closed meanwhile, another may have its number: that one looks

@@ -71,7 +71,9 @@ impl<W: Waiter> Mechanism for Smol<W> {
         W::sleep(duration).await;
     }
 
-    async fn yield_now() {
+    async fn yield_now(&self) {
+        // As long as tasks can go on, the executor runs two hundred of them before its thread waits, and looks, again.
+        self.waiter.look();
         future::yield_now().await;
     }
 

@@ -35,6 +35,8 @@ impl Waiter for Portable {
         })
     }
 
+    // There is no need to look: as long as no worker waits, async-io's own thread sees what happens, and wakes tasks.
+
     fn block_on<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
         Ok(async_io::block_on(future))
     }

@@ -83,6 +83,10 @@ impl Waiter for Standing {
         self.0.block_on(future)
     }
 
+    fn look(&self) {
+        self.0.look();
+    }
+
     async fn sleep(_: Duration) {
         std::future::pending::<()>().await;
     }

@@ -65,6 +65,15 @@ impl<W: Waiter> etracker_runtime_common::Stream for Stream<W> {
         }
     }
 
+    fn look(&self) {
+        self.waiter.look();
+    }
+
+    fn give_way(&self, cx: &mut Context<'_>) {
+        self.waiter.look();
+        cx.waker().wake_by_ref();
+    }
+
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.socket.get()?.read(buffer)
     }

@@ -31,6 +31,9 @@ pub(crate) trait Waiter: Clone + Debug + Unpin + 'static {
     /// Drives `future` to its end; waits whenever it does.
     fn block_on<T>(&self, future: impl Future<Output = T>) -> io::Result<T>;
 
+    /// Wakes those for whom something has happened. Never waits.
+    fn look(&self) {}
+
     /// Waits for a while.
     fn sleep(duration: Duration) -> impl Future<Output = ()> {
         async move {

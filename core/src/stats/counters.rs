@@ -141,6 +141,9 @@ counts! {
     UdpUnproven = "udp_unproven",
     /// Datagrams from denied addresses, left unanswered.
     UdpDenied = "udp_denied",
+    /// Times that a worker with more to do of one kind let others have their turn: after 64 datagrams, 16 accepts or 64
+    /// answers over HTTP. It rises on a busy worker alone.
+    GaveWay = "gave_way",
     /// TCP connections accepted.
     AcceptPassed = "accept_passed",
     /// Accepts that failed.

@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use etracker_core::announce::Event;
 use etracker_core::http::request::Request;
 use etracker_core::http::{Found, Pages};
 use etracker_core::stats::Count;
-use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response};
+use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response, ScrapeRequest};
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker};
 use etracker_runtime_common::{Clock, Control, Job, Listen, ServeError, open};
 
@@ -25,6 +26,15 @@ struct Server {
 
 impl Server {
     fn start(workers: usize, connections_max: usize, config: Config) -> Self {
+        Self::start_with(workers, connections_max, config, |tracker| tracker)
+    }
+
+    fn start_with(
+        workers: usize,
+        connections_max: usize,
+        config: Config,
+        furnish: impl FnOnce(Tracker) -> Tracker,
+    ) -> Self {
         let listen = Listen {
             addresses: vec![[127, 0, 0, 1].into(), "::1".parse().unwrap()],
             port: 0,
@@ -35,7 +45,8 @@ impl Server {
         // A free TCP port may be taken over UDP; then another is tried.
         let opened = (0..20).find_map(|_| open(&listen).ok()).unwrap();
         let clock = Clock::start();
-        let tracker = Arc::new(Tracker::new(config, Seed::new([1; 32]), clock.now()));
+        let tracker = Tracker::new(config, Seed::new([1; 32]), clock.now());
+        let tracker = Arc::new(furnish(tracker));
         let control = Arc::new(Control::new());
         let job = Job {
             tracker: Arc::clone(&tracker),
@@ -365,6 +376,187 @@ fn a_worker_that_cannot_go_on_ends_all() {
     let error = crate::serve(job).unwrap_err();
     assert!(matches!(error, ServeError::Failed { worker: 2, .. }), "{error}");
 }
+
+/// Notes, in the worker itself, how far it has come with one protocol when it turns to the other.
+#[derive(Debug, Default)]
+struct Witness {
+    /// Requests over HTTP.
+    requests: AtomicU64,
+    /// Datagrams that were received when the latest of them was looked at.
+    datagrams: AtomicU64,
+    /// The number of datagrams that is waited for, and the number of requests that there were when it was reached.
+    awaited: AtomicU64,
+    reached_at: AtomicU64,
+}
+
+impl Pages for Witness {
+    fn find(&self, _: Instant, _: &Request<'_>, _: IpAddr, tracker: &Tracker) -> Found {
+        let requests = self.requests.fetch_add(1, SeqCst) + 1;
+        let datagrams = received(tracker);
+        self.datagrams.store(datagrams, SeqCst);
+        if datagrams >= self.awaited.load(SeqCst) {
+            self.awaited.store(u64::MAX, SeqCst);
+            self.reached_at.store(requests, SeqCst);
+        }
+        Found::Nothing
+    }
+}
+
+/// Datagrams over both families.
+fn received(tracker: &Tracker) -> u64 {
+    tracker.count(Count::UdpReceived4) + tracker.count(Count::UdpReceived6)
+}
+
+fn witnessed(workers: usize) -> (Server, Arc<Witness>) {
+    let witness = Arc::new(Witness::default());
+    witness.awaited.store(u64::MAX, SeqCst);
+    let pages = Arc::clone(&witness);
+    let server = Server::start_with(workers, 100, keep_alive(), |tracker| tracker.with_pages(pages));
+    (server, witness)
+}
+
+const PAGE: &[u8] = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Does `flood` on some threads until this is dropped.
+struct Flood {
+    is_over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Flood {
+    fn start(threads: usize, flood: impl Fn(&AtomicBool) + Clone + Send + 'static) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let threads = (0..threads).map(|_| {
+            let (is_over, flood) = (Arc::clone(&is_over), flood.clone());
+            thread::spawn(move || flood(&is_over))
+        });
+        Self {
+            threads: threads.collect(),
+            is_over,
+        }
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.is_over.store(true, SeqCst);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Sends datagrams faster than they are answered, and lets the answers drop: scrapes of as many torrents as there is room
+/// for, from a proven sender.
+fn flood_of_datagrams(ip: IpAddr, port: u16) -> impl Fn(&AtomicBool) + Clone {
+    move |is_over| {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.connect((ip, port)).unwrap();
+        let scrape = scrape(connection_id(&socket));
+        while !is_over.load(SeqCst) {
+            let _ = socket.send(&scrape);
+        }
+    }
+}
+
+fn connection_id(client: &UdpSocket) -> u64 {
+    client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut answer = [0; 64];
+    loop {
+        client.send(&RequestHead::connect(1).encode()).unwrap();
+        // Another's flood may have taken it.
+        let len = client.recv(&mut answer).unwrap_or(0);
+        if let Some(Response::Connect(connected)) = Response::decode(&answer[..len]) {
+            return connected.connection_id;
+        }
+    }
+}
+
+fn scrape(connection_id: u64) -> Vec<u8> {
+    let request = ScrapeRequest {
+        connection_id,
+        transaction_id: 1,
+        info_hashes: &[[9; 20]; 74],
+    };
+    let mut out = vec![0; ScrapeRequest::LEN_MAX];
+    let len = request.encode(&mut out);
+    out.truncate(len);
+    out
+}
+
+/// Sends requests as fast as they are taken, on a connection whose answers another thread reads.
+fn flood_of_requests(port: u16) -> impl Fn(&AtomicBool) + Clone {
+    move |is_over| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut answers = stream.try_clone().unwrap();
+        let reader = thread::spawn(move || while answers.read(&mut [0; 1 << 16]).is_ok_and(|len| len > 0) {});
+        let requests = PAGE.repeat(1000);
+        while !is_over.load(SeqCst) {
+            stream.write_all(&requests).unwrap();
+        }
+        let _ = stream.shutdown(Shutdown::Both);
+        reader.join().unwrap();
+    }
+}
+
+#[test]
+fn a_flood_of_datagrams_does_not_keep_connections_waiting() {
+    let (server, witness) = witnessed(1);
+    // Its worker has a socket for each family, and neither is ever empty.
+    let _floods = [[127, 0, 0, 1].into(), "::1".parse().unwrap()]
+        .map(|ip| Flood::start(1, flood_of_datagrams(ip, server.port)));
+    server.wait_for(Count::GaveWay, 100);
+    let mut batches = Vec::new();
+    for number in 0..40 {
+        // New connections and ones that were kept.
+        let mut client = server.connect();
+        for _ in 0..1 + number % 2 {
+            client.write_all(PAGE).unwrap();
+            let before = received(&server.tracker);
+            answer(&mut client);
+            let at = witness.datagrams.load(SeqCst);
+            batches.push(at.saturating_sub(before) / 64);
+        }
+    }
+    let worst = batches.iter().max().unwrap();
+    assert!(
+        *worst <= BATCHES_WAITED_MAX,
+        "{worst} batches came first: {batches:?}"
+    );
+}
+
+#[test]
+fn a_flood_of_requests_does_not_keep_datagrams_waiting() {
+    let (server, witness) = witnessed(1);
+    let _flood = Flood::start(8, flood_of_requests(server.port));
+    server.wait_for(Count::GaveWay, 100);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(("127.0.0.1", server.port)).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut requests = Vec::new();
+    for number in 1..=40 {
+        witness.awaited.store(number, SeqCst);
+        client.send(&RequestHead::connect(1).encode()).unwrap();
+        let before = witness.requests.load(SeqCst);
+        assert!(client.recv(&mut [0; 64]).is_ok());
+        while witness.awaited.load(SeqCst) != u64::MAX {
+            thread::sleep(Duration::from_millis(1));
+        }
+        requests.push(witness.reached_at.load(SeqCst).saturating_sub(before));
+    }
+    let worst = requests.iter().max().unwrap();
+    assert!(
+        *worst <= REQUESTS_WAITED_MAX,
+        "{worst} requests came first: {requests:?}"
+    );
+}
+
+/// Batches of datagrams that are answered at most while a connection is accepted, read from and answered: few, where it
+/// had been thousands.
+const BATCHES_WAITED_MAX: u64 = 40;
+/// Requests that are answered at most before a datagram is: a few from each connection, and as many again as it takes until
+/// the worker looks.
+const REQUESTS_WAITED_MAX: u64 = 400;
 
 /// Pages whose maker panics.
 #[derive(Debug)]
