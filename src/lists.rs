@@ -4,13 +4,13 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
-use std::sync::mpsc::Receiver;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
 use etracker_core::Tracker;
-use etracker_core::access::{Access, AddressList, BadLine, Entry, Reader, TorrentList, Torrents};
+use etracker_core::access::{Access, AddressList, BadLines, Entry, Reader, TorrentList, Torrents};
 use etracker_runtime_common::Plain;
 use tracing::{info, warn};
 
@@ -48,60 +48,81 @@ impl ListFiles {
     /// Reads them, and tells what they hold.
     ///
     /// # Errors
-    /// A file cannot be read, or has a bad line.
+    /// A file cannot be read, or has bad lines.
     pub(crate) fn load(&self, tell: Tell<'_>) -> Result<Access, ListError> {
+        let (access, counts) = self.read()?;
+        for count in counts {
+            tell(&count);
+        }
+        Ok(access)
+    }
+
+    /// Reads them, all even if one is bad. What each holds is said only when all can be used.
+    fn read(&self) -> Result<(Access, Vec<String>), ListError> {
+        let mut counts = Vec::new();
         let torrents = match &self.torrents {
-            None => Torrents::Any,
-            Some(TorrentFile::Allow(file)) => Torrents::Only(torrents(file, "allowed", tell)?),
-            Some(TorrentFile::Deny(file)) => Torrents::AllBut(torrents(file, "denied", tell)?),
+            None => Ok(Torrents::Any),
+            Some(TorrentFile::Allow(file)) => torrents(file, "allowed", &mut counts).map(Torrents::Only),
+            Some(TorrentFile::Deny(file)) => torrents(file, "denied", &mut counts).map(Torrents::AllBut),
         };
         let denied = match &self.denied_addresses {
-            None => AddressList::default(),
-            Some(file) => {
-                let networks = read(file)?;
-                tell(&format_args!(
-                    "{}: {} networks denied",
-                    file.value.display(),
-                    networks.len()
-                ));
+            None => Ok(AddressList::default()),
+            Some(file) => read(file).map(|networks| {
+                let path = file.value.display();
+                counts.push(format!("{path}: {} networks denied", networks.len()));
                 AddressList::new(&networks)
-            }
+            }),
         };
-        Ok(Access { torrents, denied })
+        match (torrents, denied) {
+            (Ok(torrents), Ok(denied)) => Ok((Access { torrents, denied }, counts)),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+            (Err(one), Err(other)) => Err(ListError::Both(Box::new([one, other]))),
+        }
     }
 }
 
-/// Has the lists read again whenever something is received, and put in force in `tracker`. What is wrong with them is
-/// logged, and the old ones stay.
+/// Has the lists read again whenever a signal of that name is received, and put in force in `tracker`. What is wrong with
+/// them is logged, and the old ones stay.
 ///
 /// # Errors
 /// The operating system gives no thread.
-pub(crate) fn reload_on(asked: Receiver<()>, files: ListFiles, tracker: Arc<Tracker>) -> io::Result<()> {
+pub(crate) fn reload_on(
+    asked: Receiver<&'static str>,
+    files: ListFiles,
+    tracker: Arc<Tracker>,
+) -> io::Result<()> {
     thread::Builder::new()
         .name("lists".to_owned())
         .spawn(move || {
-            for () in asked {
-                reload(&files, &tracker);
+            for signal in asked {
+                reload(signal, &files, &tracker);
             }
         })
         .map(drop)
 }
 
 /// A way to ask for a reload: those that come while one is waiting are one with it.
-pub(crate) fn requests() -> (mpsc::SyncSender<()>, Receiver<()>) {
-    mpsc::sync_channel(1)
+pub(crate) fn requests() -> (SyncSender<&'static str>, Receiver<&'static str>) {
+    sync_channel(1)
 }
 
-fn reload(files: &ListFiles, tracker: &Tracker) {
+fn reload(signal: &str, files: &ListFiles, tracker: &Tracker) {
     if files.is_empty() {
-        say("SIGHUP: there is nothing to reload, going on");
+        say(format_args!(
+            "{signal}: nothing to reload: there are no lists (--allow-list, --deny-list, --deny-address)"
+        ));
         return;
     }
     let began = Instant::now();
-    match files.load(&|line| say(line)) {
-        Ok(access) => {
+    match files.read() {
+        Ok((access, counts)) => {
             tracker.replace_access(access);
+            for count in &counts {
+                say(count);
+            }
+            say(format_args!("{signal}: the new lists are in force"));
             info!(
+                lists = counts.join(", "),
                 seconds = began.elapsed().as_secs_f64(),
                 "the new lists are in force"
             );
@@ -110,20 +131,17 @@ fn reload(files: &ListFiles, tracker: &Tracker) {
     }
 }
 
-fn torrents(file: &ListFile, fate: &str, tell: Tell<'_>) -> Result<TorrentList, ListError> {
+fn torrents(file: &ListFile, fate: &str, counts: &mut Vec<String>) -> Result<TorrentList, ListError> {
     let list = TorrentList::new(read(file)?);
-    tell(&format_args!(
-        "{}: {} info-hashes {fate}",
-        file.value.display(),
-        list.len()
-    ));
+    let path = file.value.display();
+    counts.push(format!("{path}: {} info-hashes {fate}", list.len()));
     Ok(list)
 }
 
 fn read<E: Entry>(list: &ListFile) -> Result<Vec<E>, ListError> {
     let path = &list.value;
     let unreadable = |error| ListError::Unreadable(list.source, path.clone(), error);
-    let bad = |line| ListError::Bad(path.clone(), line);
+    let bad = |lines| ListError::Bad(path.clone(), lines);
     let mut file = files::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_or(0, |metadata| metadata.len());
     let lines = usize::try_from(bytes).unwrap_or(0) / BYTES_PER_LINE;
@@ -145,8 +163,10 @@ fn read<E: Entry>(list: &ListFile) -> Result<Vec<E>, ListError> {
 pub(crate) enum ListError {
     /// The file that an option names cannot be read.
     Unreadable(Source, PathBuf, io::Error),
-    /// A line is bad.
-    Bad(PathBuf, BadLine),
+    /// Lines are bad.
+    Bad(PathBuf, BadLines),
+    /// Of each of two files.
+    Both(Box<[Self; 2]>),
 }
 
 impl fmt::Display for ListError {
@@ -155,7 +175,8 @@ impl fmt::Display for ListError {
             Self::Unreadable(source, path, error) => {
                 write!(f, "{source}={}: {}", path.display(), Plain(error))
             }
-            Self::Bad(path, line) => write!(f, "{}: {line}", path.display()),
+            Self::Bad(path, lines) => write!(f, "{}: {lines}", path.display()),
+            Self::Both(errors) => write!(f, "{}; {}", errors[0], errors[1]),
         }
     }
 }

@@ -59,7 +59,7 @@ fn serve(
     options: Options,
     ready: Ready,
     ids: Seed,
-    reloads: Receiver<()>,
+    reloads: Receiver<&'static str>,
     zone: TimeZone,
     control: &Arc<Control>,
 ) -> Result<(), Failure> {

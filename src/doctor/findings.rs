@@ -239,8 +239,8 @@ fn remedy(failure: &Failure) -> String {
         Failure::Lists(ListError::Unreadable(option, ..)) => {
             format!("give {option} a file that the tracker's user may read; with --chroot, a path in there")
         }
-        Failure::Lists(ListError::Bad(..)) => {
-            "correct that line: one info-hash or network a line, # before a comment".to_owned()
+        Failure::Lists(ListError::Bad(..) | ListError::Both(..)) => {
+            "correct them: one info-hash or network a line, # before a comment".to_owned()
         }
         Failure::Privileges(error) => no_rights(error),
         Failure::State(error) => format!(

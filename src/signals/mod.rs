@@ -53,7 +53,11 @@ pub(crate) fn obeyed() -> SigSet {
 ///
 /// # Errors
 /// The system has no more threads.
-pub(crate) fn obey(mut signals: Signals, control: Arc<Control>, reload: SyncSender<()>) -> io::Result<()> {
+pub(crate) fn obey(
+    mut signals: Signals,
+    control: Arc<Control>,
+    reload: SyncSender<&'static str>,
+) -> io::Result<()> {
     let mut echoes = Echoes::default();
     thread::Builder::new()
         .name("signals".to_owned())
@@ -95,11 +99,11 @@ impl Echoes {
     }
 }
 
-fn handle(signal: i32, control: &Control, reload: &SyncSender<()>) {
+fn handle(signal: i32, control: &Control, reload: &SyncSender<&'static str>) {
     let name = signal_name(signal).unwrap_or("a signal");
     if asks_for_reload(signal) {
         // One that is waiting already will see what has changed until now.
-        let _ = reload.try_send(());
+        let _ = reload.try_send(name);
     } else if control.is_stopping() {
         complain(format_args!("{name} while stopping: ended at once"));
         flush();

@@ -158,6 +158,48 @@ fn a_bad_line_is_told_by_its_number_and_the_old_list_stays() {
 }
 
 #[test]
+fn a_reload_says_what_came_into_force_or_every_line_that_is_bad_up_to_ten() {
+    let hashes = List::new("many", &format!("{LISTED}\n"));
+    let networks = List::new("networks", "");
+    let arguments = ["--deny-list", hashes.path(), "--deny-address", networks.path()];
+    let mut tracker = Tracker::start(&arguments);
+    hashes.write(&format!("{LISTED}\n{OTHER}\n"));
+    networks.write("192.0.2.0/24\n");
+    tracker.signal(Signal::HUP);
+    tracker.hears_of(&format!("{}: 2 info-hashes denied", hashes.path()));
+    tracker.hears_of(&format!("{}: 1 networks denied", networks.path()));
+    tracker.hears_of("SIGHUP: the new lists are in force");
+    hashes.write(&format!("no\n{LISTED}\nno\n"));
+    networks.write(&"no\n".repeat(20));
+    tracker.signal(Signal::HUP);
+    let line = tracker.complains("stay in force");
+    let hashes_bad = format!("{}: lines 1, 3: not an info-hash", hashes.path());
+    let networks_bad = format!(
+        "{}: lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10: neither",
+        networks.path()
+    );
+    assert!(
+        line.contains(&hashes_bad) && line.contains(&networks_bad),
+        "{line}"
+    );
+    // Nothing of either is in force, and nothing is said to be.
+    let client = UdpClient::connect(LOCALHOST, tracker.v4());
+    assert!(refusal(&client, OTHER).is_some());
+    let ended = tracker.stop(Signal::TERM);
+    let counts = ended.stdout.iter().filter(|line| line.ends_with(" denied"));
+    assert_eq!(counts.count(), 4, "{ended:?}");
+}
+
+#[test]
+fn a_reload_without_lists_says_that_there_are_none() {
+    let mut tracker = Tracker::start(&[]);
+    tracker.signal(Signal::HUP);
+    tracker.hears_of("SIGHUP: nothing to reload: there are no lists");
+    tracker.signal(Signal::USR1);
+    tracker.hears_of("SIGUSR1: nothing to reload: there are no lists");
+}
+
+#[test]
 fn two_lists_of_torrents_are_refused() {
     let ended = run(&["--deny-list", "/a", "--allow-list", "/b"]);
     assert_eq!(ended.status.code(), Some(2));

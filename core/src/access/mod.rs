@@ -15,7 +15,7 @@ use crate::InfoHash;
 pub use addresses::{AddressList, Network};
 pub(crate) use gate::{Gate, Gates};
 pub use purge::{Purge, Purged};
-pub use reader::{BadLine, ENTRIES_MAX, Entry, Fault, LINE_MAX, Reader};
+pub use reader::{BAD_LINES_MAX, BadLine, BadLines, ENTRIES_MAX, Entry, Fault, LINE_MAX, Reader};
 pub use torrents::TorrentList;
 
 /// The lists in force. The default lets everything in.

@@ -23,13 +23,15 @@ pub trait Entry: Sized {
 /// Collects the entries of a list from its text, which may come in pieces of any length.
 ///
 /// Lines end with `\n` or `\r\n`; a byte order mark before the first is skipped. Memory is what the entries take, and
-/// at most [`LINE_MAX`] bytes besides.
+/// at most [`LINE_MAX`] bytes besides. After a bad line the rest is read on,
+/// to find further ones.
 #[derive(Debug)]
 pub struct Reader<E> {
     entries: Vec<E>,
     /// The beginning of a line whose end has not come yet. Invariant: at most [`LINE_MAX`] bytes, no line feed.
     partial: Vec<u8>,
     lines: u64,
+    bad: BadLines,
 }
 
 impl<E: Entry> Reader<E> {
@@ -40,14 +42,15 @@ impl<E: Entry> Reader<E> {
             entries: Vec::with_capacity(entries.min(ENTRIES_MAX)),
             partial: Vec::new(),
             lines: 0,
+            bad: BadLines::default(),
         }
     }
 
     /// Takes the next piece of text.
     ///
     /// # Errors
-    /// A line is bad; the list is of no use then.
-    pub fn feed(&mut self, text: &[u8]) -> Result<(), BadLine> {
+    /// There have been [`BAD_LINES_MAX`] bad lines, or one after which no other is worth reading.
+    pub fn feed(&mut self, text: &[u8]) -> Result<(), BadLines> {
         let mut rest = self.plain(text);
         while let Some((line, after)) = memchr(b'\n', rest).and_then(|end| rest.split_at_checked(end)) {
             let after = after.get(1..).unwrap_or_default();
@@ -65,12 +68,16 @@ impl<E: Entry> Reader<E> {
     /// Takes the end of the text and gives the entries in their order.
     ///
     /// # Errors
-    /// The last line, which needs no line feed, is bad.
-    pub fn finish(mut self) -> Result<Vec<E>, BadLine> {
+    /// There were bad lines. The last line needs no line feed.
+    pub fn finish(mut self) -> Result<Vec<E>, BadLines> {
         if !self.partial.is_empty() {
             self.end_partial()?;
         }
-        Ok(self.entries)
+        if self.bad.0.is_empty() {
+            Ok(self.entries)
+        } else {
+            Err(self.bad)
+        }
     }
 
     /// Takes the plain lines at the beginning of `text` and returns the rest.
@@ -84,16 +91,16 @@ impl<E: Entry> Reader<E> {
         rest
     }
 
-    fn keep(&mut self, piece: &[u8]) -> Result<(), BadLine> {
+    fn keep(&mut self, piece: &[u8]) -> Result<(), BadLines> {
         if self.partial.len() + piece.len() > LINE_MAX {
             self.lines += 1;
-            return Err(self.bad(Fault::TooLong));
+            return self.note(Fault::TooLong);
         }
         self.partial.extend_from_slice(piece);
         Ok(())
     }
 
-    fn end_partial(&mut self) -> Result<(), BadLine> {
+    fn end_partial(&mut self) -> Result<(), BadLines> {
         let mut line = core::mem::take(&mut self.partial);
         let result = self.line(&line);
         line.clear();
@@ -101,10 +108,20 @@ impl<E: Entry> Reader<E> {
         result
     }
 
-    fn line(&mut self, line: &[u8]) -> Result<(), BadLine> {
+    fn line(&mut self, line: &[u8]) -> Result<(), BadLines> {
         self.lines += 1;
+        match self.entry(line) {
+            Ok(Some(entry)) => self.entries.push(entry),
+            Ok(None) => {}
+            Err(fault) => return self.note(fault),
+        }
+        Ok(())
+    }
+
+    /// What a line says, if it is not empty.
+    fn entry(&self, line: &[u8]) -> Result<Option<E>, Fault> {
         if line.len() > LINE_MAX {
-            return Err(self.bad(Fault::TooLong));
+            return Err(Fault::TooLong);
         }
         let line = match line.strip_prefix(BYTE_ORDER_MARK) {
             Some(rest) if self.lines == 1 => rest,
@@ -113,23 +130,68 @@ impl<E: Entry> Reader<E> {
         let comment = memchr(b'#', line).unwrap_or(line.len());
         let line = line.get(..comment).unwrap_or_default().trim_ascii();
         if line.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         if self.entries.len() >= ENTRIES_MAX {
-            return Err(self.bad(Fault::TooMany));
+            return Err(Fault::TooMany);
         }
-        let entry = E::parse(line).map_err(|fault| self.bad(fault))?;
-        self.entries.push(entry);
-        Ok(())
+        E::parse(line).map(Some)
     }
 
-    const fn bad(&self, fault: Fault) -> BadLine {
-        BadLine {
-            number: self.lines,
-            fault,
+    /// Notes that the line that was read last is bad. An error if no other is to be read.
+    fn note(&mut self, fault: Fault) -> Result<(), BadLines> {
+        let number = self.lines;
+        self.bad.0.push(BadLine { number, fault });
+        if self.bad.are_all() {
+            Ok(())
+        } else {
+            Err(core::mem::take(&mut self.bad))
         }
     }
 }
+
+/// The bad lines of a text, in their order: the first [`BAD_LINES_MAX`] at most. Shown as one line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BadLines(Vec<BadLine>);
+
+impl BadLines {
+    /// Each of them.
+    #[must_use]
+    pub fn lines(&self) -> &[BadLine] {
+        &self.0
+    }
+
+    /// Whether the text was read to its end. It is not after a line that is too long or one too many: what comes then is
+    /// hardly a list.
+    #[must_use]
+    pub fn are_all(&self) -> bool {
+        let ends = |line: &BadLine| matches!(line.fault, Fault::TooLong | Fault::TooMany);
+        self.0.len() < BAD_LINES_MAX && !self.0.last().is_some_and(ends)
+    }
+}
+
+impl fmt::Display for BadLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, same) in self.0.chunk_by(|one, next| one.fault == next.fault).enumerate() {
+            let start = if place > 0 { "; " } else { "" };
+            let lines = if same.len() > 1 { "lines" } else { "line" };
+            write!(f, "{start}{lines} ")?;
+            for (place, line) in same.iter().enumerate() {
+                let comma = if place > 0 { ", " } else { "" };
+                write!(f, "{comma}{}", line.number)?;
+            }
+            if let Some(line) = same.first() {
+                write!(f, ": {}", line.fault)?;
+            }
+        }
+        if !self.are_all() {
+            f.write_str("; the lines after that were not read")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for BadLines {}
 
 /// A line that no list can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,14 +201,6 @@ pub struct BadLine {
     /// What is wrong with it.
     pub fault: Fault,
 }
-
-impl fmt::Display for BadLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.number, self.fault)
-    }
-}
-
-impl core::error::Error for BadLine {}
 
 /// What is wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,12 +232,15 @@ impl fmt::Display for Fault {
 pub const LINE_MAX: usize = 4096;
 /// Entries in a list: ten times the largest that are published; their numbers fit 32 bits.
 pub const ENTRIES_MAX: usize = 100_000_000;
+/// Bad lines that are told: who mends them all at once need not try so often.
+pub const BAD_LINES_MAX: usize = 10;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString as _;
     use quickcheck::quickcheck;
 
     /// A list of words, of which `bad` is not one.
@@ -199,7 +256,7 @@ mod tests {
         }
     }
 
-    fn read(pieces: &[&[u8]]) -> Result<Vec<Word>, BadLine> {
+    fn read(pieces: &[&[u8]]) -> Result<Vec<Word>, BadLines> {
         let mut reader = Reader::with_capacity(0);
         for piece in pieces {
             reader.feed(piece)?;
@@ -217,15 +274,40 @@ mod tests {
         assert_eq!(read(&[text]), Ok(words(&["one", "two", "three"])));
     }
 
+    fn bad(lines: &[(u64, Fault)]) -> Result<Vec<Word>, BadLines> {
+        let lines = lines.iter().map(|&(number, fault)| BadLine { number, fault });
+        Err(BadLines(lines.collect()))
+    }
+
     #[test]
-    fn a_bad_line_is_told_by_its_number() {
-        let bad = |number| BadLine {
-            number,
-            fault: Fault::NotInfoHash,
-        };
-        assert_eq!(read(&[b"bad"]), Err(bad(1)));
-        assert_eq!(read(&[b"one\n#\r\n\nbad\ntwo\n"]), Err(bad(4)));
-        assert_eq!(read(&[b"one\nb", b"ad", b"\n"]), Err(bad(2)));
+    fn bad_lines_are_told_by_their_numbers() {
+        let fault = Fault::NotInfoHash;
+        assert_eq!(read(&[b"bad"]), bad(&[(1, fault)]));
+        assert_eq!(read(&[b"one\n#\r\n\nbad\ntwo\n"]), bad(&[(4, fault)]));
+        assert_eq!(read(&[b"one\nb", b"ad", b"\n"]), bad(&[(2, fault)]));
+        assert_eq!(
+            read(&[b"bad\none\nb", b"ad\nbad"]),
+            bad(&[(1, fault), (3, fault), (4, fault)])
+        );
+    }
+
+    #[test]
+    fn of_many_bad_lines_the_first_ten_are_told() {
+        let text = "bad\ngood\n".repeat(1000);
+        let told = read(&[text.as_bytes()]).unwrap_err();
+        let numbers: Vec<_> = told.lines().iter().map(|line| line.number).collect();
+        assert_eq!(numbers, [1, 3, 5, 7, 9, 11, 13, 15, 17, 19]);
+        assert!(!told.are_all());
+    }
+
+    #[test]
+    fn bad_lines_are_one_line_for_people() {
+        let text = [b"bad\nbad\n", &[b'x'; LINE_MAX + 1][..], b"\nbad\n"].concat();
+        assert_eq!(
+            read(&[&text]).unwrap_err().to_string(),
+            "lines 1, 2: not an info-hash of 40 or 64 hexadecimal digits; line 3: longer than 4096 bytes; the lines after \
+             that were not read"
+        );
     }
 
     #[test]
@@ -234,11 +316,7 @@ mod tests {
         let fed = (0..).map_while(|_| reader.feed(&[b'x'; 1000]).ok()).count();
         assert_eq!(fed, LINE_MAX / 1000);
         let long = [&[b'x'; LINE_MAX + 1][..], b"\n"].concat();
-        let too_long = BadLine {
-            number: 2,
-            fault: Fault::TooLong,
-        };
-        assert_eq!(read(&[b"one\n", &long]), Err(too_long));
+        assert_eq!(read(&[b"one\n", &long]), bad(&[(2, Fault::TooLong)]));
     }
 
     quickcheck! {

@@ -115,7 +115,7 @@ const fn lead(InfoHash([a, b, c, d, e, f, g, h, ..]): &InfoHash) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{BadLine, Reader};
+    use crate::access::{BadLines, Reader};
     use quickcheck::quickcheck;
     use std::borrow::ToOwned as _;
     use std::collections::BTreeSet;
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    fn read<E: Entry>(text: &[u8], cut: usize) -> Result<Vec<E>, BadLine> {
+    fn read<E: Entry>(text: &[u8], cut: usize) -> Result<Vec<E>, BadLines> {
         let mut reader = Reader::with_capacity(0);
         text.chunks(cut).try_for_each(|piece| reader.feed(piece))?;
         reader.finish()

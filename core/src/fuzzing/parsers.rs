@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::InfoHash;
-use crate::access::{AddressList, BadLine, Entry, Network, Reader, TorrentList};
+use crate::access::{AddressList, BadLines, Entry, Network, Reader, TorrentList};
 use crate::http::forwarded;
 use crate::http::query::{AnnounceQuery, ScrapeQuery};
 use crate::http::request::Request;
@@ -58,13 +58,13 @@ pub fn access_list(mut data: &[u8]) {
     }
 }
 
-fn both<E: Entry + PartialEq>(text: &[u8], cut: usize) -> Result<Vec<E>, BadLine> {
+fn both<E: Entry + PartialEq>(text: &[u8], cut: usize) -> Result<Vec<E>, BadLines> {
     let whole = read(core::iter::once(text));
     assert!(whole == read::<E>(text.chunks(cut)), "pieces are read otherwise");
     whole
 }
 
-fn read<'a, E: Entry>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Vec<E>, BadLine> {
+fn read<'a, E: Entry>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Vec<E>, BadLines> {
     let mut reader = Reader::with_capacity(0);
     for piece in pieces {
         reader.feed(piece)?;
