@@ -36,8 +36,9 @@ use std::panic;
 use std::process::{self, ExitCode};
 use std::thread;
 
+use logs::LogFormat;
 use options::{Options, Request};
-use terminal::{complain, flush, say};
+use terminal::{complain, complain_in_json, flush, say};
 
 fn main() -> ExitCode {
     signals::ignore_meaningless();
@@ -47,7 +48,14 @@ fn main() -> ExitCode {
     let arguments = env::args_os().skip(1);
     #[cfg(feature = "testing")]
     let arguments = testing::take(arguments);
-    let status = match Request::read(arguments, &environment, processors) {
+    let request = Request::read(arguments, &environment, processors);
+    if let Ok(Request::Examine(options) | Request::Serve(options)) = &request
+        && options.logs.format == LogFormat::Json
+    {
+        complain_in_json();
+        report_panics_in_one_line();
+    }
+    let status = match request {
         Err(refusal) => fail(EXIT_USAGE, refusal),
         Ok(Request::Show(text)) => {
             say(text.trim_end());
@@ -84,7 +92,26 @@ fn end_on_panic() {
     let show = panic::take_hook();
     panic::set_hook(Box::new(move |panicked| {
         show(panicked);
-        complain("a panic ends the tracker; this is a fault of its own, please report it");
+        complain(OWN_FAULT);
+        flush();
+        process::exit(EXIT_FAILURE.into());
+    }));
+}
+
+/// For a log of which every line is one of its own kind, and means something by itself.
+fn report_panics_in_one_line() {
+    panic::set_hook(Box::new(|panicked| {
+        let reason = panicked
+            .payload_as_str()
+            .unwrap_or("for a reason that is no text");
+        let place = panicked
+            .location()
+            .map_or_else(String::new, |place| format!(" at {place}"));
+        let thread = thread::current();
+        let thread = thread.name().unwrap_or("without a name");
+        complain(format_args!(
+            "thread {thread} panics{place}: {reason}; {OWN_FAULT}"
+        ));
         flush();
         process::exit(EXIT_FAILURE.into());
     }));
@@ -95,6 +122,7 @@ fn fail(status: u8, reason: impl Display) -> ExitCode {
     ExitCode::from(status)
 }
 
+const OWN_FAULT: &str = "a panic ends the tracker; this is a fault of its own, please report it";
 /// Exit status of a tracker that could not start or go on.
 const EXIT_FAILURE: u8 = 1;
 /// Exit status of options that are refused.

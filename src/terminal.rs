@@ -2,11 +2,14 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::json;
 
 /// Takes a line for the operator.
 pub(crate) type Tell<'a> = &'a dyn Fn(&dyn Display);
@@ -16,9 +19,19 @@ pub(crate) fn say(line: impl Display) {
     write(&OUTPUT, &format!("{line}\n"), io::stdout());
 }
 
-/// Writes one line to standard error, with the command's name in front.
+/// Writes one line to standard error: with the command's name in front, or as a JSON object after [`complain_in_json`].
 pub(crate) fn complain(line: impl Display) {
-    write(&ERRORS, &format!("etracker: {line}\n"), io::stderr());
+    let line = if IN_JSON.load(Relaxed) {
+        json(&line.to_string())
+    } else {
+        format!("etracker: {line}")
+    };
+    write(&ERRORS, &format!("{line}\n"), io::stderr());
+}
+
+/// Has lines to standard error written as what is logged in JSON is.
+pub(crate) fn complain_in_json() {
+    IN_JSON.store(true, Relaxed);
 }
 
 /// From now on nobody who writes a line waits for those who read them: threads of their own do, and what is not read
@@ -136,11 +149,19 @@ const LINES_WAITING_MAX: usize = 4096;
 /// How long the end of the process waits for readers.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
+static IN_JSON: AtomicBool = AtomicBool::new(false);
 static OUTPUT: OnceLock<Lines> = OnceLock::new();
 static ERRORS: OnceLock<Lines> = OnceLock::new();
 
 fn detached() -> impl Iterator<Item = &'static Lines> {
     [&OUTPUT, &ERRORS].into_iter().filter_map(OnceLock::get)
+}
+
+/// In the form of the log. No level that is asked for leaves it out.
+fn json(line: &str) -> String {
+    let timestamp = format!("{:.6}", Timestamp::now());
+    let object = json!({ "timestamp": timestamp, "level": "ERROR", "message": line, "target": "etracker" });
+    object.to_string()
 }
 
 fn write(detached: &OnceLock<Lines>, line: &str, mut direct: impl Write) {

@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, sleep};
@@ -275,7 +275,11 @@ fn undisturbed(mut command: Command) -> Command {
 
 /// Runs the command to its end, which must come by itself.
 pub(crate) fn run(arguments: &[&str]) -> Ended {
-    let output = command().args(arguments).output().unwrap();
+    ended(&command().args(arguments).output().unwrap())
+}
+
+/// How a command ended that came to its end by itself.
+pub(crate) fn ended(output: &Output) -> Ended {
     let lines = |bytes: &[u8]| {
         String::from_utf8_lossy(bytes)
             .lines()

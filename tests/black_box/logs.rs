@@ -1,5 +1,6 @@
 //! What is logged: for whom, in which form, and that nobody waits for it.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::Instant;
@@ -9,8 +10,9 @@ use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::clients::{UdpClient, http_get, newcomer};
-use crate::harness::{PATIENCE, Tracker, command, free_port, wait_until};
+use crate::clients::{UdpClient, connect, http_get, newcomer};
+use crate::harness::{Folder, PATIENCE, Tracker, command, ended, free_port, wait_until};
+use crate::supervised::{serving, try_serving};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -51,6 +53,77 @@ fn json_is_one_object_a_line_with_the_evaluation_among_them() {
         !ended.stdout.iter().any(|line| line.contains(" TP ")),
         "{ended:?}"
     );
+}
+
+#[test]
+fn in_json_every_line_on_standard_error_is_an_object() {
+    let folder = Folder::new("json");
+    let (state, list) = (folder.path("state"), folder.path("list"));
+    fs::write(&state, "no state").unwrap();
+    fs::write(&list, "").unwrap();
+    // What the tracker says while it serves, before its log begins and at its end.
+    let json = ["--log-format", "json", "--locale", "xx_XX", "--deny-list", &list];
+    let tracker = Tracker::start(&[&json[..], &["--state", &state]].concat());
+    fs::write(&list, "no hash\n").unwrap();
+    tracker.signal(Signal::HUP);
+    let mut complaints = Vec::new();
+    while !complaints
+        .last()
+        .is_some_and(|line: &String| line.contains("stay in force"))
+    {
+        complaints.push(tracker.complains(""));
+    }
+    for text in ["xx_XX is not known", "it is set aside", "stay in force"] {
+        told(&complaints, text);
+    }
+    fs::write(&list, "").unwrap();
+    let _half = connect(LOCALHOST, tracker.v4());
+    tracker.signal(Signal::STOP);
+    tracker.signal(Signal::TERM);
+    tracker.signal(Signal::INT);
+    tracker.signal(Signal::CONT);
+    told(&tracker.wait().stderr, "ended at once");
+    // What is refused once the options are understood, by the environment too.
+    let bad_state = folder.path("nowhere/state");
+    for arguments in [
+        &["--state", &bad_state][..],
+        &["--deny-list", &bad_state],
+        &["-f", "1", "--bind", "192.0.2.1"],
+    ] {
+        let port = free_port().to_string();
+        let mut command = command();
+        command
+            .env("ETRACKER_LOG_FORMAT", "json")
+            .args(["--port", &port])
+            .args(arguments);
+        let ended = ended(&command.output().unwrap());
+        assert_eq!(ended.status.code(), Some(1));
+        told(&ended.stderr, "");
+    }
+    // What a supervisor says, and those whom it starts.
+    let tracker = Tracker::start(&[&json[..], &["-f", "1"]].concat());
+    let first = serving(tracker.pid());
+    kill_process(first, Signal::KILL).unwrap();
+    wait_until(|| try_serving(tracker.pid()).is_some_and(|next| next != first));
+    told(&tracker.stop(Signal::TERM).stderr, "was killed by SIGKILL");
+}
+
+/// Every line is an object as one of the log is, and the message of one holds `text`.
+#[track_caller]
+fn told(lines: &[String], text: &str) {
+    let mut messages = lines.iter().map(|line| {
+        let object: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        let word = |key: &str| {
+            object[key]
+                .as_str()
+                .unwrap_or_else(|| panic!("no {key}: {line}"))
+                .to_owned()
+        };
+        assert!(word("timestamp").ends_with('Z') && !word("level").is_empty() && !word("target").is_empty());
+        word("message")
+    });
+    let about = messages.by_ref().filter(|message| message.contains(text)).count();
+    assert!(about > 0, "{text}: {lines:?}");
 }
 
 #[test]
