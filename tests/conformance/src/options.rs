@@ -1,6 +1,6 @@
 //! The command line: a run, a list, an explanation, or a comparison.
 
-use bpaf::{Parser, construct, long, positional, pure};
+use bpaf::{ParseFailure, Parser, construct, long, positional, pure};
 use etracker_conformance::{
     Card, Check, Endpoint, Exceptions, Level, Outcome, Patterns, Scorecard, Selection, Settings, Told,
     catalogue, compare_markdown, compare_text, junit, plain, run, text,
@@ -19,10 +19,11 @@ use std::{
 pub(crate) fn command() -> ExitCode {
     let task = match task().run_inner(bpaf::Args::current_args()) {
         Ok(task) => task,
-        Err(failure) => {
-            failure.print_message(100);
-            return ExitCode::from(if failure.exit_code() == 0 { 0 } else { 2 });
+        Err(ParseFailure::Stdout(text, full)) => {
+            return show(&format!("{}\n", text.monochrome(full).trim_end()));
         }
+        Err(ParseFailure::Completion(text)) => return show(&text),
+        Err(ParseFailure::Stderr(text)) => return complain(&text.monochrome(true)),
     };
     match task {
         Task::List => show(&list()),
@@ -86,11 +87,11 @@ fn order() -> impl Parser<Order> {
         .help("Leave out bytes, remarks and reasons")
         .switch();
     let json = long("json")
-        .help("Write the scorecard as JSON")
+        .help("Write the scorecard as JSON; - is standard output, and what is for people goes to standard error")
         .argument::<PathBuf>("FILE")
         .optional();
     let junit = long("junit")
-        .help("Write the scorecard as JUnit XML")
+        .help("Write the scorecard as JUnit XML; - as with --json")
         .argument::<PathBuf>("FILE")
         .optional();
     let exceptions = long("exceptions")
@@ -110,6 +111,10 @@ fn order() -> impl Parser<Order> {
         json,
         junit
     })
+    .guard(
+        |order| !(is_output(order.json.as_deref()) && is_output(order.junit.as_deref())),
+        "only one of --json and --junit can be standard output",
+    )
 }
 
 fn url(
@@ -342,8 +347,7 @@ impl Order {
         if let Err(why) = self.write_files(&scorecard) {
             return complain(&why);
         }
-        let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        show(&text(&scorecard, colours, !self.brief));
+        self.tell(&text(&scorecard, self.has_colours(), !self.brief));
         if scorecard.cards.is_empty() {
             return complain("no check was selected");
         }
@@ -352,13 +356,32 @@ impl Order {
             .as_ref()
             .map(|exceptions| exceptions.against(&scorecard))
             .unwrap_or_default();
-        show(
-            &surprises
-                .iter()
-                .map(|line| format!("{line}\n"))
-                .collect::<String>(),
-        );
+        let lines: String = surprises.iter().map(|line| format!("{line}\n")).collect();
+        self.tell(&lines);
         ExitCode::from(scorecard.exit_status().max(u8::from(!surprises.is_empty())))
+    }
+
+    /// Whether standard output is for a scorecard that a program reads.
+    fn is_output_taken(&self) -> bool {
+        is_output(self.json.as_deref()) || is_output(self.junit.as_deref())
+    }
+
+    fn has_colours(&self) -> bool {
+        let is_terminal = if self.is_output_taken() {
+            io::stderr().is_terminal()
+        } else {
+            io::stdout().is_terminal()
+        };
+        is_terminal && std::env::var_os("NO_COLOR").is_none()
+    }
+
+    /// Prints for people.
+    fn tell(&self, text: &str) {
+        if self.is_output_taken() {
+            let _ = io::stderr().write_all(text.as_bytes());
+        } else {
+            show(text);
+        }
     }
 
     fn first_host(&self) -> String {
@@ -383,7 +406,16 @@ impl Order {
     }
 }
 
+/// Whether what would be written to this file goes to standard output.
+fn is_output(path: Option<&Path>) -> bool {
+    path == Some(Path::new("-"))
+}
+
 fn write_file(path: &Path, text: &str) -> Result<(), String> {
+    if is_output(Some(path)) {
+        let written = io::stdout().write_all(format!("{text}\n").as_bytes());
+        return written.map_err(|error| format!("standard output: {error}"));
+    }
     fs::write(path, text).map_err(|error| format!("{}: {}", path.display(), plain(&error)))
 }
 

@@ -57,6 +57,57 @@ fn a_run_of_nothing_fails() {
 }
 
 #[test]
+fn a_reader_who_goes_away_does_no_harm() {
+    for arguments in [
+        &["--help"][..],
+        &["--list"],
+        &["compare", "--help"],
+        &["--nonsense"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let status = Command::new(env!("CARGO_BIN_EXE_etracker-conformance"))
+            .args(arguments)
+            .stdout(writer.try_clone().expect("a descriptor"))
+            .stderr(writer)
+            .spawn()
+            .and_then(|mut child| child.wait())
+            .expect("the command starts");
+        assert!(matches!(status.code(), Some(0 | 2)), "{arguments:?}: {status}");
+    }
+}
+
+#[test]
+fn a_dash_for_a_file_is_standard_output() {
+    let folder = std::env::temp_dir().join(format!("conformance-dash-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let run = |option: &str| {
+        let command = Command::new(env!("CARGO_BIN_EXE_etracker-conformance"))
+            .args([
+                "--http",
+                "http://127.0.0.1:1/announce",
+                "--only",
+                "A-0?",
+                option,
+                "-",
+            ])
+            .current_dir(&folder)
+            .output();
+        command.expect("the command starts")
+    };
+    let json = run("--json");
+    serde_json::from_slice::<serde_json::Value>(&json.stdout).expect("nothing but JSON");
+    assert!(
+        String::from_utf8_lossy(&json.stderr).contains("FAILED A-01"),
+        "{json:?}"
+    );
+    assert!(text(&run("--junit")).starts_with("<?xml"));
+    assert!(!folder.join("-").exists());
+    assert_eq!(command(&["--json", "-", "--junit", "-"]).status.code(), Some(2));
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
 fn writes_what_compare_reads_and_prints_no_colours_into_a_pipe() {
     let closed = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::population::Population;
 use crate::process::pin;
-use crate::report::{Row, machine, say, table};
+use crate::report::{Row, complain, machine, say, table};
 use crate::round::{Load, Protocol, Round};
 
 /// What to compare, and how.
@@ -155,10 +155,10 @@ impl<'p> Contestant<'p> {
         let began = Instant::now();
         let tally = load.fill()?;
         let (name, secs) = (server.name, began.elapsed().as_secs_f64());
-        eprintln!(
+        complain(format_args!(
             "{name}: filled in {secs:.1} s, {} announces, {} lost",
             tally.announces, tally.lost
-        );
+        ));
         Ok(Self { name, process, load })
     }
 

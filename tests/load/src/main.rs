@@ -7,13 +7,15 @@ compile_error!(
 
 use std::process::ExitCode;
 
+use bpaf::ParseFailure;
+
 use etracker_runtime_common::Plain;
 
 use crate::compare::{Comparison, compare};
 use crate::options::{Many, One, Options, Peers, options};
 use crate::population::Population;
 use crate::process::pin;
-use crate::report::{Row, say, table};
+use crate::report::{Row, complain, say, table};
 use crate::round::{Load, Protocol};
 
 mod compare;
@@ -31,7 +33,22 @@ mod tally;
 mod udp;
 
 fn main() -> ExitCode {
-    let done = match options().run() {
+    let options = match options().run_inner(bpaf::Args::current_args()) {
+        Ok(options) => options,
+        Err(ParseFailure::Stdout(text, full)) => {
+            say(text.monochrome(full).trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Err(ParseFailure::Completion(text)) => {
+            say(text);
+            return ExitCode::SUCCESS;
+        }
+        Err(ParseFailure::Stderr(text)) => {
+            complain(text.monochrome(true));
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = match options {
         Options::Udp(one) => measure(Protocol::Udp, &one),
         Options::Http(one) => measure(Protocol::Http, &one),
         Options::HttpClose(one) => measure(Protocol::HttpClose, &one),
@@ -43,11 +60,11 @@ fn main() -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("etracker-load: not all answers are right");
+            complain("not all answers are right");
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("etracker-load: {error}");
+            complain(error);
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,8 @@
 //! What is printed: for people, and for documents.
-#![expect(clippy::print_stdout, reason = "this is what the command is for")]
 
 use std::fmt::{self, Write as _};
 use std::fs;
+use std::io::{self, Write as _};
 
 use crate::round::{LATENCIES, Round};
 use crate::stats::Spread;
@@ -214,8 +214,14 @@ pub(crate) fn machine() -> String {
     )
 }
 
+/// Prints a line. A reader that went away is no error: what is measured is still written to where it belongs.
 pub(crate) fn say(what: impl fmt::Display) {
-    println!("{what}");
+    let _ = writeln!(io::stdout(), "{what}");
+}
+
+/// Prints a line about what went wrong.
+pub(crate) fn complain(what: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "etracker-load: {what}");
 }
 
 /// The share of a processor from which on a server counts as busy, and its figure as its own.

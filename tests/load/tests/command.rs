@@ -135,6 +135,27 @@ fn the_floor_answers_like_a_tracker() {
 }
 
 #[test]
+fn a_reader_of_the_help_who_goes_away_does_no_harm() {
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["udp", "--help"],
+        &["--nonsense"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(LOAD)
+            .args(arguments)
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer)
+            .spawn()
+            .and_then(|mut child| child.wait())
+            .unwrap();
+        assert!(matches!(output.code(), Some(0 | 1)), "{arguments:?}: {output}");
+    }
+}
+
+#[test]
 fn a_server_that_is_not_there_is_left_out_loudly() {
     let path = std::env::temp_dir().join(format!("etracker-load-{}.toml", std::process::id()));
     std::fs::write(

@@ -1,19 +1,35 @@
 //! Simulation campaigns, and answers to operators' questions.
-#![expect(clippy::print_stdout, reason = "this is what the command is for")]
 
+use std::fmt::Display;
+use std::fs;
+use std::io::{self, Write as _};
 use std::panic::PanicHookInfo;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bpaf::Bpaf;
+use bpaf::{Bpaf, ParseFailure};
 use etracker_sim::{
     Answer, Bounds, Campaign, Question, Summary, Table, catches_panic, playing, plot, shrink,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
 fn main() -> ExitCode {
-    let options = options().run();
+    let options = match options().run_inner(bpaf::Args::current_args()) {
+        Ok(options) => options,
+        Err(ParseFailure::Stdout(text, full)) => {
+            say(text.monochrome(full).trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Err(ParseFailure::Completion(text)) => {
+            say(text);
+            return ExitCode::SUCCESS;
+        }
+        Err(ParseFailure::Stderr(text)) => {
+            complain(text.monochrome(true));
+            return ExitCode::FAILURE;
+        }
+    };
     std::panic::set_hook(Box::new(tell));
     match options.question() {
         Some(questions) => answer(&questions, options.svg.as_deref()),
@@ -27,11 +43,11 @@ fn tell(panicked: &PanicHookInfo<'_>) {
         return;
     }
     match playing() {
-        Some(seed) => println!("seed {seed} fails: {panicked}"),
-        None => println!("{panicked}"),
+        Some(seed) => say(format_args!("seed {seed} fails: {panicked}")),
+        None => say(panicked),
     }
     if cfg!(panic = "abort") {
-        println!("For its events, and to have it shrunk: --profile campaign instead of --release");
+        say("For its events, and to have it shrunk: --profile campaign instead of --release");
     }
 }
 
@@ -61,7 +77,7 @@ struct Options {
     /// separated by commas), at the loss and without
     #[bpaf(argument::<String>("SECONDS"), map(intervals), optional)]
     intervals: Option<Vec<u32>>,
-    /// File for the plot of these answers
+    /// File for the plot of these answers; - is standard output, and the table goes to standard error
     #[bpaf(argument("PATH"), optional)]
     svg: Option<PathBuf>,
 }
@@ -121,8 +137,10 @@ fn campaign(options: &Options) -> ExitCode {
     let Some(failed) = summary.failed else {
         return ExitCode::SUCCESS;
     };
-    println!("\n{failed}\nthe same with as few actors as possible:");
-    println!("{}", shrink(*failed, &options.bounds()));
+    say(format_args!(
+        "\n{failed}\nthe same with as few actors as possible:"
+    ));
+    say(shrink(*failed, &options.bounds()));
     ExitCode::FAILURE
 }
 
@@ -142,45 +160,73 @@ fn report(summary: &Summary, secs: f64) {
     } else {
         "none failed"
     };
-    println!("{passed} runs passed and {outcome}; {twice} were played twice, with the same transcript");
-    println!(
+    say(format_args!(
+        "{passed} runs passed and {outcome}; {twice} were played twice, with the same transcript"
+    ));
+    say(format_args!(
         "{:.1} million steps in {secs:.0} s: {:.0} steps and {:.1} simulated hours a second",
         *steps as f64 / 1e6,
         *steps as f64 / secs,
         *span_secs as f64 / 3600.0 / secs
-    );
-    println!(
+    ));
+    say(format_args!(
         "{requests} requests, {} announces carried out, {} over HTTP; at most {} peers and {} KiB at a time, {} B left",
         tally.announces,
         tally.http_requests,
         tally.peers_max,
         tally.memory_max / 1024,
         tally.memory_left
-    );
+    ));
 }
 
-fn answer(questions: &[Question], svg: Option<&std::path::Path>) -> ExitCode {
+fn answer(questions: &[Question], svg: Option<&Path>) -> ExitCode {
     let bar = ProgressBar::new(questions.len() as u64).with_style(style());
     let mut answers: Vec<Answer> = Vec::new();
     for question in questions {
         match question.answer(1) {
             Ok(answer) => answers.push(answer),
             Err(failed) => {
-                println!("{failed}");
+                say(failed);
                 return ExitCode::FAILURE;
             }
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    println!("{}", Table(&answers));
-    if let Some(path) = svg
-        && let Err(fault) = plot(&answers, path)
-    {
-        println!("{} cannot be written: {fault}", path.display());
-        return ExitCode::FAILURE;
+    let Some(path) = svg else {
+        say(Table(&answers));
+        return ExitCode::SUCCESS;
+    };
+    let is_output = path == Path::new("-");
+    if is_output {
+        let _ = writeln!(io::stderr(), "{}", Table(&answers));
+    } else {
+        say(Table(&answers));
     }
-    ExitCode::SUCCESS
+    let written = plot(&answers).and_then(|svg| {
+        if is_output {
+            Ok(io::stdout().write_all(svg.as_bytes())?)
+        } else {
+            Ok(fs::write(path, svg)?)
+        }
+    });
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            complain(format_args!("{} cannot be written: {fault}", path.display()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line. A reader that went away is no error.
+fn say(what: impl Display) {
+    let _ = writeln!(io::stdout(), "{what}");
+}
+
+/// Prints a line about what went wrong.
+fn complain(what: impl Display) {
+    let _ = writeln!(io::stderr(), "etracker-sim: {what}");
 }
 
 fn style() -> ProgressStyle {

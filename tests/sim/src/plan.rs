@@ -1,7 +1,6 @@
 //! What operators ask: the load, how soon a new leecher finds others, and how stale what it finds is.
 
 use std::fmt;
-use std::path::Path;
 
 use plotters::prelude::*;
 
@@ -101,12 +100,18 @@ fn seconds(time: Option<u32>) -> String {
     time.map_or_else(|| "never".to_owned(), |secs| format!("{secs} s"))
 }
 
-/// Draws, for each answer, which share of the new leechers has learned of 20 peers after how long.
+/// Draws as SVG, for each answer, which share of the new leechers has learned of 20 peers after how long.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn plot(answers: &[Answer], path: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let root = SVGBackend::new(path, (900, 560)).into_drawing_area();
+/// It cannot be drawn.
+pub fn plot(answers: &[Answer]) -> Result<String, Box<dyn std::error::Error>> {
+    let mut svg = String::new();
+    draw(answers, SVGBackend::with_string(&mut svg, (900, 560)))?;
+    Ok(svg)
+}
+
+fn draw(answers: &[Answer], backend: SVGBackend<'_>) -> Result<(), Box<dyn std::error::Error>> {
+    let root = backend.into_drawing_area();
     root.fill(&WHITE)?;
     let most = answers
         .iter()
