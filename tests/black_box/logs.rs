@@ -1,8 +1,9 @@
 //! What is logged: for whom, in which form, and that nobody waits for it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::process::{Child, Stdio};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use etracker_core::InfoHash;
@@ -187,6 +188,40 @@ fn a_pipe_that_nobody_reads_holds_up_neither_announces_nor_the_end() {
     }
     kill_process(pid, Signal::TERM).unwrap();
     wait_until(|| child.0.try_wait().unwrap().is_some());
+}
+
+/// As README.md has it: the file is appended to, and cut to nothing once it is copied.
+#[test]
+#[ignore = "needs logrotate"]
+fn a_file_that_is_appended_to_is_rotated_and_goes_on_without_a_gap() {
+    let folder = Folder::new("rotated");
+    let (log, config, state) = (folder.path("log"), folder.path("config"), folder.path("state"));
+    let rules = "{\n daily\n rotate 14\n copytruncate\n missingok\n}\n";
+    fs::write(&config, format!("{log} {rules}")).unwrap();
+    // logrotate takes neither from who could have been anybody.
+    fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    let file = File::options().create(true).append(true).open(&log).unwrap();
+    let port = free_port().to_string();
+    let child = command().args(["--port", &port]).stdout(file).spawn();
+    let mut child = Unread(child.unwrap());
+    let holds = |text: &str| fs::read_to_string(&log).unwrap().contains(text);
+    wait_until(|| holds("Connections at once"));
+    let mut logrotate = Command::new("/usr/sbin/logrotate");
+    let rotated = logrotate.args(["--force", "--state", &state, &config]).status();
+    assert!(rotated.unwrap().success());
+    let old = fs::read_to_string(folder.path("log.1")).unwrap();
+    assert!(
+        old.starts_with("Revision: ") && old.contains("Connections at once"),
+        "{old}"
+    );
+    let pid = Pid::from_child(&child.0);
+    kill_process(pid, Signal::HUP).unwrap();
+    wait_until(|| holds("nothing to reload"));
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+    let new = fs::read(&log).unwrap();
+    assert!(!new.contains(&0) && !new.is_empty());
 }
 
 /// Bytes that a pipe holds, less the line that did not fit.
