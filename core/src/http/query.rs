@@ -339,7 +339,8 @@ impl<const N: usize> Decoded<N> {
     }
 }
 
-/// The bytes that `value` stands for: a `+` is a plus here, for clients mean it so.
+/// The bytes that `value` stands for. A `+` is a space: what makes queries from forms writes it so (Python's `urlencode` and
+/// `requests`, Java's `URLEncoder`, checkers of trackers), while a client that means 0x2B sends `%2B`.
 fn bytes(value: &[u8]) -> impl Iterator<Item = Result<u8, Fault>> {
     let mut rest = value.iter();
     core::iter::from_fn(move || {
@@ -348,6 +349,7 @@ fn bytes(value: &[u8]) -> impl Iterator<Item = Result<u8, Fault>> {
                 .zip(hex_digit(rest.next()))
                 .map(|(high, low)| high << 4 | low)
                 .ok_or(Fault::Percent),
+            b'+' => Ok(b' '),
             byte => Ok(byte),
         };
         Some(byte)
@@ -554,8 +556,19 @@ mod tests {
     }
 
     #[test]
+    fn a_plus_is_a_space_and_a_percent_coded_one_a_plus() {
+        assert_eq!(raw(b"+a+%2B+%20"), Ok(b" a +  ".to_vec()));
+        let spaces = b"info_hash=++++++++++++++++++++&peer_id=+%2B++++++++++++++++++&port=1";
+        let parsed = AnnounceQuery::parse(spaces, IpAddr::from([1, 2, 3, 4])).unwrap();
+        assert_eq!(parsed.announce.info_hash, InfoHash([b' '; 20]));
+        assert_eq!(parsed.announce.peer_id.0[..3], *b" + ");
+        let scraped = ScrapeQuery::parse(b"info_hash=+%20++++++++++++++++++").unwrap();
+        assert_eq!(scraped.info_hashes(), [InfoHash([b' '; 20])]);
+    }
+
+    #[test]
     fn percent_coding_is_exact() {
-        assert_eq!(raw(b"%41%6a%4A+%2b%00%ff%25"), Ok(b"AjJ++\0\xff%".to_vec()));
+        assert_eq!(raw(b"%41%6a%4A%2b%00%ff%25"), Ok(b"AjJ+\0\xff%".to_vec()));
         for bad in ["%", "%4", "%zz", "%4z", "%-1", "% 1", "%%41", "%+1"] {
             assert_eq!(raw(bad.as_bytes()), Err(Fault::Percent), "{bad}");
         }

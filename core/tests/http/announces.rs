@@ -7,7 +7,7 @@ use etracker_core::announce::{Counts, Event};
 use etracker_core::bencode::Value;
 use etracker_core::http::query::{AnnounceQuery, PeerForm};
 use etracker_core::http::request::encode_get;
-use etracker_core::http::response::{AnnounceResponse, Failure, PeerList, Retry};
+use etracker_core::http::response::{AnnounceResponse, Failure, PeerList, Retry, ScrapeResponse};
 use etracker_core::stats::Count;
 use etracker_core::{Config, InfoHash, PeerId};
 
@@ -181,7 +181,7 @@ fn one_who_leaves_needs_no_port() {
 
 #[test]
 fn the_same_hash_in_any_spelling_is_one_torrent() {
-    let literal = "AZaz09-_.~!*'()+/:@,$=?;";
+    let literal = "AZaz09-_.~!*'()/:@,$=?;";
     let bytes: Vec<u8> = literal.bytes().take(20).collect();
     let encode = |upper: bool| -> String {
         let spell = |byte: &u8| {
@@ -210,6 +210,38 @@ fn the_same_hash_in_any_spelling_is_one_torrent() {
         .swarms()
         .scrape(&InfoHash(bytes.try_into().unwrap()));
     assert_eq!((house.tracker.totals().torrents, counts.incomplete), (1, 3));
+}
+
+#[test]
+fn a_plus_is_a_space_in_hashes_and_ids_of_announces_and_scrapes() {
+    let house = House::new(Config::default());
+    let spellings = ["aaaaaaaaa+a%2Baaaaaaaa", "aaaaaaaaa%20a%2baaaaaaaa"];
+    for (number, hash) in spellings.iter().enumerate() {
+        let id = ["+++++++++++++++++++%2B", "%20+%20++++++++++++++++%2B"][number];
+        let head = format!("GET /announce?info_hash={hash}&peer_id={id}&port=1{number} HTTP/1.1\r\n\r\n");
+        house.connect("198.51.100.7").exchange(head.as_bytes()).unwrap();
+        let head = format!("GET /scrape?info_hash={hash} HTTP/1.1\r\n\r\n");
+        let response = house.connect("198.51.100.7").exchange(head.as_bytes()).unwrap();
+        let scraped: Vec<_> = ScrapeResponse::decode(&response.body).unwrap().iter().collect();
+        let (info_hash, counts) = scraped[0];
+        assert_eq!(
+            (scraped.len(), info_hash),
+            (1, InfoHash(*b"aaaaaaaaa a+aaaaaaaa"))
+        );
+        assert_eq!(
+            counts.incomplete as usize,
+            number + 1,
+            "one swarm, however it is spelled"
+        );
+    }
+    let head = format!(
+        "GET /announce?info_hash={}&{ID}&port=9&compact=0 HTTP/1.1\r\n\r\n",
+        spellings[0]
+    );
+    let response = house.connect("198.51.100.8").exchange(head.as_bytes()).unwrap();
+    let body = AnnounceResponse::decode(&response.body).unwrap();
+    let ids: Vec<_> = body.peers().map(|(_, id)| id).collect();
+    assert_eq!(ids, [Some(PeerId(*b"                   +")); 2]);
 }
 
 #[test]

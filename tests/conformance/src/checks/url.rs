@@ -7,7 +7,7 @@ use crate::{
         Level::{DeFacto as S, Normative as M, Policy as P},
         Stop, check, ensure, pass, remark,
     },
-    probe::{Client, Hash, Probe, Reply, Request},
+    probe::{Client, Counts, Hash, Probe, Reply, Request},
     wire::http::{percent, percent_all},
 };
 
@@ -105,11 +105,11 @@ pub(super) const CHECKS: &[Check] = &[
     check(
         "Q-11",
         S,
-        RFC3986,
-        "a literal `+` in a hash is byte 0x2B",
-        "Form decoding makes a space of it, and the hash another one.",
+        "HTML forms, de facto",
+        "a `+` in a hash or peer_id is a space, in announces and scrapes; %2B is byte 0x2B",
+        "`requests`, `urlencode`, `URLEncoder` and checkers send spaces so; who means 0x2B writes %2B.",
         HTTP,
-        |p| literal(p, b'+'),
+        plus,
     ),
     check(
         "Q-12",
@@ -277,6 +277,43 @@ fn try_literal(p: &mut Probe<'_>, byte: u8) -> Result<(), Stop> {
         }
     }
     same_swarm(p, &hash, &written)
+}
+
+fn plus(p: &mut Probe<'_>) -> Finding {
+    let mut hash = p.hash();
+    for (place, byte) in [(0, b' '), (9, b'+'), (10, b' '), (19, b' ')] {
+        hash[place] = byte;
+    }
+    let spelled = |bytes: &[u8]| percent_all(bytes).replace("%20", "+");
+    same_swarm(p, &hash, spelled(&hash).as_bytes())?;
+    match scrape_spelled(p, &hash, &spelled(&hash)) {
+        Ok(counts) => ensure!(
+            counts.is_some_and(|counts| counts.incomplete > 0),
+            "a scrape takes `+` for another byte than an announce does"
+        ),
+        Err(Stop::NotOffered(_)) => {}
+        Err(other) => return Err(other),
+    }
+    let (client, hash) = (p.client(), p.hash());
+    let mut id = client.peer_id;
+    (id[18], id[19]) = (b' ', b'+');
+    let request = p.announce_of(&client, &hash).event("started");
+    p.announce(&request.set("peer_id", spelled(&id)))?;
+    let me = p.client();
+    let request = p.announce_of(&me, &hash).set("compact", "0");
+    let answer = p.announce(&request)?;
+    for peer in answer.all() {
+        if let Some(found) = &peer.id {
+            ensure!(*found == id, "the peer id is `{}`", found.escape_ascii());
+        }
+    }
+    pass()
+}
+
+fn scrape_spelled(p: &mut Probe<'_>, hash: &Hash, written: &str) -> Result<Option<Counts>, Stop> {
+    let scrape = p.scrape_of(&[])?.piece(format!("info_hash={written}"));
+    let counts = p.scrape_with(&scrape, &[*hash])?;
+    Ok(counts.into_iter().next().flatten())
 }
 
 fn parentheses(p: &mut Probe<'_>) -> Finding {

@@ -3,7 +3,7 @@
 mod http;
 mod udp;
 
-pub(crate) use http::{Announced, Reply, Request};
+pub(crate) use http::{Announced, Counts, Reply, Request};
 pub(crate) use udp::Link;
 
 use crate::{

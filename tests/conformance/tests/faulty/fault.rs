@@ -58,7 +58,7 @@ faults! {
     ClaimsBelieved => "A-56,N-05",
     HeadersBelieved => "A-58",
     LowerHexKept => "Q-01",
-    PlusIsSpace => "Q-11",
+    PlusIsPlus => "Q-11",
     BrokenEscapesKept => "Q-14",
     PortBytesSwapped => "A-03,C-02,N-04,N-07",
     DictionariesRefused => "C-03",

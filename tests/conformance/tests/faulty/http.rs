@@ -600,7 +600,7 @@ impl State {
                     continue;
                 }
                 (b'%', None) if !self.has(Fault::BrokenEscapesKept) => return None,
-                (b'+', _) if self.has(Fault::PlusIsSpace) => out.push(b' '),
+                (b'+', _) if !self.has(Fault::PlusIsPlus) => out.push(b' '),
                 (other, _) => out.push(other),
             }
             rest = tail;
