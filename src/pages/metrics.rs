@@ -214,6 +214,7 @@ fn connections(moment: &Moment<'_>, to: &mut Families) {
     )
     .number([("event", "accepted".to_owned())], count(Count::AcceptPassed))
     .number([("event", "denied".to_owned())], count(Count::AcceptDenied))
+    .number([("event", "foreign".to_owned())], count(Count::HttpForeign))
     .number([("event", "closed".to_owned())], count(Count::Closed));
     let mut errors = to.counter(
         "etracker_errors",

@@ -177,6 +177,11 @@ impl Text<'_> {
         );
         self.count("denied_udp", &[Count::UdpDenied], " (--deny-address: no answer)");
         self.count("denied_accept", &[Count::AcceptDenied], " (--deny-address)");
+        self.count(
+            "foreign",
+            &[Count::HttpForeign],
+            " (TLS or another protocol on the port of HTTP: closed)",
+        );
         for count in Count::ALL {
             if count.name().starts_with("refused_") {
                 self.count(count.name(), &[*count], "");

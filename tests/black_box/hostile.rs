@@ -48,6 +48,20 @@ fn an_oversize_head_is_refused_and_costs_nothing() {
 }
 
 #[test]
+fn tls_on_the_plain_port_is_closed_at_once_and_without_a_word() {
+    survives(&["--socket-timeout", "300"], |tracker| {
+        for opening in [b"\x16\x03\x01\x02\x00\x01".as_slice(), b"\x13BitTorrent protocol"] {
+            let mut stream = connect(LOCALHOST, tracker.v4());
+            stream.write_all(opening).unwrap();
+            let mut received = Vec::new();
+            // A tracker that waits for more reaches the time-out of the read.
+            stream.read_to_end(&mut received).unwrap();
+            assert!(received.is_empty(), "{}", received.escape_ascii());
+        }
+    });
+}
+
+#[test]
 fn a_head_that_comes_one_byte_a_second_is_cut_off() {
     survives(&["--socket-timeout", "2"], |tracker| {
         let mut stream = connect(LOCALHOST, tracker.v4());

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::answer::{Answer, Trouble, answer, refuse_last};
-use super::request::{Request, head_end};
+use super::request::{Request, head_end, is_foreign};
 use super::stream::{Progress, Stream};
 use super::{HEAD_MAX, Step};
 use crate::stats::Count;
@@ -38,7 +38,7 @@ pub struct Connection {
     served: usize,
     /// Bytes after those that hold no end of a head.
     scanned: usize,
-    /// Whether the last request that was served was the client's last.
+    /// Whether the last request that was served was the client's last, or what came is no HTTP at all.
     is_heard_out: bool,
 }
 
@@ -129,7 +129,8 @@ impl Connection {
     }
 
     /// Whether the client has said its last: that the connection is to close, and nothing after that. Then it can be
-    /// closed at once, for there are no bytes to come that would reset it (RFC 9112, section 9.6).
+    /// closed at once, for there are no bytes to come that would reset it (RFC 9112, section 9.6). So it can if the client
+    /// speaks no HTTP, for it waits for no answer that a reset could spoil.
     #[must_use]
     pub const fn is_heard_out(&self) -> bool {
         self.is_heard_out
@@ -164,6 +165,10 @@ impl Connection {
         // Some clients send an empty line after a request; it belongs to none (RFC 9112, section 2.2).
         let blank = if self.scanned == 0 { blank_len(input) } else { 0 };
         let input = input.get(blank..).unwrap_or_default();
+        if self.scanned == 0 && input.first().is_some_and(|first| is_foreign(*first)) {
+            self.hang_up(worker);
+            return blank;
+        }
         let head_end = head_end(input, &mut self.scanned);
         if head_end.unwrap_or(input.len() + 1) > HEAD_MAX {
             _ = self.refuse(now, Trouble::HeadTooLarge, worker, reply);
@@ -246,6 +251,13 @@ impl Connection {
         let answer = refuse_last(trouble, worker, reply);
         self.begin(now, answer, worker, reply);
         self.step
+    }
+
+    /// Closes without a word on who speaks another protocol: the client would not understand it.
+    fn hang_up(&mut self, worker: &Worker) {
+        worker.count(Count::HttpForeign);
+        self.is_heard_out = true;
+        _ = self.close();
     }
 
     fn write(&mut self, now: Instant, len: usize, state: State) {

@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use memchr::memchr;
-use nom::bytes::complete::{tag, tag_no_case, take_till, take_until, take_while1};
+use memchr::{memchr, memchr3};
+use nom::bytes::complete::{tag, tag_no_case, take_till, take_while1};
 use nom::character::complete::{one_of, satisfy, space1};
 use nom::combinator::{eof, opt, recognize};
+use nom::error::{Error, ErrorKind};
 use nom::multi::many0_count;
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
@@ -143,28 +144,36 @@ pub enum Version {
 /// Why a head is not HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The first line is not a method, a target and a version.
+    /// The first line is not a method, a target and a version, or holds a NUL or a bare CR.
     RequestLine,
     /// The target is neither a path nor an absolute URL of HTTP.
     Target,
     /// The version is not 1.x.
     Version,
-    /// A header field is not a name, a colon and a value.
+    /// A header field is not a name, a colon and a value, or holds a NUL or a bare CR.
     Field,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::RequestLine => "the request line is not a method, a target and a version",
+            Self::RequestLine => {
+                "the request line is not a method, a target and a version, or holds a NUL or a bare CR"
+            }
             Self::Target => "the request target must be a path or an http URL",
             Self::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here",
-            Self::Field => "a header field is not a name, a colon and a value",
+            Self::Field => "a header field is not a name, a colon and a value, or holds a NUL or a bare CR",
         })
     }
 }
 
 impl core::error::Error for Fault {}
+
+/// Whether `byte` can begin neither a request nor text that someone types: it is of another protocol, such as the 0x16 of a TLS
+/// handshake or the 0x13 of a peer's.
+pub(super) const fn is_foreign(byte: u8) -> bool {
+    !matches!(byte, b'\r' | b'\n' | b' '..=b'~')
+}
 
 /// Finds the end of a head: the first empty line that is not at its start. `scanned` is where to go on, and moves:
 /// however a head is cut to pieces, each byte is looked at about once.
@@ -197,10 +206,14 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|element| !element.is_empty())
 }
 
-/// A line without its end, which may be a bare LF.
+/// A line without its end, which may be a bare LF. One that holds a NUL or a bare CR is none: what reads the same bytes on
+/// the way may see an end there (RFC 9112, section 2.2; RFC 9110, section 5.5).
 pub(super) fn line(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    let (rest, line) = terminated(take_until(&b"\n"[..]), tag(&b"\n"[..])).parse(input)?;
-    Ok((rest, line.strip_suffix(b"\r").unwrap_or(line)))
+    let end = memchr3(b'\n', b'\r', b'\0', input).and_then(|end| input.split_at_checked(end));
+    match end {
+        Some((line, [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..])) => Ok((rest, line)),
+        Some(_) | None => Err(nom::Err::Error(Error::new(input, ErrorKind::CrLf))),
+    }
 }
 
 fn empty_line(input: &[u8]) -> IResult<&[u8], &[u8]> {

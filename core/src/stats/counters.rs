@@ -84,6 +84,7 @@ macro_rules! counts {
                         | Self::UdpUnproven
                         | Self::UdpDenied
                         | Self::AcceptDenied
+                        | Self::HttpForeign
                         | Self::Http400
                         | Self::Http403
                         | Self::Http404
@@ -164,6 +165,8 @@ counts! {
     HttpSendFailed = "http_send_failed",
     /// TCP connections that the client closed without a further request.
     HttpReceivedEnd = "http_received_end",
+    /// TCP connections closed at their first byte, which cannot be of HTTP: TLS, or peers that take the tracker for one.
+    HttpForeign = "http_foreign",
     /// HTTP requests over IPv4.
     HttpRequest4 = "http_request_ipv4",
     /// HTTP requests over IPv6.

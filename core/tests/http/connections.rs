@@ -76,7 +76,18 @@ fn broken_requests_have_their_statuses_and_bencoded_bodies() {
         ("GET ?a HTTP/1.1\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nname : value\r\n\r\n", 400),
-        ("\x16\x03\x01\x02\0\x01\0\x01\n\n", 400),
+        ("GET / HTTP/1.1\r\n name: folded\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\na: b\0c\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\na: b\rc\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\na: b\r\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\na: b\r\n c\0\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\na: b\r\n c\rd\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\na\0: b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\na\x01: b\r\n\r\n", 400),
+        ("GET /\0 HTTP/1.1\r\n\r\n", 400),
+        ("GET /?a\rb HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a\rX-Forwarded-For: 1.2.3.4\r\n\r\n", 400),
         ("GET /scrape HTTP/1.1\r\n\r\n", 403),
         ("GET /nothing HTTP/1.1\r\n\r\n", 404),
         ("GET /x/announce HTTP/1.1\r\n\r\n", 404),
@@ -106,6 +117,49 @@ fn broken_requests_have_their_statuses_and_bencoded_bodies() {
 }
 
 #[test]
+fn what_begins_as_no_http_can_is_closed_at_its_first_byte_and_counted() {
+    let house = House::new(Config::default().with_keep_alive(true));
+    let handshake = [b"\x13BitTorrent protocol".as_slice(), &[0; 48]].concat();
+    let openings: [&[u8]; 7] = [
+        b"\x16",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
+        b"\x80\x2e\x01",
+        b"\x05\x01\0",
+        b"\0",
+        &handshake,
+    ];
+    for (number, opening) in (1u64..).zip(openings) {
+        let mut client = house.connect("198.51.100.7");
+        client.send(opening);
+        assert!(
+            client.received().is_empty() && !client.is_open(),
+            "{}",
+            opening.escape_ascii()
+        );
+        assert!(client.is_heard_out(), "closing waits for nothing");
+        assert_eq!(house.count(Count::HttpForeign), number);
+    }
+    let mut client = house.connect("198.51.100.7");
+    client.exchange(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    client.send(b"\x16");
+    assert!(
+        !client.is_open() && client.responses().is_empty(),
+        "after a request too"
+    );
+    for opening in [b"G".as_slice(), b" ", b"{\"a\"", b"\r", b"\n", b"~"] {
+        let mut client = house.connect("198.51.100.7");
+        client.send(opening);
+        assert!(client.is_open(), "{} may be text", opening.escape_ascii());
+    }
+    assert_eq!(house.count(Count::HttpForeign), 8);
+    assert_eq!(
+        (house.count(Count::Http400), house.count(Count::HttpFailure)),
+        (0, 0)
+    );
+}
+
+#[test]
 fn heads_are_taken_as_clients_write_them() {
     let target = format!("/announce?{HASH}&{ID}&port=7");
     let fields: String = (0..40)
@@ -121,6 +175,9 @@ fn heads_are_taken_as_clients_write_them() {
         format!("GET {target} HTTP/1.1\r\nempty:\r\n\r\n"),
         format!("GET {target} HTTP/1.1\r\n{fields}\r\n"),
         format!("GET {target} HTTP/1.9\r\n\r\n"),
+        // HTTP/1.1 without Host, on purpose; other control bytes than NUL and CR may stay (RFC 9110, section 5.5).
+        format!("GET {target} HTTP/1.1\r\n\r\n"),
+        format!("GET {target} HTTP/1.1\r\na:\x01\t\x7f\u{e9}\r\n\r\n"),
         format!("GET http://tracker.example:80{target} HTTP/1.1\r\n\r\n"),
         format!("GET HTTPS://[2001:db8::1]{target} HTTP/1.1\r\n\r\n"),
         format!("GET /0123456789abcdef0123456789abcdef{target} HTTP/1.1\r\n\r\n"),

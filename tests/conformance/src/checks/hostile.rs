@@ -1,6 +1,6 @@
 //! T-14 to T-21: HTTP as no client speaks it.
 
-use super::announce::within;
+use super::{announce::within, transport::answer_eventually};
 use crate::{
     check::{ALONE, Check, Finding, HTTP, Level::Hardening as H, Stop, check, ensure, pass, remark},
     probe::{Hash, Probe, Request},
@@ -27,8 +27,8 @@ pub(super) const CHECKS: &[Check] = &[
         "T-15",
         H,
         FIELD,
-        "binary garbage, and a TLS hello: the connection ends, then it serves on",
-        "Port scanners send both all day.",
+        "binary garbage, a TLS hello, its first byte, a peer's handshake: the connection ends, then it serves on",
+        "Port scanners send the first all day, clients with a wrong URL the others.",
         HTTP,
         garbage,
     ),
@@ -86,6 +86,15 @@ pub(super) const CHECKS: &[Check] = &[
         HTTP,
         smuggling,
     ),
+    check(
+        "T-27",
+        H,
+        "RFC 9110, 5.5",
+        "a NUL or a bare CR in a header: refused, or taken for a space (recorded: which), never a hang",
+        "What ends a line for one reader and not for the next lets a header pass unseen.",
+        HTTP,
+        control_bytes,
+    ),
 ];
 
 const FIELD: &str = "de facto";
@@ -125,7 +134,13 @@ fn long_lines(p: &mut Probe<'_>) -> Finding {
 fn garbage(p: &mut Probe<'_>) -> Finding {
     let hello: &[u8] = b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03abcdefghijklmnopqrstuvwxyz012345\x00\x00\x06\x13\x01\x13\x02\x13\x03\x01\x00";
     let noise: Vec<u8> = (0..4).flat_map(|_| p.twenty()).chain(*b"\r\n\r\n").collect();
-    for (name, bytes) in [("a TLS hello", hello), ("noise", &noise)] {
+    let handshake = [b"\x13BitTorrent protocol".as_slice(), &p.twenty(), &p.twenty()].concat();
+    for (name, bytes) in [
+        ("a TLS hello", hello),
+        ("its first byte", &hello[..1]),
+        ("a peer's handshake", &handshake),
+        ("noise", &noise),
+    ] {
         let request = plain(p);
         let mut connection = p.open(&request)?;
         p.write(&mut connection, bytes)?;
@@ -136,6 +151,22 @@ fn garbage(p: &mut Probe<'_>) -> Finding {
     }
     p.alive()?;
     pass()
+}
+
+fn control_bytes(p: &mut Probe<'_>) -> Finding {
+    let mut seen = Vec::new();
+    for (name, value) in [("NUL", "X-Odd: a\0b"), ("bare CR", "X-Odd: a\rb")] {
+        let request = plain(p).header(value);
+        let answer = answer_eventually(p, &request, &request.bytes()).map_err(|stop| within(stop, name))?;
+        ensure!(
+            answer.status == 200 || answer.status / 100 == 4,
+            "{name}: status {}",
+            answer.status
+        );
+        seen.push(format!("{name}: {}", answer.status));
+    }
+    p.alive()?;
+    remark(seen.join(", "))
 }
 
 fn slow_head(p: &mut Probe<'_>) -> Finding {

@@ -462,7 +462,7 @@ fn odd_heads(p: &mut Probe<'_>) -> Finding {
 }
 
 /// An answer within the time that an incomplete head may be given.
-fn answer_eventually(p: &mut Probe<'_>, client: &Request, bytes: &[u8]) -> Result<Answer, Stop> {
+pub(super) fn answer_eventually(p: &mut Probe<'_>, client: &Request, bytes: &[u8]) -> Result<Answer, Stop> {
     let mut connection = p.open(client)?;
     p.write(&mut connection, bytes)?;
     for _ in 0..3 {

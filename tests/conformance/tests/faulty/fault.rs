@@ -80,6 +80,7 @@ faults! {
     SlowHeadsKept => "T-16",
     IdleKept => "T-17",
     BodiesAreRequests => "T-21",
+    NulHidesTheEnd => "T-27",
     FailureEchoes => "E-02",
     RetryInZero => "E-03",
     ExternalIpWrong => "F-01,F-04",

@@ -92,7 +92,8 @@ impl Talk {
             let bare = !self.has(Fault::BareLfHangs);
             let crlf = find(&self.input, b"\r\n\r\n").map(|at| at + 4);
             let end = crlf.or_else(|| find(&self.input, b"\n\n").filter(|_| bare).map(|at| at + 2));
-            if let Some(end) = end {
+            let hidden = self.has(Fault::NulHidesTheEnd) && self.input.contains(&0);
+            if let Some(end) = end.filter(|_| !hidden) {
                 return Some(self.input.drain(..end).collect());
             }
             if self.input.len() > HEAD_MAX {
