@@ -29,10 +29,19 @@ pub struct Config {
 pub struct Intervals {
     /// The first interval served.
     pub initial: u32,
-    /// The shortest interval served, and the `min interval` of announce answers.
+    /// The shortest interval served, and the least `min interval`.
     pub min: u32,
     /// The longest interval served.
     pub max: u32,
+}
+
+impl Intervals {
+    /// The `min interval` beside the interval `secs`: half of it, for rtorrent comes back after that and not after the
+    /// interval, so that a constant would undo what steers the load.
+    #[must_use]
+    pub const fn min_beside(self, secs: u32) -> u32 {
+        if secs / 2 > self.min { secs / 2 } else { self.min }
+    }
 }
 
 /// The part of the settings that swarms need.

@@ -212,6 +212,11 @@ impl Tracker {
         self.swarms.totals()
     }
 
+    /// The announce interval that is served now.
+    pub(crate) fn interval_served_secs(&self) -> u32 {
+        self.interval_secs.load(Relaxed)
+    }
+
     /// Who reads a full scrape.
     pub(crate) const fn full_scrapes(&self) -> &Lock<FullScrapes> {
         &self.full_scrapes
@@ -441,10 +446,11 @@ fn execute(
     if !announce.is_reachable() && announce.event != Event::Stopped {
         counters.add(Count::AnnounceUnreachable, 1);
     }
+    let interval_secs = tracker.interval_served_secs();
     Ok(Announced {
         counts,
-        interval_secs: tracker.interval_secs.load(Relaxed),
-        interval_min_secs: tracker.config.intervals().min,
+        interval_secs,
+        interval_min_secs: tracker.config.intervals().min_beside(interval_secs),
     })
 }
 

@@ -76,6 +76,7 @@ enum Message {
     Files(Vec<([u8; 20], [u32; 3])>),
     Failure {
         reason: String,
+        intervals: [Option<u32>; 2],
         minutes: Option<u32>,
         never: bool,
     },
@@ -143,9 +144,10 @@ impl Message {
             Self::Files(files) => check_files(files),
             Self::Failure {
                 reason,
+                intervals,
                 minutes,
                 never,
-            } => check_failure(&reason, minutes, never),
+            } => check_failure(&reason, intervals, minutes, never),
         }
     }
 }
@@ -321,18 +323,27 @@ fn check_files(mut files: Vec<([u8; 20], [u32; 3])>) {
     accepted_bodies(&bytes[..len]);
 }
 
-fn check_failure(reason: &str, minutes: Option<u32>, never: bool) {
+fn check_failure(reason: &str, intervals: [Option<u32>; 2], minutes: Option<u32>, never: bool) {
+    let [interval_secs, interval_min_secs] = intervals;
     let retry = if never {
         Some(Retry::Never)
     } else {
         minutes.map(Retry::Minutes)
     };
     let mut bytes = [0; 400];
-    let len = Failure { reason, retry }
-        .encode(&mut bytes)
-        .expect("there is room");
+    let failure = Failure {
+        reason,
+        interval_secs,
+        interval_min_secs,
+        retry,
+    };
+    let len = failure.encode(&mut bytes).expect("there is room");
     let decoded = Failure::decode(&bytes[..len]).expect("it is a failure");
-    assert_eq!(decoded.retry, retry);
+    assert_eq!(
+        (decoded.interval_secs, decoded.interval_min_secs, decoded.retry),
+        (interval_secs, interval_min_secs, retry)
+    );
+    accepted_bodies(&bytes[..len]);
     assert!(
         decoded.reason.iter().all(|byte| (b' '..=b'~').contains(byte)),
         "a reason is not printable"

@@ -12,6 +12,7 @@ use super::response::{AnnounceResponse, Failure, PeerList, Retry, encode_scrape}
 use super::stream::Stream;
 use super::{HEAD_MAX, forwarded};
 use crate::announce::{Announced, Family, Refusal};
+use crate::config::Intervals;
 use crate::stats::Count;
 use crate::{Instant, Peers, Worker};
 
@@ -91,12 +92,16 @@ impl Trouble {
         }
     }
 
-    /// When it makes sense to try again, where that is known.
-    const fn retry(self) -> Option<Retry> {
+    /// When it makes sense to try again.
+    const fn again(self) -> Again {
         match self {
-            Self::FullScrapeBusy => Some(Retry::Minutes(1)),
+            Self::Forwarded(_) | Self::Timeout | Self::Truncated => Again::AsServed,
+            Self::FullScrapeBusy => Again::Soon,
             Self::Refused(Refusal::TorrentsFull | Refusal::SwarmFull | Refusal::AddressFull) => {
-                Some(Retry::Minutes(RETRY_FULL_MINUTES))
+                Again::WhenPeersAreGone
+            }
+            Self::Request(_) | Self::Query(_) | Self::NotFound | Self::Method | Self::HeadTooLarge => {
+                Again::AsRarely
             }
             Self::Refused(
                 Refusal::ImpossibleAddress
@@ -104,16 +109,8 @@ impl Trouble {
                 | Refusal::TorrentDenied
                 | Refusal::AddressDenied,
             )
-            | Self::FullScrapeOff => Some(Retry::Never),
-            Self::Request(_)
-            | Self::Query(_)
-            | Self::Forwarded(_)
-            | Self::NotFound
-            | Self::Method
-            | Self::Timeout
-            | Self::Truncated
-            | Self::HeadTooLarge
-            | Self::PagesBusy => None,
+            | Self::FullScrapeOff => Again::Never,
+            Self::PagesBusy => Again::NoClient,
         }
     }
 }
@@ -137,8 +134,39 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// Minutes after which a tracker or swarm that was full may have room: the default interval, in which peers go.
-const RETRY_FULL_MINUTES: u32 = 30;
+/// When a refused client is to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    /// As if it had been served: what is wrong may be mended any time.
+    AsServed,
+    /// In a minute.
+    Soon,
+    /// When those that hold the place now have left or expired.
+    WhenPeersAreGone,
+    /// As rarely as may be: the same request will not be understood later.
+    AsRarely,
+    /// Not at all; but few clients heed that (BEP 31), and a list may change.
+    Never,
+    /// It was no client of the protocol.
+    NoClient,
+}
+
+impl Again {
+    /// Where `served_secs` is the interval served now: the one beside the failure, and the same by BEP 31.
+    const fn told(self, intervals: Intervals, served_secs: u32) -> (Option<u32>, Option<Retry>) {
+        match self {
+            Self::AsServed => (Some(served_secs), None),
+            Self::Soon => (Some(intervals.min), Some(Retry::Minutes(1))),
+            Self::WhenPeersAreGone => {
+                let minutes = intervals.max.div_ceil(60);
+                (Some(intervals.max), Some(Retry::Minutes(minutes)))
+            }
+            Self::AsRarely => (Some(intervals.max), None),
+            Self::Never => (Some(intervals.max), Some(Retry::Never)),
+            Self::NoClient => (None, None),
+        }
+    }
+}
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,9 +363,14 @@ fn front(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
 pub(crate) const FRONT: &[u8] = b"etracker, a BitTorrent tracker: announce to /announce, scrape /scrape\n";
 
 fn refuse(trouble: Trouble, framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
+    let tracker = worker.tracker();
+    let intervals = tracker.config().intervals();
+    let (interval_secs, retry) = trouble.again().told(intervals, tracker.interval_served_secs());
     let failure = Failure {
         reason: trouble,
-        retry: trouble.retry(),
+        interval_secs,
+        interval_min_secs: interval_secs.map(|secs| intervals.min_beside(secs)),
+        retry,
     };
     let len = head::encode(trouble.status(), framing, reply, |out| failure.encode(out));
     worker.count(Count::HttpFailure);

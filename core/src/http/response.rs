@@ -214,6 +214,10 @@ impl<'a> ScrapeResponse<'a> {
 pub struct Failure<R> {
     /// Why, for people: short and printable.
     pub reason: R,
+    /// When to announce again, for the clients that obey this and not BEP 31.
+    pub interval_secs: Option<u32>,
+    /// Seconds before which the client should not announce again.
+    pub interval_min_secs: Option<u32>,
     /// When to try again (BEP 31); `None` leaves it to the client.
     pub retry: Option<Retry>,
 }
@@ -235,6 +239,8 @@ impl<R: fmt::Display> Failure<R> {
         _ = fmt::write(&mut reason, format_args!("{}", self.reason));
         bencode::dictionary(out, |body| {
             body.key(b"failure reason").bytes(reason.as_bytes());
+            integer(body, b"interval", self.interval_secs);
+            integer(body, b"min interval", self.interval_min_secs);
             match self.retry {
                 Some(Retry::Minutes(minutes)) => body.key(b"retry in").integer(minutes),
                 Some(Retry::Never) => body.key(b"retry in").bytes(b"never"),
@@ -262,7 +268,13 @@ impl<'a> Failure<&'a [u8]> {
             Some(Value::Integer(minutes)) => u32::try_from(minutes).ok().map(Retry::Minutes),
             Some(Value::List(_) | Value::Dictionary(_)) => return Err(Fault::Type("retry in")),
         };
-        Ok(Self { reason, retry })
+        Ok(Self {
+            reason,
+            // A reason is worth more than an interval that makes no sense.
+            interval_secs: number(body, "interval").unwrap_or_default(),
+            interval_min_secs: number(body, "min interval").unwrap_or_default(),
+            retry,
+        })
     }
 }
 
@@ -482,13 +494,20 @@ mod tests {
             ScrapeResponse::decode(&out[..len]).is_ok_and(|read| read.iter().eq(torrents))
         }
 
-        fn failures_round_trip(reason: std::string::String, minutes: Option<u32>, never: bool) -> bool {
+        fn failures_round_trip(
+            reason: std::string::String,
+            intervals: (Option<u32>, Option<u32>),
+            minutes: Option<u32>,
+            never: bool
+        ) -> bool {
             let retry = if never { Some(Retry::Never) } else { minutes.map(Retry::Minutes) };
+            let (interval_secs, interval_min_secs) = intervals;
+            let failure = Failure { reason: &reason, interval_secs, interval_min_secs, retry };
             let mut out = out();
-            let len = Failure { reason: &reason, retry }.encode(&mut out).unwrap();
+            let len = failure.encode(&mut out).unwrap();
             Failure::decode(&out[..len]).is_ok_and(|read| {
                 let printable = reason.chars().map(|char| if (' '..='~').contains(&char) { char } else { '?' });
-                read.retry == retry
+                (read.interval_secs, read.interval_min_secs, read.retry) == (interval_secs, interval_min_secs, retry)
                     && read.reason.iter().map(|byte| char::from(*byte)).eq(printable.take(REASON_MAX))
             })
         }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::support::{HASH, House, ID, announce, endpoints, hash, reason};
 use etracker_core::announce::{Counts, Event};
 use etracker_core::bencode::Value;
+use etracker_core::config::Intervals;
 use etracker_core::http::query::{AnnounceQuery, PeerForm};
 use etracker_core::http::request::encode_get;
 use etracker_core::http::response::{AnnounceResponse, Failure, PeerList, Retry, ScrapeResponse};
@@ -438,7 +439,91 @@ fn what_is_full_says_when_to_come_back() {
     let other = announce("port=7").replace("%00", "%99");
     let response = house.connect("198.51.100.7").exchange(other.as_bytes()).unwrap();
     let failure = Failure::decode(&response.body).unwrap();
-    assert!(matches!(failure.retry, Some(Retry::Minutes(1..))));
+    assert_eq!(
+        failure.retry,
+        Some(Retry::Minutes(30)),
+        "by then who is silent has expired"
+    );
+    assert_eq!(
+        (failure.interval_secs, failure.interval_min_secs),
+        (Some(1799), Some(899))
+    );
+}
+
+fn intervals(min: u32, initial: u32, max: u32) -> Config {
+    Config::default()
+        .with_intervals(Intervals { initial, min, max })
+        .unwrap()
+}
+
+#[test]
+fn min_interval_is_half_of_the_interval_served_and_follows_it() {
+    let served = |house: &House| {
+        let response = house
+            .connect("198.51.100.7")
+            .exchange(announce("port=1").as_bytes());
+        let body = response.unwrap().body;
+        let response = AnnounceResponse::decode(&body).unwrap();
+        (response.interval_secs, response.interval_min_secs.unwrap())
+    };
+    assert_eq!(served(&House::new(Config::default())), (1799, 899));
+    assert_eq!(
+        served(&House::new(intervals(300, 500, 1800))),
+        (500, 300),
+        "never below --min-interval"
+    );
+    let house = House::new(intervals(60, 600, 1800));
+    assert_eq!(served(&house), (600, 300));
+    for _ in 0..1200 {
+        house.advance(1000);
+        house.age([9.0; 3]);
+    }
+    let (interval, min) = served(&house);
+    assert!(interval > 650 && min == interval / 2, "{interval} {min}");
+}
+
+#[test]
+fn a_failure_says_when_to_come_back_in_the_words_that_clients_obey() {
+    let config = intervals(60, 600, 1800).with_private_peers(false);
+    let house = House::new(config.with_trusted_proxies(vec!["10.0.0.0/8".parse().unwrap()]));
+    let cases = [
+        // Mended any time by the operator, or by the way.
+        ("10.0.0.1", announce("port=1"), (600, 300, None)),
+        ("198.51.100.7", "GET / HT".to_owned(), (600, 300, None)),
+        // Not understood later either.
+        ("198.51.100.7", announce("port=none"), (1800, 900, None)),
+        (
+            "198.51.100.7",
+            "GET /scrape?info_hash=short HTTP/1.1\r\n\r\n".to_owned(),
+            (1800, 900, None),
+        ),
+        (
+            "198.51.100.7",
+            "BREW /announce HTTP/1.1\r\n\r\n".to_owned(),
+            (1800, 900, None),
+        ),
+        (
+            "198.51.100.7",
+            "GET /announce\r\n\r\n".to_owned(),
+            (1800, 900, None),
+        ),
+        // Refused for good.
+        ("192.168.0.1", announce("port=1"), (1800, 900, Some(Retry::Never))),
+        (
+            "198.51.100.7",
+            "GET /scrape HTTP/1.1\r\n\r\n".to_owned(),
+            (1800, 900, Some(Retry::Never)),
+        ),
+    ];
+    for (ip, head, (interval, min, retry)) in cases {
+        let mut client = house.connect(ip);
+        client.send(head.as_bytes());
+        client.end();
+        let body = client.responses().remove(0).body;
+        let failure = Failure::decode(&body).unwrap();
+        let told = (failure.interval_secs, failure.interval_min_secs, failure.retry);
+        assert_eq!(told, (Some(interval), Some(min), retry), "{head}");
+    }
 }
 
 #[test]

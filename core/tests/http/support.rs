@@ -10,6 +10,7 @@ use std::time::Duration;
 use etracker_core::announce::{Announce, Endpoint, Event};
 use etracker_core::http::response::{AnnounceResponse, Failure};
 use etracker_core::http::{Connection, REPLY_MAX, Response, Step};
+use etracker_core::interval::LoadAverage;
 use etracker_core::stats::Count;
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
 
@@ -34,6 +35,11 @@ impl House {
     pub(crate) fn advance(&self, millis: u64) {
         let now = self.now.get().saturating_add(Duration::from_millis(millis));
         self.now.set(now);
+    }
+
+    /// Lets the tracker do what is due at these load averages.
+    pub(crate) fn age(&self, load: LoadAverage) {
+        _ = self.tracker.handle_timeout(self.now.get(), load);
     }
 
     pub(crate) fn count(&self, count: Count) -> u64 {

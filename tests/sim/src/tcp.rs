@@ -252,7 +252,14 @@ impl World {
         body: &[u8],
     ) -> Result<(Option<Peers>, Note), Violation> {
         let announce = ask.wish.from(ask.ip);
+        let bounds = self.scenario.config.intervals();
+        let half = |secs: u32| bounds.min.max(secs / 2);
         if let Ok(failure) = Failure::decode(body) {
+            let told = failure
+                .interval_secs
+                .filter(|secs| (bounds.min..=bounds.max).contains(secs));
+            let right = told.is_some() && failure.interval_min_secs == told.map(half);
+            ensure(right, "E-08", || format!("{failure:?}, bounds {bounds:?}"))?;
             let note = self
                 .model
                 .announced(now, &announce, Answer::Refused(failure.reason))?;
@@ -261,8 +268,8 @@ impl World {
         let response = AnnounceResponse::decode(body)
             .map_err(|fault| Violation::new("B-01", format!("{fault}: {}", body.escape_ascii())))?;
         self.check_interval(response.interval_secs)?;
-        let min = self.scenario.config.intervals().min;
-        ensure(response.interval_min_secs == Some(min), "A-53", || {
+        let min = Some(half(response.interval_secs));
+        ensure(response.interval_min_secs == min, "A-53", || {
             format!("{response:?}")
         })?;
         ensure(response.external_ip == Some(ask.ip), "F-01", || {

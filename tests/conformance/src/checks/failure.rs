@@ -78,6 +78,15 @@ pub(super) const FAILURE: &[Check] = &[
         HTTP,
         retry_form,
     ),
+    check(
+        "E-08",
+        S,
+        FIELD,
+        "`interval` and `min interval` beside a failure, wherever they are sent: 0 < `min interval` <= `interval`",
+        "libtorrent, rtorrent and Transmission come back after these, and heed no `retry in`.",
+        HTTP,
+        intervals,
+    ),
 ];
 
 pub(super) const EXTERNAL_IP: &[Check] = &[
@@ -235,6 +244,35 @@ fn warning(p: &mut Probe<'_>) -> Finding {
         None => not_offered("`warning message` was not sent"),
         Some(form) => remark(form),
     }
+}
+
+fn intervals(p: &mut Probe<'_>) -> Finding {
+    let mut seen = Vec::new();
+    for request in refusals(p) {
+        let Ok(Reply::Failure { body, .. }) = p.reply(&request) else {
+            continue;
+        };
+        let number = |key| body.get(key).map(|value| value.int().unwrap_or_default());
+        let Some(interval) = number("interval") else {
+            ensure!(
+                number("min interval").is_none(),
+                "`min interval` without `interval`"
+            );
+            continue;
+        };
+        let min = number("min interval").unwrap_or(interval);
+        ensure!(
+            0 < min && min <= interval,
+            "`min interval` is {min}, `interval` {interval}"
+        );
+        seen.push(format!("{interval} ({min})"));
+    }
+    p.alive()?;
+    if seen.is_empty() {
+        return not_offered("no `interval` is sent beside a failure");
+    }
+    seen.dedup();
+    remark(format!("interval (min interval): {}", seen.join(", ")))
 }
 
 fn retry_form(p: &mut Probe<'_>) -> Finding {

@@ -273,7 +273,13 @@ impl State {
         } else {
             "8:retry in5:never"
         };
-        let body = format!("d14:failure reason{}:{reason}{retry}e", reason.len());
+        let interval = if self.has(Fault::RefusedIntervalZero) {
+            0
+        } else {
+            1800
+        };
+        let interval = format!("8:intervali{interval}e");
+        let body = format!("d14:failure reason{}:{reason}{interval}{retry}e", reason.len());
         let status = if self.has(Fault::FailureIs400) { 400 } else { 200 };
         Reply {
             status,
