@@ -96,6 +96,7 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
             list(config.trusted_proxies().unwrap_or_default(), "none"),
         ),
         ("bind", list(&listen.addresses, "all")),
+        ("pathPrefix", path(config.path_prefix())),
         ("fullScrape", switch(config.full_scrape())),
         ("noPeerIds", switch(!swarms.peer_ids)),
         (
@@ -127,6 +128,10 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("state", file(lasting.state.as_ref())),
         ("statePeriod", lasting.state_period.as_secs().to_string()),
     ]
+}
+
+fn path(prefix: &str) -> String {
+    if prefix.is_empty() { "none" } else { prefix }.to_owned()
 }
 
 fn switch(on: bool) -> String {

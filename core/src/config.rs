@@ -1,5 +1,7 @@
 //! What an operator can set, and every limit with its unit and its reason.
 
+use alloc::borrow::ToOwned as _;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
@@ -20,6 +22,8 @@ pub struct Config {
     socket_timeout: Duration,
     keep_alive: bool,
     full_scrape: bool,
+    /// Invariant: empty, or as [`with_path_prefix`](Self::with_path_prefix) takes it, without a slash at its end.
+    path_prefix: String,
     trusted_proxies: Option<Vec<IpNet>>,
     swarms: SwarmConfig,
 }
@@ -78,6 +82,7 @@ impl Default for Config {
             socket_timeout: Duration::from_secs(3),
             keep_alive: false,
             full_scrape: false,
+            path_prefix: String::new(),
             trusted_proxies: None,
             swarms: SwarmConfig {
                 peer_ids: true,
@@ -145,6 +150,21 @@ impl Config {
     pub fn with_full_scrape(mut self, full_scrape: bool) -> Self {
         self.full_scrape = full_scrape;
         self
+    }
+
+    /// Sets a path such as `/a/b`, under which a proxy passes requests on: all that is served at `/` is served there too.
+    ///
+    /// # Errors
+    /// If it does not begin with a slash, is longer than [`PATH_PREFIX_MAX`], or has an empty segment, `.`, `..`, one with other
+    /// characters than letters, digits and `-._~`, or `announce` or `scrape`, which come after it. One slash may end it.
+    pub fn with_path_prefix(mut self, prefix: &str) -> Result<Self, BadPathPrefix> {
+        let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        let segments = prefix.strip_prefix('/').ok_or(BadPathPrefix)?;
+        if prefix.len() > PATH_PREFIX_MAX || !segments.split('/').all(is_plain_segment) {
+            return Err(BadPathPrefix);
+        }
+        prefix.clone_into(&mut self.path_prefix);
+        Ok(self)
     }
 
     /// Turns on `X-Forwarded-For`, which only connections from these networks may send.
@@ -247,6 +267,12 @@ impl Config {
         self.full_scrape
     }
 
+    /// The path under which all is served too; empty if there is none.
+    #[must_use]
+    pub const fn path_prefix(&self) -> &str {
+        self.path_prefix.as_str()
+    }
+
     /// Who may send `X-Forwarded-For`; `None` if nobody is asked for it.
     #[must_use]
     pub fn trusted_proxies(&self) -> Option<&[IpNet]> {
@@ -320,6 +346,22 @@ impl fmt::Display for OutOfRange {
 
 impl core::error::Error for OutOfRange {}
 
+/// A path prefix that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadPathPrefix;
+
+impl fmt::Display for BadPathPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a path like /tracker or /a/b, which announce and scrape come after: at most {PATH_PREFIX_MAX} bytes, letters, \
+             digits and -._~ between slashes"
+        )
+    }
+}
+
+impl core::error::Error for BadPathPrefix {}
+
 /// Announce intervals, in seconds.
 pub const INTERVAL_SECS: RangeInclusive<u32> = 60..=7200;
 /// Seconds by which the interval is made shorter or longer at one evaluation.
@@ -349,6 +391,8 @@ pub const FULL_SCRAPE_AGE_MAX: Duration = Duration::from_secs(60);
 pub const FULL_SCRAPE_RATE_MIN: u64 = 64 * 1024;
 /// How long a full scrape may wait for its reader in all, before its rate is looked at.
 pub const FULL_SCRAPE_GRACE: Duration = Duration::from_secs(10);
+/// Bytes of a path prefix: more than any proxy adds.
+pub const PATH_PREFIX_MAX: usize = 255;
 /// Peers of one address in one torrent; 0 is no limit. The upper end bounds the work of counting them.
 pub const PEERS_PER_ADDRESS: RangeInclusive<u32> = 0..=1024;
 /// Torrents in all: some thirty times the largest public trackers.
@@ -370,6 +414,12 @@ fn check(what: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<u
         min: *range.start(),
         max: *range.end(),
     })
+}
+
+/// Whether clients and proxies send this part of a path as it is: `.` and `..` they resolve, other characters they may escape.
+fn is_plain_segment(segment: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    !matches!(segment, "" | "." | ".." | "announce" | "scrape") && segment.bytes().all(plain)
 }
 
 /// A peer announced somewhere within its step of the clock, and is gone at the beginning of one: so it is kept for at least

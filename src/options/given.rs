@@ -68,6 +68,7 @@ pub(super) struct Swarms {
 pub(super) struct Http {
     pub(super) socket_timeout: Option<String>,
     pub(super) full_scrape: bool,
+    pub(super) path_prefix: Option<String>,
     pub(super) trusted_proxy: Vec<String>,
 }
 
@@ -235,11 +236,14 @@ fn http(defaults: &Config) -> impl Parser<Http> + use<> {
     );
     let socket_timeout = value(name::SOCKET_TIMEOUT, "SECONDS", &timeout);
     let full_scrape = switch(name::FULL_SCRAPE, "Allow scrapes of all torrents at once");
+    let prefix = "Path of the tracker behind a proxy, such as /tracker (none)";
+    let path_prefix = value(name::PATH_PREFIX, "PATH", prefix);
     let proxies = "Who may send X-Forwarded-For, repeatable; with --x-forwarded-for only (loopback, private)";
     let trusted_proxy = values(name::TRUSTED_PROXY, "CIDR", proxies);
     construct!(Http {
         socket_timeout,
         full_scrape,
+        path_prefix,
         trusted_proxy
     })
     .group_help("HTTP:")

@@ -317,6 +317,10 @@ fn http(
         config = config.with_socket_timeout_secs(secs.value)?;
     }
     config = config.with_full_scrape(reader.switch(name::FULL_SCRAPE, given.full_scrape)?);
+    if let Some(text) = reader.text(name::PATH_PREFIX, given.path_prefix) {
+        let prefixed = config.with_path_prefix(&text.value);
+        config = prefixed.map_err(|wanted| text.refuse(&wanted.to_string()))?;
+    }
     let forwarded = reader.switch(name::X_FORWARDED_FOR, common.x_forwarded_for)?;
     let proxies = reader.list(name::TRUSTED_PROXY, given.trusted_proxy);
     needs(

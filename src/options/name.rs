@@ -40,6 +40,7 @@ pub(super) const NO_PEER_IDS: Name = long("no-peer-ids");
 pub(super) const KEEP_ALIVE: Name = both('k', "keep-alive");
 pub(super) const SOCKET_TIMEOUT: Name = both('e', "socket-timeout");
 pub(super) const FULL_SCRAPE: Name = long("full-scrape");
+pub(super) const PATH_PREFIX: Name = long("path-prefix");
 pub(super) const X_FORWARDED_FOR: Name = long("x-forwarded-for");
 pub(super) const TRUSTED_PROXY: Name = long("trusted-proxy");
 pub(super) const ALLOW_LIST: Name = long("allow-list");
@@ -80,6 +81,7 @@ pub(super) const IN_ENVIRONMENT: &[Name] = &[
     KEEP_ALIVE,
     SOCKET_TIMEOUT,
     FULL_SCRAPE,
+    PATH_PREFIX,
     X_FORWARDED_FOR,
     TRUSTED_PROXY,
     ALLOW_LIST,

@@ -90,6 +90,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("-k --keep-alive", "", "keepAlive", "1"),
     ("-e --socket-timeout", "300", "socketTimeout", "300"),
     ("--full-scrape", "", "fullScrape", "1"),
+    ("--path-prefix", "/a/b", "pathPrefix", "/a/b"),
     ("--x-forwarded-for", "", "xForwardedFor", "1"),
     ("--charset", "koi8-r", "charset", "koi8-r"),
     ("--locale", "C", "locale", "C"),
@@ -418,6 +419,48 @@ fn addresses_to_bind_are_repeatable_and_have_no_port() {
 }
 
 #[test]
+fn a_path_prefix_is_a_path_that_clients_send_as_it_is() {
+    for (given, prefix) in [
+        ("/tracker", "/tracker"),
+        ("/a/b/", "/a/b"),
+        ("/A-z_0.9~/..x", "/A-z_0.9~/..x"),
+    ] {
+        let options = options(&format!("--path-prefix {given}"), &[]);
+        assert_eq!(options.config.path_prefix(), prefix);
+    }
+    let long = format!("/{}", "a".repeat(255));
+    for bad in [
+        "tracker",
+        "/",
+        "//",
+        "//a",
+        "/a//b",
+        "/a//",
+        "/a/../b",
+        "/./a",
+        "/a?b",
+        "/a#b",
+        "/a%20b",
+        "/\u{e9}",
+        "/a/announce",
+        "/scrape",
+        "http://host/a",
+        &long,
+    ] {
+        let line = refusal("", &[("ETRACKER_PATH_PREFIX", bad)]);
+        let start = format!(
+            "ETRACKER_PATH_PREFIX={}: must be a path like /tracker or /a/b, which",
+            bad.escape_debug()
+        );
+        assert!(line.starts_with(&start), "{line}");
+        assert!(
+            line.ends_with("at most 255 bytes, letters, digits and -._~ between slashes"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn private_networks_are_trusted_to_forward_if_no_proxy_is_named() {
     let options = options("--x-forwarded-for", &[]);
     let trusted = options.config.trusted_proxies().unwrap_or_default();
@@ -541,6 +584,7 @@ fn help_names_every_option_with_its_default() {
         "-k, --keep-alive",
         "-e, --socket-timeout",
         "--full-scrape",
+        "--path-prefix",
         "--x-forwarded-for",
         "--trusted-proxy",
         "--charset",

@@ -9,6 +9,7 @@ use super::page::{Found, Page, PageStream};
 use super::query::{self, AnnounceQuery, PeerForm, ScrapeQuery};
 use super::request::{self, Method, Request};
 use super::response::{AnnounceResponse, Failure, PeerList, Retry, encode_scrape};
+use super::route::Route;
 use super::stream::Stream;
 use super::{HEAD_MAX, forwarded};
 use crate::announce::{Announced, Family, Refusal};
@@ -45,10 +46,13 @@ pub(super) fn answer(
         Err(fault) => return refuse_last(Trouble::Request(fault), worker, reply),
     };
     let framing = Framing::of(&request, worker.tracker().config().keep_alive());
-    let answered = match Route::of(request.path) {
-        Some(Route::Announce) => announce(now, &request, peer, framing, worker, reply),
-        Some(Route::Scrape) => scrape(now, &request, peer, framing, worker, reply),
-        None => page(now, &request, peer, framing, worker, reply),
+    let answered = match Route::of(request.path, worker.tracker().config().path_prefix().as_bytes()) {
+        Route::Announce => announce(now, &request, peer, framing, worker, reply),
+        Route::Scrape => scrape(now, &request, peer, framing, worker, reply),
+        Route::Astray => Err(Trouble::Astray),
+        // No browser sends this: a client that is shown a page takes the tracker for broken.
+        Route::Page(_) if query::names_torrent(request.query) => Err(Trouble::Astray),
+        Route::Page(path) => page(now, &request, path, peer, framing, worker, reply),
     };
     answered.unwrap_or_else(|trouble| refuse(trouble, framing, worker, reply))
 }
@@ -65,6 +69,8 @@ pub(super) enum Trouble {
     Query(query::Fault),
     Forwarded(forwarded::Fault),
     Refused(Refusal),
+    /// A client's request at a path that is not the tracker's.
+    Astray,
     NotFound,
     Method,
     /// The head did not come in time.
@@ -81,7 +87,9 @@ impl Trouble {
     /// What a tracker refuses has status 200, or clients would not read the reason.
     const fn status(self) -> Status {
         match self {
-            Self::Query(_) | Self::Forwarded(_) | Self::Refused(_) | Self::FullScrapeBusy => Status::Ok,
+            Self::Query(_) | Self::Forwarded(_) | Self::Refused(_) | Self::Astray | Self::FullScrapeBusy => {
+                Status::Ok
+            }
             Self::Request(_) | Self::Truncated => Status::BadRequest,
             Self::FullScrapeOff => Status::Forbidden,
             Self::NotFound => Status::NotFound,
@@ -100,9 +108,12 @@ impl Trouble {
             Self::Refused(Refusal::TorrentsFull | Refusal::SwarmFull | Refusal::AddressFull) => {
                 Again::WhenPeersAreGone
             }
-            Self::Request(_) | Self::Query(_) | Self::NotFound | Self::Method | Self::HeadTooLarge => {
-                Again::AsRarely
-            }
+            Self::Request(_)
+            | Self::Query(_)
+            | Self::Astray
+            | Self::NotFound
+            | Self::Method
+            | Self::HeadTooLarge => Again::AsRarely,
             Self::Refused(
                 Refusal::ImpossibleAddress
                 | Refusal::PrivateAddress
@@ -122,6 +133,7 @@ impl fmt::Display for Trouble {
             Self::Query(fault) => fault.fmt(f),
             Self::Forwarded(fault) => fault.fmt(f),
             Self::Refused(refusal) => f.write_str(refusal.reason()),
+            Self::Astray => f.write_str("this path is not the tracker's: it is at /announce and /scrape"),
             Self::NotFound => f.write_str("this is a tracker: ask for /announce or /scrape"),
             Self::Method => f.write_str("only GET and HEAD are answered"),
             Self::Timeout => f.write_str("the request did not arrive in time"),
@@ -167,40 +179,6 @@ impl Again {
         }
     }
 }
-
-/// What a path leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
-    Announce,
-    Scrape,
-}
-
-impl Route {
-    fn of(path: &[u8]) -> Option<Self> {
-        let inside = path.strip_prefix(b"/")?;
-        match without_key(inside) {
-            b"announce" => Some(Self::Announce),
-            b"scrape" => Some(Self::Scrape),
-            _ => None,
-        }
-    }
-}
-
-/// The path after a key such as private trackers hand out. Torrents made for those are served, the key is ignored.
-fn without_key(path: &[u8]) -> &[u8] {
-    let mut segments = path.splitn(2, |byte| *byte == b'/');
-    match (segments.next(), segments.next()) {
-        (Some(key), Some(rest))
-            if PATH_KEY_LEN.contains(&key.len()) && key.iter().all(u8::is_ascii_alphanumeric) =>
-        {
-            rest
-        }
-        _ => path,
-    }
-}
-
-/// Characters of a key in a path: 32 is the custom; shorter ones are taken for a mistake in the path.
-const PATH_KEY_LEN: core::ops::RangeInclusive<usize> = 16..=64;
 
 fn announce(
     now: Instant,
@@ -311,10 +289,11 @@ fn full_scrape(
     Ok(answer)
 }
 
-/// What there is besides the protocol.
+/// What there is besides the protocol, at `path` within the prefix.
 fn page(
     now: Instant,
     request: &Request<'_>,
+    path: &[u8],
     peer: IpAddr,
     framing: Framing,
     worker: &Worker,
@@ -328,7 +307,7 @@ fn page(
     };
     match tracker
         .pages()
-        .map(|pages| pages.find(now, request, reader, tracker))
+        .map(|pages| pages.find(now, &request.at(path), reader, tracker))
     {
         Some(Found::Page(page)) => {
             worker.count(Count::HttpPage);
@@ -336,7 +315,7 @@ fn page(
         }
         Some(Found::Forbidden(page)) => Ok(shown(page, Status::Forbidden, framing, worker)),
         Some(Found::Busy) => Err(Trouble::PagesBusy),
-        Some(Found::Nothing) | None if request.path == b"/" => Ok(front(framing, worker, reply)),
+        Some(Found::Nothing) | None if path == b"/" => Ok(front(framing, worker, reply)),
         Some(Found::Nothing) | None => Err(Trouble::NotFound),
     }
 }

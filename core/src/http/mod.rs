@@ -2,13 +2,16 @@
 //!
 //! | Path | Answer |
 //! |---|---|
-//! | `/announce` | an announce |
-//! | `/scrape` | a scrape; without `info_hash` one of all torrents, if that is allowed |
-//! | `/KEY/announce`, `/KEY/scrape` | the same: a key of 16 to 64 letters and digits, as private trackers hand them out, is ignored |
+//! | `/announce`, `/announce.php` | an announce |
+//! | `/scrape`, `/scrape.php` | a scrape; without `info_hash` one of all torrents, if that is allowed |
+//! | `/announce/KEY`, `/KEY/announce`, and so for scrapes | the same: the key, as private trackers hand them out, is ignored. Before the name it has 16 to 64 letters, digits, `-` and `_` |
 //! | `/` | a line of text for people |
 //!
-//! What a tracker refuses has status 200 and a `failure reason`, for clients read no other. Broken HTTP is 400, a scrape
-//! of all torrents that is not allowed 403, any other path 404, a method other than GET and HEAD 405, a head that comes
+//! Slashes may be doubled and one may end the path; all of it is found under a [prefix](crate::Config::with_path_prefix) too.
+//!
+//! What a tracker refuses has status 200 and a `failure reason`, for clients read no other; so has whatever names an
+//! `info_hash` or ends in `announce` or `scrape` at any other path. Broken HTTP is 400, a scrape of all torrents that is not
+//! allowed 403, a path without either 404, a method other than GET and HEAD 405, a head that comes
 //! too slowly 408 and one longer than [`HEAD_MAX`] 413; their bodies are failures too. No answer repeats what was sent.
 
 mod answer;
@@ -20,6 +23,7 @@ mod page;
 pub mod query;
 pub mod request;
 pub mod response;
+mod route;
 mod stream;
 
 #[cfg(feature = "fuzzing")]

@@ -152,6 +152,12 @@ impl ScrapeQuery {
     }
 }
 
+/// Whether a query names a torrent, as those of clients do and those of people and browsers do not.
+#[must_use]
+pub fn names_torrent(query: &[u8]) -> bool {
+    parameters(query).any(|(name, _)| name == Name::InfoHash)
+}
+
 /// What is wrong with a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -63,6 +63,12 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
+    /// The same request for another path.
+    #[must_use]
+    pub const fn at(self, path: &'a [u8]) -> Self {
+        Self { path, ..self }
+    }
+
     /// The values of all fields called `name`, in the order they came in.
     pub fn fields(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.fields;

@@ -494,6 +494,11 @@ fn a_failure_says_when_to_come_back_in_the_words_that_clients_obey() {
         ("198.51.100.7", announce("port=none"), (1800, 900, None)),
         (
             "198.51.100.7",
+            format!("GET /x/announce?{HASH} HTTP/1.1\r\n\r\n"),
+            (1800, 900, None),
+        ),
+        (
+            "198.51.100.7",
             "GET /scrape?info_hash=short HTTP/1.1\r\n\r\n".to_owned(),
             (1800, 900, None),
         ),
@@ -523,6 +528,77 @@ fn a_failure_says_when_to_come_back_in_the_words_that_clients_obey() {
         let failure = Failure::decode(&body).unwrap();
         let told = (failure.interval_secs, failure.interval_min_secs, failure.retry);
         assert_eq!(told, (Some(interval), Some(min), retry), "{head}");
+    }
+}
+
+#[test]
+fn announces_and_scrapes_are_found_where_real_urls_look_for_them() {
+    let prefixed = Config::default().with_path_prefix("/a/b/").unwrap();
+    for (config, before) in [
+        (Config::default(), ""),
+        (prefixed.clone(), ""),
+        (prefixed, "/a/b"),
+    ] {
+        for form in [
+            "/announce",
+            "/announce/",
+            "//announce",
+            "/announce.php",
+            "/announce/0123456789abcdef0123456789abcdef",
+            "/announce/secret.key",
+            "/0123456789abcdef0123456789abcdef/announce",
+        ] {
+            let house = House::new(config.clone());
+            let head = announce("port=6881&left=0").replace("/announce", &format!("{before}{form}"));
+            let response = house.connect("198.51.100.7").exchange(head.as_bytes()).unwrap();
+            let complete = AnnounceResponse::decode(&response.body).map(|response| response.complete);
+            assert_eq!(complete, Ok(Some(1)), "{before}{form}");
+            let form = form.replace("announce", "scrape");
+            let head = format!("GET {before}{form}?{HASH} HTTP/1.1\r\n\r\n");
+            let response = house.connect("198.51.100.7").exchange(head.as_bytes()).unwrap();
+            let scraped = ScrapeResponse::decode(&response.body).unwrap();
+            assert!(
+                scraped.iter().all(|(_, counts)| counts.complete == 1),
+                "{before}{form}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_client_at_another_path_is_told_so_in_its_own_language() {
+    let house = House::new(Config::default().with_path_prefix("/a").unwrap());
+    for target in [
+        &format!("/?{HASH}"),
+        &format!("/?a=b&info%5Fhash={}", "%00".repeat(20)),
+        "/stats?info_hash=",
+        "/nothing?info_hash",
+        "/a/?info_hash",
+        "/x/announce",
+        "/x/announce/",
+        "/x/announce.php?a",
+        "/x/scrape",
+        "/tracker/announce",
+        "/a/announcement?info_hash=1",
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\n\r\n");
+        let response = house.connect("198.51.100.7").exchange(head.as_bytes()).unwrap();
+        assert_eq!(response.status, 200, "{target}");
+        assert!(
+            reason(&response.body).contains("path is not the tracker's"),
+            "{target}"
+        );
+    }
+    for (target, status) in [
+        ("/nothing?hash=info_hash", 404),
+        ("/?a=b", 200),
+        ("/a/", 200),
+        ("/a", 404),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\n\r\n");
+        let response = house.connect("198.51.100.7").exchange(head.as_bytes()).unwrap();
+        assert_eq!(response.status, status, "{target}");
+        assert_eq!(response.body.starts_with(b"etracker"), status == 200, "{target}");
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         Level::{DeFacto as S, Normative as M, Policy as P},
         NOTHING, Stop, check, ensure, not_offered, not_run, pass, remark,
     },
-    probe::{Client, Hash, Probe, Request},
+    probe::{Client, Hash, Probe, Reply, Request},
     wire::{
         bencode,
         http::{Answer, Framing},
@@ -111,7 +111,7 @@ pub(super) const CHECKS: &[Check] = &[
         "T-11",
         S,
         HTTP1,
-        "an unknown path: 404",
+        "an unknown path, without an info_hash: 404",
         "Who mistypes a URL should learn of it.",
         HTTP,
         unknown_path,
@@ -169,6 +169,15 @@ pub(super) const CHECKS: &[Check] = &[
         "They may tell more than the operator means to.",
         HTTP,
         pages,
+    ),
+    check(
+        "T-26",
+        S,
+        FIELD,
+        "an announce to `/`, `/x/announce` or an unknown path: served, or a `failure reason` with status 200",
+        "Clients show the number of another status, or take a page for a broken tracker; nobody learns what is wrong.",
+        HTTP,
+        astray,
     ),
 ];
 
@@ -414,10 +423,32 @@ fn methods(p: &mut Probe<'_>) -> Finding {
 }
 
 fn unknown_path(p: &mut Probe<'_>) -> Finding {
-    let (_, _, request) = request(p);
+    let (_, _, mut request) = request(p);
+    request.pieces.clear();
     let answer = p.fetch(&request.path("/no-such-page-here"))?;
     ensure!(answer.status == 404, "status {}", answer.status);
     pass()
+}
+
+fn astray(p: &mut Probe<'_>) -> Finding {
+    let mut served = Vec::new();
+    for path in ["/", "/x/announce", "/no-such-page-here"] {
+        let (_, _, request) = request(p);
+        match p.reply(&request.path(path))? {
+            Reply::Success(_) => served.push(path),
+            Reply::Failure { status: 200, .. } => {}
+            other => {
+                return Err(within(
+                    Stop::Failed(format!("answered with {}", other.describe())),
+                    path,
+                ));
+            }
+        }
+    }
+    if served.is_empty() {
+        return pass();
+    }
+    remark(format!("served at {}", served.join(", ")))
 }
 
 fn many_headers(p: &mut Probe<'_>) -> Finding {

@@ -178,8 +178,8 @@ pub(super) const CHECKS: &[Check] = &[
         "Q-19",
         S,
         FIELD,
-        "/x/announce and /announce.php are answered (recorded: how)",
-        "Whether they announce is the operator's choice; silence is none.",
+        "/announce/, //announce, /announce.php, /announce/KEY, /KEY/announce, /x/announce: answered (recorded: how)",
+        "Real torrents name all of them. Whether they announce is the operator's choice; silence is none.",
         HTTP,
         other_paths,
     ),
@@ -416,9 +416,17 @@ fn answered(p: &mut Probe<'_>, request: &Request) -> Finding {
 
 fn other_paths(p: &mut Probe<'_>) -> Finding {
     let mut seen = Vec::new();
-    for path in ["/x/announce", "/announce.php"] {
+    for path in [
+        "/announce/",
+        "//announce",
+        "/announce.php",
+        "/announce/KEY",
+        "/KEY/announce",
+        "/x/announce",
+    ] {
         let (client, hash) = (p.client(), p.hash());
-        let request = p.announce_of(&client, &hash).path(path);
+        let target = path.replace("KEY", "0123456789abcdef0123456789abcdef");
+        let request = p.announce_of(&client, &hash).path(&target);
         let found = answered(p, &request).map_err(|stop| within(stop, path))?;
         seen.push(format!("{path} {}", found.unwrap_or_default()));
     }

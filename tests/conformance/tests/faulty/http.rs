@@ -225,12 +225,15 @@ impl State {
         let mut reply = match request.path.as_str() {
             "/announce" => self.announce_http(request, from)?,
             "/scrape" => self.scrape_http(request),
+            _ if self.has(Fault::AnyPathAnnounces) => self.announce_http(request, from)?,
+            _ if find(&request.query, b"info_hash").is_some() && !self.has(Fault::WrongPathsAre404) => {
+                self.refuse(request, "announces go to another path")
+            }
             "/" => Reply {
                 status: 200,
                 body: b"a tracker".to_vec(),
                 kind: "text/html",
             },
-            _ if self.has(Fault::AnyPathAnnounces) => self.announce_http(request, from)?,
             _ => failed(404, "there is no such page here"),
         };
         self.bend(&mut reply.body);

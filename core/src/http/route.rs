@@ -1,0 +1,189 @@
+//! What a path leads to.
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    Announce,
+    Scrape,
+    /// Meant for a tracker, and not at a path of this one.
+    Astray,
+    /// Something else: this path of a page, if there is one.
+    Page(&'a [u8]),
+}
+
+impl<'a> Route<'a> {
+    /// Where `path` leads on a tracker that is found under `prefix` too, which is empty or as `/a/b`.
+    pub(super) fn of(path: &'a [u8], prefix: &[u8]) -> Self {
+        match path {
+            // What nearly all clients ask for.
+            b"/announce" => Self::Announce,
+            b"/scrape" => Self::Scrape,
+            _ => Self::spelled_otherwise(path, prefix),
+        }
+    }
+
+    /// Torrents come with the announce URLs of other trackers, whose name moved here, or that some tool put together.
+    fn spelled_otherwise(path: &'a [u8], prefix: &[u8]) -> Self {
+        let path = within(path, prefix).unwrap_or(path);
+        let mut segments = segments(path);
+        let (first, second, third) = (segments.next(), segments.next(), segments.next());
+        let route = match (first, second) {
+            (Some(first), None) => protocol(first),
+            (Some(first), Some(second)) if third.is_none() => {
+                protocol(first).or_else(|| protocol(second).filter(|_| is_key(first)))
+            }
+            (Some(_), Some(_)) | (None, _) => None,
+        };
+        route.unwrap_or_else(|| {
+            if is_meant_for_a_tracker(path) {
+                Self::Astray
+            } else {
+                Self::Page(path)
+            }
+        })
+    }
+}
+
+/// The path within `prefix`, beginning with its slash; `None` if `path` is not in there.
+fn within<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = path;
+    for segment in segments(prefix) {
+        let slashes = rest.iter().take_while(|byte| **byte == b'/').count();
+        rest = rest.get(slashes..)?.strip_prefix(segment)?;
+        if !rest.starts_with(b"/") {
+            return None;
+        }
+    }
+    Some(rest)
+}
+
+/// The parts of a path between slashes. Empty ones are left out: they are left over where URLs are put together.
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/')
+        .filter(|segment| !segment.is_empty())
+}
+
+/// The last part of an announce or scrape URL, as some trackers that are written in PHP have it too.
+fn protocol<'a>(segment: &[u8]) -> Option<Route<'a>> {
+    match segment {
+        b"announce" | b"announce.php" => Some(Route::Announce),
+        b"scrape" | b"scrape.php" => Some(Route::Scrape),
+        _ => None,
+    }
+}
+
+/// Whether this can be a key before `announce`, such as private trackers hand out. One behind it can be anything, for nothing
+/// else stands there; but `/x/announce` and `/tracker/announce` are a mistake in the path or want a prefix, and are to be told.
+fn is_key(segment: &[u8]) -> bool {
+    let of_a_key = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    KEY_LEN.contains(&segment.len()) && segment.iter().all(of_a_key)
+}
+
+/// Whether the path ends as one of a tracker does.
+fn is_meant_for_a_tracker(path: &[u8]) -> bool {
+    let last = segments(path).last().unwrap_or_default();
+    let last = last.strip_suffix(b".php").unwrap_or(last);
+    last.ends_with(b"announce") || last.ends_with(b"scrape")
+}
+
+/// Characters of a key before `announce`: 32 is the custom, and a UUID has 36.
+const KEY_LEN: core::ops::RangeInclusive<usize> = 16..=64;
+
+#[cfg(test)]
+mod tests {
+    use std::string::String;
+    use std::vec::Vec;
+
+    use quickcheck::quickcheck;
+
+    use super::*;
+
+    const KEY: &str = "0123456789abcdef0123456789ABCDEF";
+
+    fn of(path: &str, prefix: &str) -> String {
+        match Route::of(path.as_bytes(), prefix.as_bytes()) {
+            Route::Announce => "announce".into(),
+            Route::Scrape => "scrape".into(),
+            Route::Astray => "astray".into(),
+            Route::Page(path) => String::from_utf8(path.to_vec()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_paths_of_real_announce_urls_are_served_with_and_without_a_prefix() {
+        let forms = [
+            "/announce",
+            "/announce/",
+            "//announce",
+            "/announce.php",
+            "/announce.php/",
+            "/announce/KEY",
+            "/announce/KEY/",
+            "/announce/x",
+            "/announce/p=7&q",
+            "/announce.php/KEY",
+            "/KEY/announce",
+            "/KEY/announce/",
+            "//KEY//announce",
+            "/KEY/announce.php",
+            "/550e8400-e29b-41d4-a716-446655440000/announce",
+            "/abc_DEF-01234567/announce",
+        ];
+        for form in forms {
+            let announce = form.replace("KEY", KEY);
+            let scrape = announce.replace("announce", "scrape");
+            for prefix in ["", "/tracker", "/a/b", "/x/0123456789abcdef"] {
+                for before in ["", prefix, &prefix.replace('/', "//")] {
+                    for (path, route) in [(&announce, "announce"), (&scrape, "scrape")] {
+                        assert_eq!(of(&[before, path].concat(), prefix), route, "{before}{path}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_ends_as_a_trackers_path_and_is_none_is_astray() {
+        for path in [
+            "/x/announce",
+            "/tracker/announce",
+            "/x/scrape/",
+            "/x/announce.php",
+            "/xannounce",
+            "/0123456789abcde/announce",
+            "/0123456789.abcdef/announce",
+            "/a/b/announce",
+            "/0123456789abcdef/0123456789abcdef/announce",
+        ] {
+            assert_eq!(of(path, ""), "astray");
+            assert_eq!(of(path, "/c"), "astray");
+        }
+        assert_eq!(of("/ab/announce", "/a"), "astray", "a prefix ends at a slash");
+        assert_eq!(of("/b/announce", "/a/b"), "astray", "a prefix is whole");
+    }
+
+    #[test]
+    fn pages_are_found_under_the_prefix_too() {
+        for (path, prefix, page) in [
+            ("/", "", "/"),
+            ("/stats", "", "/stats"),
+            ("/stats", "/a/b", "/stats"),
+            ("/a/b/stats", "/a/b", "/stats"),
+            ("/a/b/", "/a/b", "/"),
+            ("/a/b", "/a/b", "/a/b"),
+            ("/a/bstats", "/a/b", "/a/bstats"),
+            ("/announcement", "", "/announcement"),
+        ] {
+            assert_eq!(of(path, prefix), page);
+        }
+    }
+
+    quickcheck! {
+        fn any_path_leads_somewhere(path: Vec<u8>, prefix: Vec<u8>) -> bool {
+            match Route::of(&path, &prefix) {
+                Route::Page(page) => path.ends_with(page),
+                Route::Announce | Route::Scrape | Route::Astray => true,
+            }
+        }
+    }
+}
