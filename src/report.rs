@@ -27,10 +27,8 @@ pub(crate) fn start(options: &Options, processors: usize) {
 
 /// Says where the sockets listen.
 pub(crate) fn listening(opened: &Opened, listen: &Listen) {
-    for (transport, local) in &opened.local {
-        let dual = local.is_ipv6() && listen.addresses.is_empty();
-        let families = if dual { " (IPv6 and IPv4)" } else { "" };
-        say(format_args!("Listening on {transport} {local}{families}"));
+    for local in &opened.local {
+        say(format_args!("Listening on {local}"));
     }
     if listen.udp {
         say(format_args!(

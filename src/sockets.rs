@@ -5,19 +5,50 @@ use std::fmt;
 use etracker_runtime_common::{Inherited, Listen, OpenError, Opened, Transport, open};
 use listenfd::ListenFd;
 
-use crate::terminal::say;
+use crate::supervised::is_supervised;
+use crate::terminal::{Tell, complain};
 
 /// The sockets that were handed in as systemd does it (`LISTEN_FDS`), or, if none were, those that the options ask for.
 /// Has to be called before there are other threads.
 ///
 /// # Errors
 /// A socket cannot be opened or used.
-pub(crate) fn obtain(listen: &Listen) -> Result<Opened, SocketError> {
-    let mut handed_in = ListenFd::from_env();
+pub(crate) fn obtain(listen: &Listen, tell: Tell<'_>) -> Result<Opened, SocketError> {
+    let handed_in = ListenFd::from_env();
     if handed_in.len() == 0 {
         return open(listen).map_err(SocketError::Open);
     }
-    say(format_args!("Sockets handed in: {}", handed_in.len()));
+    // Those of a supervisor are what the options ask for, and it has said what there is to say.
+    if !is_supervised() {
+        tell(&format_args!(
+            "Sockets handed in: {}, which come before --port and --bind",
+            handed_in.len()
+        ));
+    }
+    adopt(handed_in, listen)
+}
+
+/// Tells of addresses at which nobody reaches the tracker, or not yet: one that is mistyped can be listened on too.
+pub(crate) fn tell_absent(opened: &Opened) {
+    for ip in opened.absent() {
+        complain(format_args!(
+            "this host has no address {ip}, or not yet: nobody reaches the tracker there until it has"
+        ));
+    }
+}
+
+/// Where the tracker really listens, whatever was asked for.
+pub(crate) fn found(listen: &Listen, opened: &Opened) -> Listen {
+    let is_there = |transport| opened.local.iter().any(|local| local.transport == transport);
+    Listen {
+        port: opened.local.first().map_or(listen.port, |local| local.at.port()),
+        tcp: is_there(Transport::Tcp),
+        udp: is_there(Transport::Udp),
+        ..listen.clone()
+    }
+}
+
+fn adopt(mut handed_in: ListenFd, listen: &Listen) -> Result<Opened, SocketError> {
     let mut inherited = Inherited::default();
     for number in 0..handed_in.len() {
         if let Ok(Some(tcp)) = handed_in.take_tcp_listener(number) {

@@ -22,9 +22,9 @@ use crate::revision::revision;
 use crate::sockets::SocketError;
 use crate::state::{FoundState, Pace, StateError, StateFile};
 use crate::steps::{AS_SERVING, AS_STARTED, Ready, Step};
-use crate::supervised::{Lifeline, SUPERVISED};
+use crate::supervised::{Lifeline, SUPERVISED, is_supervised};
 use crate::terminal::{complain, say};
-use crate::{limits, lists, logs, report, signals, terminal, watch};
+use crate::{limits, lists, logs, report, signals, sockets, terminal, watch};
 use jiff::tz::TimeZone;
 use nix::unistd::gethostname;
 
@@ -56,7 +56,7 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
 
 /// Serves with what the steps led to.
 fn serve(
-    options: Options,
+    mut options: Options,
     ready: Ready,
     ids: Seed,
     reloads: Receiver<&'static str>,
@@ -74,7 +74,11 @@ fn serve(
     else {
         unreachable!("every step was taken, and none failed");
     };
+    options.listen = sockets::found(&options.listen, &opened);
     report::listening(&opened, &options.listen);
+    if !is_supervised() {
+        sockets::tell_absent(&opened);
+    }
     say(format_args!("Connections at once: {connections_max} at most"));
 
     let clock = clock();

@@ -100,8 +100,8 @@ fn raise_limits(_: &Options, _: &mut Ready, tell: Tell<'_>) -> Result<(), Failur
     Ok(())
 }
 
-fn open_sockets(options: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
-    ready.opened = Some(sockets::obtain(&options.listen).map_err(Failure::Sockets)?);
+fn open_sockets(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+    ready.opened = Some(sockets::obtain(&options.listen, tell).map_err(Failure::Sockets)?);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! what all runtimes do alike: driving connections, limits, time-outs. A runtime adds only the mechanism: waiting.
 
 mod accept;
+mod address;
 mod clock;
 mod control;
 mod conversation;
@@ -26,6 +27,7 @@ mod unserved;
 mod work;
 
 pub use accept::accept;
+pub use address::{Address, AddressError};
 pub use clock::Clock;
 pub use control::Control;
 pub use crew::run_workers;
@@ -38,7 +40,8 @@ pub use plain::Plain;
 pub use pulse::{BEAT, Pulse};
 pub use sightings::ADDRESSES;
 pub use sockets::{
-    IN_USE_MILLIS_MAX, Listen, OpenError, Opened, RECEIVE_BUFFER, Transport, WorkerSockets, open,
+    IN_USE_MILLIS_MAX, Listen, Listening, OpenError, Opened, RECEIVE_BUFFER, Transport, WorkerSockets,
+    is_absent, open,
 };
 pub use stream::Stream;
 pub use sys::prefetch;

@@ -1,19 +1,19 @@
 //! Opening the sockets of all workers.
 
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 use std::{fmt, io, iter, thread};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::Plain;
+use crate::{Address, Plain, sys};
 
 /// Where to listen.
 #[derive(Clone, Debug)]
 pub struct Listen {
     /// The addresses; none is all, of both families where the host has both.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Vec<Address>,
     /// The port; 0 takes a free one, the same for all sockets.
     pub port: u16,
     /// Whether HTTP is served.
@@ -30,9 +30,27 @@ pub struct Opened {
     /// One entry for each worker.
     pub workers: Vec<WorkerSockets>,
     /// What is listened on.
-    pub local: Vec<(Transport, SocketAddr)>,
+    pub local: Vec<Listening>,
     /// Bytes of the smallest UDP receive buffer, as the operating system reports it; 0 without UDP.
     pub receive_buffer: usize,
+}
+
+/// Where sockets listen. Displayed as an operator wants to read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// For what.
+    pub transport: Transport,
+    /// Where.
+    pub at: SocketAddr,
+    /// Whether an IPv6 socket takes IPv4 too.
+    pub dual: bool,
+}
+
+impl fmt::Display for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let families = if self.dual { " (IPv6 and IPv4)" } else { "" };
+        write!(f, "{} {}{families}", self.transport, self.at)
+    }
 }
 
 /// The sockets that one worker drains, all non-blocking.
@@ -69,8 +87,10 @@ pub enum OpenError {
     InUse(Transport, SocketAddr),
     /// The port is reserved for privileged processes, or the system forbids listening.
     NotPermitted(Transport, SocketAddr),
-    /// No interface has the address.
+    /// No interface has the address, or not yet.
     NotLocal(Transport, SocketAddr),
+    /// There is no such interface, or not yet.
+    NoInterface(Address),
     /// The system refused for another reason.
     Refused(Transport, SocketAddr, io::Error),
 }
@@ -92,6 +112,13 @@ impl fmt::Display for OpenError {
                     "cannot listen on {transport} {at}: this host has no such address"
                 )
             }
+            Self::NoInterface(address) => {
+                let interface = address.zone.as_deref().unwrap_or_default();
+                write!(
+                    f,
+                    "cannot listen on {address}: this host has no interface {interface}"
+                )
+            }
             Self::Refused(transport, at, error) => {
                 write!(f, "cannot listen on {transport} {at}: {}", Plain(error))
             }
@@ -103,8 +130,16 @@ impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Refused(_, _, error) => Some(error),
-            Self::InUse(..) | Self::NotPermitted(..) | Self::NotLocal(..) => None,
+            Self::InUse(..) | Self::NotPermitted(..) | Self::NotLocal(..) | Self::NoInterface(_) => None,
         }
+    }
+}
+
+impl OpenError {
+    /// Whether it may be otherwise soon: at boot, interfaces and their addresses come one by one.
+    #[must_use]
+    pub const fn is_of_a_host_that_starts(&self) -> bool {
+        matches!(self, Self::NotLocal(..) | Self::NoInterface(_))
     }
 }
 
@@ -118,7 +153,7 @@ pub fn open(listen: &Listen) -> Result<Opened, OpenError> {
     let mut opened = Opened::empty(listen.workers);
     let deadline = Instant::now() + Duration::from_millis(IN_USE_MILLIS_MAX);
     let mut port = listen.port;
-    for place in places(&listen.addresses) {
+    for place in places(&listen.addresses)? {
         for transport in transports(listen) {
             let group = patiently(deadline, || {
                 Group::open(transport, &place, port, listen.workers.max(1))
@@ -160,9 +195,25 @@ impl Opened {
         self.workers.iter().map(sockets).sum()
     }
 
+    /// The addresses listened on that this host does not have, or not yet: nobody reaches the tracker there until it does.
+    #[must_use]
+    pub fn absent(&self) -> Vec<IpAddr> {
+        let mut absent: Vec<IpAddr> = Vec::new();
+        for at in self.local.iter().map(|listening| listening.at) {
+            if !absent.contains(&at.ip()) && is_absent(at) {
+                absent.push(at.ip());
+            }
+        }
+        absent
+    }
+
     /// Gives the sockets of one address to the workers in turn.
     pub(crate) fn add(&mut self, transport: Transport, group: Group) -> Result<(), OpenError> {
-        self.local.push((transport, group.local));
+        self.local.push(Listening {
+            transport,
+            at: group.local,
+            dual: group.takes_both_families(),
+        });
         if transport == Transport::Udp {
             let size = group.sockets.iter().map(Socket::recv_buffer_size);
             let smallest = size
@@ -186,37 +237,69 @@ impl Opened {
     }
 }
 
-/// An address to listen on, and whether an IPv6 wildcard takes IPv4 too.
+/// An address to listen on, the number of its interface if it needs one, and whether an IPv6 wildcard takes IPv4 too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     ip: IpAddr,
+    scope: u32,
     dual: bool,
 }
 
-/// What is listened on for these addresses: no address twice, none that a wildcard covers.
-fn places(addresses: &[IpAddr]) -> Vec<Place> {
-    if addresses.is_empty() {
-        return vec![everywhere()];
+impl Place {
+    const fn at(&self, port: u16) -> SocketAddr {
+        match self.ip {
+            IpAddr::V4(_) => SocketAddr::new(self.ip, port),
+            IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, self.scope)),
+        }
     }
-    let canonical: Vec<IpAddr> = addresses.iter().map(IpAddr::to_canonical).collect();
-    let has_v4 = canonical.iter().any(IpAddr::is_ipv4);
-    let covered = |ip: &IpAddr| {
+}
+
+/// What is listened on for these addresses: no address twice, none that a wildcard covers.
+fn places(addresses: &[Address]) -> Result<Vec<Place>, OpenError> {
+    if addresses.is_empty() {
+        return Ok(vec![everywhere()]);
+    }
+    let canonical: Vec<IpAddr> = addresses.iter().map(|at| at.ip.to_canonical()).collect();
+    let dual = !canonical.iter().any(IpAddr::is_ipv4);
+    let covered = |ip: IpAddr| {
         let wildcard = |other: &IpAddr| other.is_unspecified() && other.is_ipv4() == ip.is_ipv4();
         !ip.is_unspecified() && canonical.iter().any(wildcard)
     };
     let mut places: Vec<Place> = Vec::new();
-    for &ip in canonical.iter().filter(|ip| !covered(ip)) {
-        if places.iter().all(|place| place.ip != ip) {
-            places.push(Place { ip, dual: !has_v4 });
+    for (address, &ip) in addresses.iter().zip(&canonical) {
+        if !covered(ip) {
+            let scope = scope(address)?;
+            let place = Place { ip, scope, dual };
+            if !places.contains(&place) {
+                places.push(place);
+            }
         }
     }
-    places
+    Ok(places)
+}
+
+/// The number of the interface of an address; 0 for one that needs none.
+fn scope(address: &Address) -> Result<u32, OpenError> {
+    let Some(zone) = &address.zone else {
+        return Ok(0);
+    };
+    sys::interface(zone).ok_or_else(|| OpenError::NoInterface(address.clone()))
+}
+
+/// Whether this host does not have an address, or does not let it be used yet: who does not say that this is no matter
+/// cannot bind it.
+#[must_use]
+pub fn is_absent(mut at: SocketAddr) -> bool {
+    at.set_port(0);
+    let bound = UdpSocket::bind(at);
+    bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 /// Both families in one socket where the host has both.
 fn everywhere() -> Place {
     let v6 = Place {
         ip: Ipv6Addr::UNSPECIFIED.into(),
+        scope: 0,
         dual: true,
     };
     let has_v6 =
@@ -225,6 +308,7 @@ fn everywhere() -> Place {
         Ok(()) => v6,
         Err(_) => Place {
             ip: Ipv4Addr::UNSPECIFIED.into(),
+            scope: 0,
             dual: false,
         },
     }
@@ -246,7 +330,7 @@ pub(crate) struct Group {
 impl Group {
     /// The first socket is bound alone, so that a port in use is noticed; only then it is opened to the others.
     fn open(transport: Transport, place: &Place, port: u16, size: usize) -> Result<Self, OpenError> {
-        let wanted = SocketAddr::new(place.ip, port);
+        let wanted = place.at(port);
         let open = || -> io::Result<Self> {
             let first = new_socket(transport, place)?;
             listen_at(transport, &first, wanted)?;
@@ -259,6 +343,11 @@ impl Group {
             Ok(Self { local, sockets })
         };
         open().map_err(|error| refused(transport, wanted, error))
+    }
+
+    fn takes_both_families(&self) -> bool {
+        let is_dual = |socket: &Socket| socket.only_v6().is_ok_and(|only| !only);
+        self.local.is_ipv6() && self.local.ip().is_unspecified() && self.sockets.iter().all(is_dual)
     }
 }
 
@@ -292,6 +381,13 @@ fn new_socket(transport: Transport, place: &Place) -> io::Result<Socket> {
     if place.ip.is_ipv6() {
         socket.set_only_v6(!place.dual)?;
     }
+    // At boot an address may come later than the tracker, and an IPv6 address is tentative at first. Elsewhere than on
+    // Linux this takes rights that a tracker should not have. Where it is refused, binding says why it fails.
+    #[cfg(target_os = "linux")]
+    let _ = match place.ip {
+        IpAddr::V4(_) => socket.set_freebind_v4(true),
+        IpAddr::V6(_) => socket.set_freebind_v6(true),
+    };
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -319,7 +415,7 @@ pub(crate) fn prepare_listener(socket: &Socket) -> io::Result<()> {
     // A client is handed over with its request, or after a while without one: most need not be waited for then. Where
     // the system does not know that, they are.
     #[cfg(target_os = "linux")]
-    let _ = crate::sys::defer_accept(socket, ACCEPT_SECS_MAX);
+    let _ = sys::defer_accept(socket, ACCEPT_SECS_MAX);
     // The second of two answers must not wait for the client's acknowledgement.
     socket.set_tcp_nodelay(true)
 }
@@ -333,7 +429,7 @@ fn answering(socket: Socket, local: SocketAddr) -> Result<UdpSocket, OpenError> 
     let socket = UdpSocket::from(socket);
     #[cfg(target_os = "linux")]
     if local.ip().is_unspecified() {
-        crate::sys::want_destination(&socket).map_err(|error| refused(Transport::Udp, local, error))?;
+        sys::want_destination(&socket).map_err(|error| refused(Transport::Udp, local, error))?;
     }
     Ok(socket)
 }
@@ -384,14 +480,14 @@ mod tests {
     }
 
     fn port(opened: &Opened) -> u16 {
-        opened.local[0].1.port()
+        opened.local[0].at.port()
     }
 
     #[test]
     fn every_worker_has_one_socket_for_each_transport_and_address() {
         let opened = opened(&listen(&["127.0.0.1", "::1"], 3));
         let port = port(&opened);
-        let mut local: Vec<String> = opened.local.iter().map(|(t, at)| format!("{t} {at}")).collect();
+        let mut local: Vec<String> = opened.local.iter().map(Listening::to_string).collect();
         local.sort();
         assert_eq!(
             local,
@@ -438,6 +534,34 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn an_address_that_this_host_does_not_have_is_listened_on_and_known_to_be_absent() {
+        let opened = opened(&listen(&["127.0.0.1", "192.0.2.1", "2001:db8::1"], 2));
+        assert_eq!(opened.local.len(), 6);
+        let absent: Vec<String> = opened.absent().iter().map(IpAddr::to_string).collect();
+        assert_eq!(absent, ["192.0.2.1", "2001:db8::1"]);
+    }
+
+    #[test]
+    fn an_interface_is_found_by_name_or_number_and_one_that_is_not_there_is_named() {
+        let of_link = |zone: &str| places(&listen(&[&format!("fe80::1%{zone}")], 1).addresses);
+        #[cfg(target_os = "linux")]
+        {
+            let by_name = of_link("lo").unwrap();
+            assert_eq!(by_name, of_link(&by_name[0].scope.to_string()).unwrap());
+            assert!(by_name[0].at(9).to_string().starts_with("[fe80::1%"));
+        }
+        for missing in ["none", "4294967295"] {
+            let error = of_link(missing).unwrap_err();
+            assert!(error.is_of_a_host_that_starts());
+            let expected =
+                format!("cannot listen on fe80::1%{missing}: this host has no interface {missing}");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    #[cfg(not(target_os = "linux"))]
     fn an_address_of_another_host_is_refused_by_name() {
         let error = open(&listen(&["192.0.2.1"], 1)).unwrap_err();
         assert_eq!(
@@ -450,6 +574,7 @@ mod tests {
     fn addresses_are_listened_on_once() {
         let places = |addresses: &[&str]| -> Vec<String> {
             places(&listen(addresses, 1).addresses)
+                .unwrap()
                 .iter()
                 .map(|place| format!("{} {}", place.ip, place.dual))
                 .collect()

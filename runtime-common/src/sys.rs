@@ -27,6 +27,28 @@ pub fn prefetch(address: *const u8) {
     let _ = address;
 }
 
+/// The number of an interface that is named, or that has this number.
+#[cfg(unix)]
+pub(crate) fn interface(zone: &str) -> Option<u32> {
+    let name = std::ffi::CString::new(zone).ok()?;
+    // SAFETY: the name ends with a zero.
+    let number = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    if number > 0 {
+        return Some(number);
+    }
+    let number = zone.parse().ok()?;
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the pointer is to writable memory for the longest name.
+    let found = unsafe { libc::if_indextoname(number, name.as_mut_ptr()) };
+    (!found.is_null()).then_some(number)
+}
+
+/// The number of an interface, which other systems know by nothing else.
+#[cfg(not(unix))]
+pub(crate) fn interface(zone: &str) -> Option<u32> {
+    zone.parse().ok()
+}
+
 /// See [`crate::load_average`].
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) fn load_average() -> Option<[f64; 3]> {
@@ -58,8 +80,8 @@ mod linux {
     use socket2::Socket;
     use tracing::warn;
 
+    use crate::Plain;
     use crate::udp::{Datagrams, Mechanism, PAYLOAD_MAX, Sent, error_number};
-    use crate::unserved::plain;
 
     /// See [`crate::load_average`]. `sysinfo`, because `getloadavg` may read `/proc`, which a chroot may lack.
     pub(crate) fn load_average() -> Option<[f64; 3]> {
@@ -165,7 +187,7 @@ mod linux {
         let error = io::Error::last_os_error();
         let permitted = result == 0 || error.raw_os_error() == Some(libc::EBADF);
         if !permitted {
-            let reason = plain(&error);
+            let reason = Plain(&error);
             warn!(
                 "{call} cannot be used here ({reason}): datagrams are {done} one at a time, which takes longer"
             );

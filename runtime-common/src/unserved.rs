@@ -8,22 +8,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use etracker_core::Instant;
 use tracing::error;
 
+use crate::Plain;
+
 /// Says that requests by `transport` do not reach the tracker, unless that was said in the last minute: what fails often is
 /// counted, and summed up once a minute.
 pub(crate) fn tell_unserved(now: Instant, transport: impl Display, error: &io::Error) {
     static TOLD: AtomicU64 = AtomicU64::new(0);
     if is_due(&TOLD, now) {
-        let reason = plain(error);
+        let reason = Plain(error);
         error!("requests over {transport} cannot be received: {reason}; trying again ten times a second");
-    }
-}
-
-/// The system's words for an error, without its number.
-pub(crate) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((words, _)) => words.to_owned(),
-        None => text,
     }
 }
 

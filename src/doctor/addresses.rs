@@ -1,13 +1,36 @@
 //! The addresses of this host.
 
-use std::net::{IpAddr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use etracker_core::scope::Scope;
+use etracker_runtime_common::is_absent;
 use nix::ifaddrs::getifaddrs;
 
 /// Where a tracker that listens on `bound` (all addresses if there are none) can be asked from here.
 pub(super) fn reachable(bound: &[IpAddr]) -> Vec<IpAddr> {
-    targets(bound, &of_this_host())
+    let mut targets = targets(bound, &of_this_host());
+    targets.retain(|ip| !is_absent(SocketAddr::new(*ip, 0)));
+    targets
+}
+
+/// An address at which nobody reaches a tracker here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Absent {
+    pub(super) ip: IpAddr,
+    /// Whether the system shows it nevertheless.
+    pub(super) is_shown: bool,
+}
+
+/// Those of `bound` that this host does not have, or does not use yet.
+pub(super) fn absent(bound: &[IpAddr]) -> Vec<Absent> {
+    let shown = of_this_host();
+    let absent = bound.iter().filter(|ip| is_absent(SocketAddr::new(**ip, 0)));
+    absent
+        .map(|&ip| Absent {
+            ip,
+            is_shown: shown.contains(&ip),
+        })
+        .collect()
 }
 
 /// Whether sockets of IPv6 can be opened.

@@ -9,7 +9,7 @@ use etracker_core::config::Intervals;
 use etracker_core::{Config, Tracker};
 use etracker_runtime_common::{Clock, Control, Job, Listen, OpenError, RECEIVE_BUFFER, Transport, open};
 
-use super::addresses;
+use super::addresses::{self, Absent};
 use super::probe::{Asked, Probe};
 use crate::limits;
 use crate::options::Options;
@@ -31,6 +31,8 @@ pub(super) struct Facts {
     /// Nothing where glommio is not built in.
     pub(super) locked_memory: Option<LockedMemory>,
     pub(super) ipv6: Ipv6,
+    /// Addresses to listen on that are not there.
+    pub(super) absent: Vec<Absent>,
     /// An address of this host that is listened on, and that the whole Internet can reach.
     pub(super) public: Option<IpAddr>,
     /// The steps of a start.
@@ -111,6 +113,7 @@ impl Facts {
     /// The system gives no random numbers.
     pub(super) fn gather(options: &Options) -> Result<Self, Failure> {
         let listen = &options.listen;
+        let bound = bound(listen);
         // As the user that starts it, whose limits count.
         let (receive_buffer, locked_memory) = (receive_buffer(listen), locked_memory(options));
         let (steps, mut ready) = take_steps(options);
@@ -140,11 +143,12 @@ impl Facts {
             receive_buffer,
             locked_memory,
             ipv6: Ipv6 {
-                wanted: listen.addresses.is_empty() || listen.addresses.iter().any(IpAddr::is_ipv6),
+                wanted: bound.is_empty() || bound.iter().any(IpAddr::is_ipv6),
                 usable: addresses::ipv6_is_usable(),
                 global_addresses: addresses::global_ipv6_addresses(),
             },
-            public: addresses::reachable(&listen.addresses)
+            absent: addresses::absent(&bound),
+            public: addresses::reachable(&bound)
                 .into_iter()
                 .find(|ip| addresses::is_global(*ip)),
             steps,
@@ -156,6 +160,11 @@ impl Facts {
             private_peers: options.config.swarms().private_peers,
         })
     }
+}
+
+/// The addresses to listen on.
+fn bound(listen: &Listen) -> Vec<IpAddr> {
+    listen.addresses.iter().map(|address| address.ip).collect()
 }
 
 /// Takes the steps of a start, each although another fails; without the rights to serve with none of those that need
@@ -282,7 +291,7 @@ fn ask_all(options: &Options) -> Result<Vec<RoundTrip>, Failure> {
     let probe = Probe::new(options.config.trusted_proxies().is_some())?;
     let transports = [(udp, Transport::Udp), (tcp, Transport::Tcp)];
     let transports = transports.into_iter().filter(|(wanted, _)| *wanted);
-    let addresses = addresses::reachable(&options.listen.addresses).into_iter();
+    let addresses = addresses::reachable(&bound(&options.listen)).into_iter();
     let places = addresses.flat_map(|ip| {
         let at = SocketAddr::new(ip, port);
         transports.clone().map(move |(_, transport)| (transport, at))

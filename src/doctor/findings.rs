@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use etracker_runtime_common::{OpenError, Plain, Transport};
 
+use super::addresses::Absent;
 use super::facts::{Facts, Ipv6, LockedMemory, OpenFiles, ReceiveBuffer, RoundTrip, Taken, is_in_use};
 use super::probe::{Answer, Unanswered};
 use crate::lists::ListError;
@@ -50,6 +51,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(facts.locked_memory.map(locked_memory));
     findings.push(ipv6(facts.ipv6));
     findings.extend(facts.steps.iter().filter_map(|taken| step(taken, facts)));
+    findings.extend(facts.absent.iter().map(|absent| absent_address(*absent)));
     findings.extend(facts.state.as_ref().map(state));
     if is_of_a_tracker(facts) {
         findings.extend(facts.round_trips.iter().map(round_trip));
@@ -222,8 +224,9 @@ fn no_place(error: &SocketError, facts: &Facts) -> Finding {
             "start as root with --user NAME, or by the units of packaging/, or take a --port from 1024 on"
                 .to_owned()
         }
-        SocketError::Open(OpenError::NotLocal(..)) => {
-            "one of those that `ip address` shows for --bind".to_owned()
+        SocketError::Open(OpenError::NotLocal(..)) => NOT_THERE.to_owned(),
+        SocketError::Open(OpenError::NoInterface(_)) => {
+            "one of those that `ip link` shows, or -f COUNT, which tries again if it comes later".to_owned()
         }
         SocketError::Open(OpenError::Refused(..)) => AS_THE_SYSTEM_SAYS.to_owned(),
         SocketError::Kind { .. } | SocketError::Unwanted(_) => {
@@ -232,6 +235,25 @@ fn no_place(error: &SocketError, facts: &Facts) -> Finding {
     };
     fault(PORT, error.to_string(), remedy)
 }
+
+/// Such an address can be listened on, but nobody reaches the tracker there.
+fn absent_address(absent: Absent) -> Finding {
+    let Absent { ip, is_shown } = absent;
+    if is_shown {
+        let what = format!("{ip} is one of this host, but cannot be used, or not yet");
+        return fault("address", what, NOT_USABLE);
+    }
+    fault(
+        "address",
+        format!("{ip} is none of this host, or not yet"),
+        NOT_THERE,
+    )
+}
+
+const NOT_THERE: &str =
+    "an address of this host for --bind, or nothing if this one comes up later: it is listened on then";
+const NOT_USABLE: &str =
+    "wait a moment if `ip -6 address` calls it tentative; if it says dadfailed, another host has the address";
 
 /// What to do about a step that failed.
 fn remedy(failure: &Failure) -> String {
@@ -426,6 +448,7 @@ mod tests {
                 usable: true,
                 global_addresses: 1,
             },
+            absent: Vec::new(),
             public: None,
             steps: vec![taken(PORT, Ok(()))],
             state: None,

@@ -19,7 +19,7 @@ use std::str::FromStr as _;
 use bpaf::ParseFailure;
 use etracker_core::Config;
 use etracker_core::config::{LOAD_LIMIT_MIN, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, SOCKET_TIMEOUT_SECS};
-use etracker_runtime_common::Listen;
+use etracker_runtime_common::{Address, Listen};
 use ipnet::IpNet;
 use strsim::osa_distance;
 
@@ -377,8 +377,9 @@ fn load_limit_default(processors: usize) -> f64 {
     (f64::from(processors) - 0.5).clamp(*LOAD_LIMITS.start(), *LOAD_LIMITS.end())
 }
 
-fn address(text: Text) -> Result<IpAddr, Refusal> {
-    IpAddr::from_str(&text.value).map_err(|_| text.refuse("an IPv4 or IPv6 address without a port"))
+fn address(text: Text) -> Result<Address, Refusal> {
+    let address = Address::from_str(&text.value);
+    address.map_err(|error| text.refuse(&error.to_string()))
 }
 
 /// A network, or a single address.

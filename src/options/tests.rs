@@ -220,7 +220,7 @@ fn the_command_line_comes_before_the_environment() {
     assert_eq!(options("-p 2000", &port).listen.port, 2000);
     let bind = [("ETRACKER_BIND", "::1")];
     let addresses = options("--bind 127.0.0.1", &bind).listen.addresses;
-    assert_eq!(addresses, ["127.0.0.1".parse::<IpAddr>().unwrap()]);
+    assert_eq!(addresses, ["127.0.0.1".parse().unwrap()]);
     assert!(
         options("-k", &[("ETRACKER_KEEP_ALIVE", "false")])
             .config
@@ -458,6 +458,25 @@ fn a_path_prefix_is_a_path_that_clients_send_as_it_is() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn an_address_of_a_link_is_bound_with_its_interface() {
+    let given = options("--bind fe80::1%eth0 --bind fe80::2%3", &[])
+        .listen
+        .addresses;
+    let given: Vec<_> = given.iter().map(ToString::to_string).collect();
+    assert_eq!(given, ["fe80::1%eth0", "fe80::2%3"]);
+    let missing = refusal("--bind fe80::1", &[]);
+    assert!(
+        missing.starts_with("--bind=fe80::1: must be followed by its interface"),
+        "{missing}"
+    );
+    let needless = refusal("--bind 10.0.0.1%eth0", &[]);
+    assert!(
+        needless.starts_with("--bind=10.0.0.1%eth0: must be without an interface"),
+        "{needless}"
+    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt as _, FdMapping};
-use etracker_runtime_common::Plain;
+use etracker_runtime_common::{Listen, Plain};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -28,6 +28,7 @@ use signal_hook::low_level::signal_name;
 
 use crate::options::{FAILURES_VARIABLE, Options};
 use crate::signals::{Echoes, asks_for_reload};
+use crate::sockets::SocketError;
 use crate::start::{Failure, seed};
 use crate::supervised::SUPERVISED;
 use crate::terminal::{complain, say};
@@ -41,12 +42,6 @@ use restarts::{FORGOTTEN_AFTER, Restarts};
 pub(crate) fn run(options: &Options, arguments: Vec<OsString>) -> Result<u8, Failure> {
     let signals = watch_signals()?;
     limits::raise(&|line| say(line));
-    let opened = sockets::obtain(&options.listen).map_err(Failure::Sockets)?;
-    let mut sockets: Vec<OwnedFd> = Vec::new();
-    for worker in opened.workers {
-        sockets.extend(worker.tcp.into_iter().map(OwnedFd::from));
-        sockets.extend(worker.udp.into_iter().map(OwnedFd::from));
-    }
     let restarts_max = options.lasting.restarts;
     say(format_args!(
         "Supervising: {restarts_max} restarts after failures at most"
@@ -54,12 +49,15 @@ pub(crate) fn run(options: &Options, arguments: Vec<OsString>) -> Result<u8, Fai
     let mut supervisor = Supervisor {
         signals,
         arguments,
-        sockets,
+        sockets: Vec::new(),
         seed: seed()?.secret(),
         failures: options.failures,
         restarts: Restarts::new(restarts_max, forgotten_after()),
         stopping: false,
     };
+    if !supervisor.open(&options.listen).map_err(Failure::Sockets)? {
+        return Ok(crate::EXIT_FAILURE);
+    }
     supervisor.keep_running().map_err(Failure::Spawn)
 }
 
@@ -76,6 +74,37 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    /// Opens the sockets. An address or an interface that is not there, or not yet, counts as a failure of a tracker does.
+    /// False if it was told to stop meanwhile.
+    fn open(&mut self, listen: &Listen) -> Result<bool, SocketError> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let error = match sockets::obtain(listen, &|line| say(line)) {
+                Err(SocketError::Open(error)) if error.is_of_a_host_that_starts() => error,
+                obtained => {
+                    let opened = obtained?;
+                    sockets::tell_absent(&opened);
+                    for worker in opened.workers {
+                        self.sockets.extend(worker.tcp.into_iter().map(OwnedFd::from));
+                        self.sockets.extend(worker.udp.into_iter().map(OwnedFd::from));
+                    }
+                    return Ok(true);
+                }
+            };
+            let Some(restarts_left) = self.restarts.take(Duration::ZERO) else {
+                return Err(SocketError::Open(error));
+            };
+            complain(format_args!(
+                "{error}, or not yet; trying again in {} ms, {restarts_left} restarts are left after that",
+                pause.as_millis()
+            ));
+            if self.is_stopped_within(pause) {
+                return Ok(false);
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
     fn keep_running(&mut self) -> io::Result<u8> {
         let (mut pause, mut has_started) = (PAUSE_MIN, false);
         loop {

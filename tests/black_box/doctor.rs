@@ -162,7 +162,12 @@ fn an_address_of_another_host_is_a_fault() {
         "192.0.2.1",
     ]);
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    assert!(has(&ended, "fault    port"), "{ended:?}");
+    let about = if cfg!(target_os = "linux") {
+        "address"
+    } else {
+        "port"
+    };
+    assert!(has(&ended, &format!("fault    {about}")), "{ended:?}");
 }
 
 #[test]

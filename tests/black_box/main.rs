@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod addresses;
+#[cfg(target_os = "linux")]
+mod at_boot;
 mod client_command;
 mod clients;
 mod doctor;

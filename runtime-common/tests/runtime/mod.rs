@@ -58,7 +58,7 @@ impl Server {
         Self {
             tracker,
             control,
-            port: opened.local[0].1.port(),
+            port: opened.local[0].at.port(),
             serving: Some(thread::spawn(|| crate::serve(job))),
         }
     }
@@ -361,7 +361,7 @@ fn a_worker_that_cannot_go_on_ends_all() {
         workers: 3,
     };
     let mut opened = open(&listen).unwrap();
-    listen.port = opened.local[0].1.port();
+    listen.port = opened.local[0].at.port();
     // One that does not listen cannot accept.
     let broken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     broken.set_nonblocking(true).unwrap();
@@ -588,7 +588,7 @@ fn a_panic_of_a_task_ends_all() {
         connections_max: 10,
     };
     let serving = thread::spawn(|| crate::serve(job));
-    let mut client = TcpStream::connect(opened.local[0].1).unwrap();
+    let mut client = TcpStream::connect(opened.local[0].at).unwrap();
     client
         .write_all(b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n")
         .unwrap();

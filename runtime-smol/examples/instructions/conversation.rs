@@ -82,7 +82,7 @@ impl Scene {
             workers: 1,
         };
         let opened = open(&listen)?;
-        let at = opened.local.first().ok_or("there is no socket")?.1;
+        let at = opened.local.first().ok_or("there is no socket")?.at;
         let job = Job {
             tracker: Arc::new(Tracker::new(
                 Config::default().with_keep_alive(true),

@@ -39,7 +39,7 @@ impl Server {
         };
         Self {
             control,
-            target: opened.local[0].1.to_string(),
+            target: opened.local[0].at.to_string(),
             serving: Some(thread::spawn(|| etracker_smol::serve(job))),
         }
     }
