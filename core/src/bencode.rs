@@ -1,6 +1,7 @@
-//! Bencode (BEP 3): a writer into the caller's buffer and a strict reader that borrows.
+//! Bencode (BEP 3): a writer into the caller's buffer and a reader that borrows.
 //!
-//! Both know the canonical form alone: integers without leading zeros, keys in ascending order of their bytes, each once.
+//! The canonical form is the only one that is written, and read by [`Value::parse`]: integers without leading zeros, keys in
+//! ascending order of their bytes, each once. What other programs make of it is read by [`Value::parse_tolerantly`].
 
 use core::fmt;
 use core::ops::Range;
@@ -118,12 +119,27 @@ impl<'a> Value<'a> {
     /// # Errors
     /// What is wrong first; values deeper than [`DEPTH_MAX`] count as wrong.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let (value, rest) = value(bytes, 0)?;
-        if rest.is_empty() {
-            Ok(value)
-        } else {
-            Err(Fault::Trailing)
+        Self::parse_by(bytes, &mut Err)
+    }
+
+    /// Reads one value at the start of `bytes`, and tells `note` what is not canonical about them, as often as it is met. A
+    /// key that comes twice has the value of the first.
+    ///
+    /// # Errors
+    /// What keeps `bytes` from being understood.
+    pub fn parse_tolerantly(bytes: &'a [u8], note: &mut dyn FnMut(Fault)) -> Result<Self, Fault> {
+        Self::parse_by(bytes, &mut |fault| {
+            note(fault);
+            Ok(())
+        })
+    }
+
+    fn parse_by(bytes: &'a [u8], judge: Judge<'_>) -> Result<Self, Fault> {
+        let (value, rest) = value(bytes, 0, judge)?;
+        if !rest.is_empty() {
+            judge(Fault::Trailing)?;
         }
+        Ok(value)
     }
 
     /// The number, if this is one.
@@ -175,7 +191,7 @@ impl<'a> List<'a> {
     pub fn iter(self) -> impl Iterator<Item = Value<'a>> + Clone {
         let mut rest = self.inside;
         core::iter::from_fn(move || {
-            let (item, after) = value(rest, 0).ok()?;
+            let (item, after) = value(rest, 0, &mut |_| Ok(())).ok()?;
             rest = after;
             Some(item)
         })
@@ -185,7 +201,7 @@ impl<'a> List<'a> {
 /// A dictionary that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dictionary<'a> {
-    /// Invariant: pairs of a byte string and a value; the strings ascend.
+    /// Invariant: pairs of a byte string and a value.
     inside: &'a [u8],
 }
 
@@ -194,8 +210,8 @@ impl<'a> Dictionary<'a> {
     pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> + Clone {
         let mut rest = self.inside;
         core::iter::from_fn(move || {
-            let (key, after) = string(rest).ok()?;
-            let (value, after) = value(after, 0).ok()?;
+            let (key, after) = string(rest, &mut |_| Ok(())).ok()?;
+            let (value, after) = value(after, 0, &mut |_| Ok(())).ok()?;
             rest = after;
             Some((key, value))
         })
@@ -315,54 +331,57 @@ fn written(out: &mut [u8], write: impl FnOnce(&mut Output<'_>)) -> Option<usize>
     (!output.full).then_some(output.len)
 }
 
+/// Says whether what is understood but not canonical is a fault.
+type Judge<'j> = &'j mut dyn FnMut(Fault) -> Result<(), Fault>;
+
 /// A value at the start of `input`, and what follows it.
-fn value(input: &[u8], depth: usize) -> Result<(Value<'_>, &[u8]), Fault> {
+fn value<'a>(input: &'a [u8], depth: usize, judge: Judge<'_>) -> Result<(Value<'a>, &'a [u8]), Fault> {
     let (&first, rest) = input.split_first().ok_or(Fault::Truncated)?;
     match first {
         b'i' => {
-            let (value, rest) = integer(rest)?;
+            let (value, rest) = integer(rest, judge)?;
             Ok((Value::Integer(value), rest))
         }
         b'0'..=b'9' => {
-            let (bytes, rest) = string(input)?;
+            let (bytes, rest) = string(input, judge)?;
             Ok((Value::Bytes(bytes), rest))
         }
         b'l' | b'd' if depth == DEPTH_MAX => Err(Fault::Depth),
         b'l' => {
-            let (inside, rest) = items(rest, depth)?;
+            let (inside, rest) = items(rest, depth, judge)?;
             Ok((Value::List(List { inside }), rest))
         }
         b'd' => {
-            let (inside, rest) = entries(rest, depth)?;
+            let (inside, rest) = entries(rest, depth, judge)?;
             Ok((Value::Dictionary(Dictionary { inside }), rest))
         }
         _ => Err(Fault::NoValue),
     }
 }
 
-fn items(start: &[u8], depth: usize) -> Result<(&[u8], &[u8]), Fault> {
+fn items<'a>(start: &'a [u8], depth: usize, judge: Judge<'_>) -> Result<(&'a [u8], &'a [u8]), Fault> {
     let mut input = start;
     loop {
         if let Some(rest) = input.strip_prefix(b"e") {
             return Ok((before(start, input), rest));
         }
-        (_, input) = value(input, depth + 1)?;
+        (_, input) = value(input, depth + 1, judge)?;
     }
 }
 
-fn entries(start: &[u8], depth: usize) -> Result<(&[u8], &[u8]), Fault> {
+fn entries<'a>(start: &'a [u8], depth: usize, judge: Judge<'_>) -> Result<(&'a [u8], &'a [u8]), Fault> {
     let mut input = start;
     let mut key_last = None;
     loop {
         if let Some(rest) = input.strip_prefix(b"e") {
             return Ok((before(start, input), rest));
         }
-        let (key, rest) = string(input)?;
+        let (key, rest) = string(input, judge)?;
         if key_last.is_some_and(|last| last >= key) {
-            return Err(Fault::KeyOrder);
+            judge(Fault::KeyOrder)?;
         }
         key_last = Some(key);
-        (_, input) = value(rest, depth + 1)?;
+        (_, input) = value(rest, depth + 1, judge)?;
     }
 }
 
@@ -373,38 +392,50 @@ fn before<'a>(start: &'a [u8], rest: &[u8]) -> &'a [u8] {
         .unwrap_or_default()
 }
 
-fn string(input: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+fn string<'a>(input: &'a [u8], judge: Judge<'_>) -> Result<(&'a [u8], &'a [u8]), Fault> {
     let (digits, rest) = until(input, b':').ok_or(if input.is_empty() {
         Fault::Truncated
     } else {
         Fault::Length
     })?;
-    let len = canonical(digits).ok_or(Fault::Length)?;
+    let len = number(digits).ok_or(Fault::Length)?;
+    if !is_canonical(digits) {
+        judge(Fault::Length)?;
+    }
     let len = usize::try_from(len).map_err(|_| Fault::Length)?;
     rest.split_at_checked(len).ok_or(Fault::Truncated)
 }
 
 /// An integer after its `i`.
-fn integer(input: &[u8]) -> Result<(i64, &[u8]), Fault> {
-    let (digits, rest) = until(input, b'e').ok_or(Fault::Integer)?;
-    let value = match digits.strip_prefix(b"-") {
-        None => canonical(digits).and_then(|value| i64::try_from(value).ok()),
-        Some(digits) => canonical(digits)
-            .filter(|&value| value > 0)
-            .and_then(|value| 0i64.checked_sub_unsigned(value)),
+fn integer<'a>(input: &'a [u8], judge: Judge<'_>) -> Result<(i64, &'a [u8]), Fault> {
+    let (text, rest) = until(input, b'e').ok_or(Fault::Integer)?;
+    let negative = text.strip_prefix(b"-");
+    let digits = negative.unwrap_or(text);
+    let size = number(digits).ok_or(Fault::Integer)?;
+    if !is_canonical(digits) || (negative.is_some() && size == 0) {
+        judge(Fault::Integer)?;
+    }
+    let value = match negative {
+        None => i64::try_from(size).ok(),
+        Some(_) => 0i64.checked_sub_unsigned(size),
     };
     Ok((value.ok_or(Fault::Integer)?, rest))
 }
 
-/// A number of digits without leading zeros.
-fn canonical(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || (digits.len() > 1 && digits.starts_with(b"0")) {
+/// A number of digits.
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
         return None;
     }
     digits.iter().try_fold(0u64, |value, digit| {
         let digit = char::from(*digit).to_digit(10)?;
         value.checked_mul(10)?.checked_add(digit.into())
     })
+}
+
+/// Whether digits have no zeros in front.
+fn is_canonical(digits: &[u8]) -> bool {
+    digits.len() <= 1 || !digits.starts_with(b"0")
 }
 
 /// What comes before the first `end`, and after it. A number is short, so the search is too.
@@ -537,6 +568,13 @@ mod tests {
                 len == Some(bytes.len()) && out == *bytes
             }) || Value::parse(bytes).is_err())
         }
+
+        fn any_bytes_are_read_tolerantly_or_refused(syntax: Vec<u8>) -> bool {
+            let syntax: Vec<u8> = syntax.iter().map(|byte| b"dlie0123:-"[usize::from(byte % 10)]).collect();
+            let mut faults = 0;
+            let tolerant = Value::parse_tolerantly(&syntax, &mut |_| faults += 1);
+            tolerant.map(Owned::of).is_ok() || Value::parse(&syntax).is_err()
+        }
     }
 
     #[test]
@@ -570,6 +608,32 @@ mod tests {
         }
         for (bytes, value) in [("i-9223372036854775808e", i64::MIN), ("i0e", 0)] {
             assert_eq!(Value::parse(bytes.as_bytes()), Ok(Value::Integer(value)));
+        }
+    }
+
+    #[test]
+    fn what_is_understood_though_not_canonical_is_read_tolerantly_and_noted() {
+        for (bytes, faults) in [
+            ("d1:ai1e1:b1:xe", &[][..]),
+            ("d1:ai1e1:b1:xe\r\n", &[Fault::Trailing]),
+            ("d1:b1:x1:ai1ee", &[Fault::KeyOrder]),
+            ("d1:ai1e1:ai2e1:b1:xe", &[Fault::KeyOrder]),
+            ("d01:ai01e1:b1:xe", &[Fault::Length, Fault::Integer]),
+        ] {
+            let mut noted = Vec::new();
+            let value = Value::parse_tolerantly(bytes.as_bytes(), &mut |fault| noted.push(fault)).unwrap();
+            assert_eq!(noted, faults, "{bytes}");
+            let dictionary = value.as_dictionary().unwrap();
+            assert_eq!(dictionary.get(b"a"), Some(Value::Integer(1)), "{bytes}");
+            assert_eq!(dictionary.get(b"b"), Some(Value::Bytes(b"x")), "{bytes}");
+        }
+        assert_eq!(
+            Value::parse_tolerantly(b"i-0e", &mut |fault| assert_eq!(fault, Fault::Integer)),
+            Ok(Value::Integer(0))
+        );
+        for bytes in ["", "x", "<html>", "d1:a", "i+1e", "99:a", "i9223372036854775808e"] {
+            let fault = Value::parse_tolerantly(bytes.as_bytes(), &mut |_| ());
+            assert!(fault.is_err(), "{bytes}");
         }
     }
 
