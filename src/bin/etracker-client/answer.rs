@@ -19,7 +19,7 @@ pub(crate) enum Answer {
 /// The answer to an announce. Trackers may leave out what is optional here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Announced {
-    pub(crate) interval_secs: u32,
+    pub(crate) interval_secs: Option<u32>,
     pub(crate) interval_min_secs: Option<u32>,
     pub(crate) complete: Option<u32>,
     pub(crate) incomplete: Option<u32>,
@@ -34,6 +34,37 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) id: Option<PeerId>,
 }
+
+/// What is worth telling beside the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Notes {
+    /// The bytes of the answer as they came.
+    pub(crate) raw: Vec<u8>,
+    /// Lines for people, each once.
+    pub(crate) lines: Vec<String>,
+}
+
+impl Notes {
+    /// Notes something, if it is not noted yet.
+    pub(crate) fn add(&mut self, line: String) {
+        if !self.lines.contains(&line) && self.lines.len() < NOTES_MAX {
+            self.lines.push(line);
+        }
+    }
+
+    /// Notes what the tracker does wrong.
+    pub(crate) fn fault(&mut self, fault: impl fmt::Display) {
+        self.add(format!("fault of the tracker: {fault}"));
+    }
+
+    /// Notes a value that is not of its type or out of range.
+    pub(crate) fn senseless(&mut self, key: &str) {
+        self.fault(format_args!("the value of \"{key}\" makes no sense"));
+    }
+}
+
+/// Lines that are noted: of a broken answer more would tell no more.
+const NOTES_MAX: usize = 20;
 
 /// Why there is no answer.
 #[derive(Debug)]

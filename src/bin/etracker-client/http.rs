@@ -4,14 +4,13 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use etracker_core::InfoHash;
-use etracker_core::http::Response;
 use etracker_core::http::query::{AnnounceQuery, PeerForm, ScrapeQuery};
 use etracker_core::http::request::encode_get;
-use etracker_core::http::response::{self, AnnounceResponse, ScrapeResponse};
+use etracker_core::http::{Response, ResponseFault};
 
-use crate::answer::{Announced, Answer, Failure, Peer, printable};
+use crate::answer::{Answer, Failure, Notes, printable};
 use crate::options::Question;
+use crate::reading::Reading;
 use crate::target::Target;
 
 /// Asks the tracker at `address`.
@@ -20,23 +19,34 @@ pub(crate) fn ask(
     target: &Target,
     question: &Question,
     deadline: Instant,
+    notes: &mut Notes,
 ) -> Result<Answer, Failure> {
     let request = request(target, question)?;
-    let response = exchange(address, &request, deadline)?;
-    if let Ok(failure) = response::Failure::decode(&response.body) {
-        return Err(Failure::Refused(printable(failure.reason)));
+    let Response { status, body, .. } = exchange(address, &request, deadline, notes)?;
+    let location = location(&notes.raw);
+    let reading = Reading::of(&body, notes);
+    if let Some(reason) = reading.as_ref().ok().and_then(Reading::failure) {
+        return Err(Failure::Refused(reason));
     }
-    if response.status != 200 {
-        return Err(Failure::Unreadable(format!(
-            "it has HTTP status {}",
-            response.status
-        )));
+    if status != 200 {
+        let status = format!("it has HTTP status {status}");
+        let to = location.map_or_else(String::new, |to| format!(", which leads to {to}"));
+        return Err(Failure::Unreadable(status + &to));
     }
     match question {
-        Question::Announce(_) => announced(&response.body),
-        Question::Scrape(info_hashes) => scraped(&response.body, info_hashes),
+        Question::Announce(_) => Ok(reading?.announced()),
+        Question::Scrape(info_hashes) => reading?.scraped(info_hashes),
     }
-    .map_err(|fault| Failure::Unreadable(fault.to_string()))
+}
+
+/// Where a redirection leads to. It is not followed, so that the answer is that of the tracker asked.
+fn location(response: &[u8]) -> Option<String> {
+    let head = response
+        .split(|byte| *byte == b'\n')
+        .take_while(|line| !line.trim_ascii().is_empty());
+    let mut fields = head.filter_map(|line| line.split_at_checked(b"location:".len()));
+    let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case(b"location:"))?;
+    Some(printable(value.trim_ascii()))
 }
 
 fn request(target: &Target, question: &Question) -> Result<Vec<u8>, Failure> {
@@ -67,26 +77,55 @@ fn scrape_path(path: &str) -> Option<String> {
     Some(format!("{folder}/scrape{rest}{query}"))
 }
 
-fn exchange(address: SocketAddr, request: &[u8], deadline: Instant) -> Result<Response, Failure> {
+fn exchange(
+    address: SocketAddr,
+    request: &[u8],
+    deadline: Instant,
+    notes: &mut Notes,
+) -> Result<Response, Failure> {
     let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
     stream.set_write_timeout(Some(left(deadline)?))?;
     stream.write_all(request)?;
-    let mut received = Vec::new();
+    notes.raw.clear();
     let mut piece = [0; 16 * 1024];
     loop {
         stream.set_read_timeout(Some(left(deadline)?))?;
         let len = match stream.read(&mut piece) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // A tracker that closes before it has read all resets the connection. What it said counts.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !notes.raw.is_empty() => 0,
             read => read?,
         };
-        received.extend_from_slice(piece.get(..len).unwrap_or_default());
-        match Response::decode(&received, len == 0) {
+        notes.raw.extend_from_slice(piece.get(..len).unwrap_or_default());
+        match Response::decode(&notes.raw, len == 0) {
             Ok(Some(response)) => return Ok(response),
-            Ok(None) if received.len() <= RESPONSE_MAX => {}
+            Ok(None) if notes.raw.len() <= RESPONSE_MAX => {}
             Ok(None) => return Err(Failure::Unreadable("it is too long".to_owned())),
-            Err(fault) => return Err(Failure::Unreadable(fault.to_string())),
+            Err(fault) => return cut_short(fault, notes),
         }
     }
+}
+
+/// What can be made of a response that ended too early: its body, as far as it goes.
+fn cut_short(fault: ResponseFault, notes: &mut Notes) -> Result<Response, Failure> {
+    let unreadable = || Failure::Unreadable(fault.to_string());
+    let head_end = head_end_of(&notes.raw).filter(|_| fault == ResponseFault::Truncated);
+    let (head, body) = notes.raw.split_at(head_end.ok_or_else(unreadable)?);
+    // With nothing said about its length, a body ends with the connection.
+    let line_end = head.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let bare = [head.get(..line_end).unwrap_or_default(), b"\r\n", body].concat();
+    let response = Response::decode(&bare, true).ok().flatten();
+    let response = response
+        .filter(|response| !response.body.is_empty())
+        .ok_or_else(unreadable)?;
+    notes.fault(fault);
+    Ok(response)
+}
+
+/// Where a head ends.
+fn head_end_of(response: &[u8]) -> Option<usize> {
+    let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+    Some(end + 4)
 }
 
 fn left(deadline: Instant) -> Result<Duration, Failure> {
@@ -96,34 +135,6 @@ fn left(deadline: Instant) -> Result<Duration, Failure> {
     } else {
         Ok(left)
     }
-}
-
-fn announced(body: &[u8]) -> Result<Answer, response::Fault> {
-    let response = AnnounceResponse::decode(body)?;
-    let peers = response.peers().map(|(address, id)| Peer { address, id });
-    Ok(Answer::Announce(Announced {
-        interval_secs: response.interval_secs,
-        interval_min_secs: response.interval_min_secs,
-        complete: response.complete,
-        incomplete: response.incomplete,
-        downloaded: response.downloaded,
-        external_ip: response.external_ip,
-        peers: peers.collect(),
-    }))
-}
-
-fn scraped(body: &[u8], info_hashes: &[InfoHash]) -> Result<Answer, response::Fault> {
-    let response = ScrapeResponse::decode(body)?;
-    let counts_of = |asked: InfoHash| {
-        let mut listed = response.iter();
-        listed
-            .find(|&(info_hash, _)| info_hash == asked)
-            .map(|(_, counts)| counts)
-    };
-    let torrents = info_hashes
-        .iter()
-        .map(|&info_hash| (info_hash, counts_of(info_hash)));
-    Ok(Answer::Scrape(torrents.collect()))
 }
 
 /// Bytes of the longest answer that is read.

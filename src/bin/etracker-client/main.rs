@@ -2,16 +2,19 @@
 
 mod answer;
 mod http;
+mod magnet;
 mod options;
 mod print;
+mod reading;
 mod target;
 mod udp;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use answer::{Answer, Failure};
-use options::Question;
+use answer::{Answer, Failure, Notes};
+use options::{Options, Question};
 use target::{Scheme, Target};
 
 fn main() -> ExitCode {
@@ -19,11 +22,19 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(exit) => return exit,
     };
-    let answer = ask(&options.target, &options.question, options.timeout);
+    for note in &options.notes {
+        complain(note);
+    }
+    let (target, answer, notes) = ask_in_turn(&options);
+    for line in &notes.lines {
+        complain(line);
+    }
+    // Which one it was is known if there was but one.
+    let target = target.filter(|_| options.targets.len() > 1);
     let printed = if options.json {
-        print::json(&answer)
+        print::json(target, &answer, &notes, options.raw)
     } else {
-        print::text(&answer)
+        print::text(target, &answer, &notes, options.raw)
     };
     // Nobody is left to be told that the output is closed.
     if printed.is_err() || answer.is_err() {
@@ -32,14 +43,46 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Writes a line to standard error. The exit status tells the most important, should that be closed.
+fn complain(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "etracker-client: {line}");
+}
+
+/// Asks one tracker after the other until one answers, and gives its answer; the last one's failure if none does.
+fn ask_in_turn(options: &Options) -> (Option<&Target>, Result<Answer, Failure>, Notes) {
+    let end = Instant::now() + options.timeout;
+    let mut last = (None, Err(Failure::NoAddress), Notes::default());
+    for (target, left) in options.targets.iter().zip((1..=options.targets.len()).rev()) {
+        let others = u32::try_from(left).unwrap_or(u32::MAX);
+        let patience = end.saturating_duration_since(Instant::now()) / others;
+        let mut notes = Notes::default();
+        let answer = ask(target, &options.question, patience, &mut notes);
+        match &answer {
+            Err(failure) if left > 1 => complain(format_args!("{target}: {failure}")),
+            _ => {}
+        }
+        let is_answered = answer.is_ok();
+        last = (Some(target), answer, notes);
+        if is_answered {
+            break;
+        }
+    }
+    last
+}
+
 /// Asks the first address of the target that can be reached.
-fn ask(target: &Target, question: &Question, timeout: Duration) -> Result<Answer, Failure> {
-    let deadline = Instant::now() + timeout;
+fn ask(
+    target: &Target,
+    question: &Question,
+    patience: Duration,
+    notes: &mut Notes,
+) -> Result<Answer, Failure> {
+    let deadline = Instant::now() + patience;
     let mut failure = Failure::NoAddress;
     for address in target.addresses()? {
         let asked = match target.scheme {
-            Scheme::Udp => udp::ask(address, &target.path, question, deadline),
-            Scheme::Http => http::ask(address, target, question, deadline),
+            Scheme::Udp => udp::ask(address, &target.path, question, deadline, notes),
+            Scheme::Http => http::ask(address, target, question, deadline, notes),
         };
         match asked {
             Err(Failure::Io(error)) => failure = Failure::Io(error),

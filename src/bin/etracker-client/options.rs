@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
@@ -11,15 +12,20 @@ use bpaf::{Args, OptionParser, ParseFailure, Parser, construct, long, positional
 use etracker_core::announce::{Announce, Endpoint, Event};
 use etracker_core::{InfoHash, PeerId};
 
-use crate::target::Target;
+use crate::magnet::Magnet;
+use crate::target::{BadUrl, Target};
 
 /// What to ask whom, and how to show the answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub(crate) target: Target,
+    /// Trackers to ask until one answers. Invariant: at least one.
+    pub(crate) targets: Vec<Target>,
     pub(crate) question: Question,
     pub(crate) timeout: Duration,
     pub(crate) json: bool,
+    pub(crate) raw: bool,
+    /// What of the command line is not heeded, and why.
+    pub(crate) notes: Vec<String>,
 }
 
 /// What a tracker is asked.
@@ -34,8 +40,9 @@ pub(crate) fn parse() -> Result<Options, ExitCode> {
     if env::args_os().skip(1).eq(["man"]) {
         return Err(shown(&manual()));
     }
+    let arguments = arguments();
     grammar()
-        .run_inner(Args::current_args())
+        .run_inner(Args::from(arguments.as_slice()))
         .map_err(|failure| match failure {
             ParseFailure::Stderr(text) => {
                 // The exit status tells as much, should standard error be closed.
@@ -45,6 +52,16 @@ pub(crate) fn parse() -> Result<Options, ExitCode> {
             ParseFailure::Stdout(text, full) => shown(text.monochrome(full).trim_end()),
             ParseFailure::Completion(text) => shown(&text),
         })
+}
+
+/// The arguments, without the `-` after `--json` that says what is so anyway.
+fn arguments() -> Vec<OsString> {
+    let mut arguments: Vec<_> = env::args_os().skip(1).collect();
+    let dash = arguments.windows(2).position(|pair| pair == ["--json", "-"]);
+    if let Some(json) = dash {
+        arguments.remove(json + 1);
+    }
+    arguments
 }
 
 fn shown(text: &str) -> ExitCode {
@@ -93,16 +110,18 @@ fn announce() -> impl Parser<Options> {
         .argument::<u32>("NUMBER")
         .guard(|&wanted| wanted <= NUMWANT_MAX, "must be from 0 to 2147483647")
         .optional();
-    let (timeout, json) = (timeout(), json());
-    let target = url();
-    let info_hash = info_hash();
-    let announce = construct!(event, left, port, numwant, timeout, json, target, info_hash);
+    let (timeout, json, raw) = (timeout(), json(), raw());
+    let asked = asked().guard(
+        |asked| asked.info_hashes.len() == 1,
+        "an announce is about one info-hash",
+    );
+    let announce = construct!(event, left, port, numwant, timeout, json, raw, asked);
     announce.parse(
-        |(event, left, port, numwant, timeout, json, target, info_hash)| -> Result<_, getrandom::Error> {
+        |(event, left, port, numwant, timeout, json, raw, asked)| -> Result<_, getrandom::Error> {
             // The tracker takes the address that it sees.
             let ip = Ipv4Addr::UNSPECIFIED.into();
             let announce = Announce {
-                info_hash,
+                info_hash: asked.info_hashes.first().copied().unwrap_or_default(),
                 peer_id: peer_id()?,
                 peer: Endpoint { ip, port },
                 left,
@@ -110,27 +129,74 @@ fn announce() -> impl Parser<Options> {
                 numwant,
             };
             Ok(Options {
-                target,
+                targets: asked.targets,
                 question: Question::Announce(announce),
                 timeout,
                 json,
+                raw,
+                notes: asked.notes,
             })
         },
     )
 }
 
 fn scrape() -> impl Parser<Options> {
-    let (timeout, json) = (timeout(), json());
-    let target = url();
-    let info_hashes = info_hash().some("an info-hash is needed").guard(
-        |hashes| hashes.len() <= SCRAPE_MAX,
+    let (timeout, json, raw) = (timeout(), json(), raw());
+    let asked = asked().guard(
+        |asked| asked.info_hashes.len() <= SCRAPE_MAX,
         "at most 74 info-hashes fit one scrape",
     );
-    construct!(timeout, json, target, info_hashes).map(|(timeout, json, target, info_hashes)| Options {
-        target,
-        question: Question::Scrape(info_hashes),
+    construct!(timeout, json, raw, asked).map(|(timeout, json, raw, asked)| Options {
+        targets: asked.targets,
+        question: Question::Scrape(asked.info_hashes),
         timeout,
         json,
+        raw,
+        notes: asked.notes,
+    })
+}
+
+/// Whom to ask about what.
+#[derive(Clone, Debug)]
+struct Asked {
+    targets: Vec<Target>,
+    info_hashes: Vec<InfoHash>,
+    notes: Vec<String>,
+}
+
+/// A URL and info-hashes, or a magnet link, which holds both.
+fn asked() -> impl Parser<Asked> {
+    let url = positional::<String>("URL")
+        .help("The announce URL: http://HOST[:PORT]/announce or udp://HOST:PORT; or a magnet link in quotes");
+    let info_hashes = info_hash().many();
+    construct!(url, info_hashes).parse(|(url, info_hashes)| {
+        if Magnet::is_meant(&url) {
+            return of_magnet(&url, &info_hashes);
+        }
+        let target = url.parse().map_err(|fault: BadUrl| format!("{url}: {fault}"))?;
+        if info_hashes.is_empty() {
+            return Err("an info-hash is needed".to_owned());
+        }
+        Ok(Asked {
+            targets: vec![target],
+            info_hashes,
+            notes: Vec::new(),
+        })
+    })
+}
+
+fn of_magnet(link: &str, info_hashes: &[InfoHash]) -> Result<Asked, String> {
+    if !info_hashes.is_empty() {
+        return Err("a magnet link names its torrent: leave the info-hash out".to_owned());
+    }
+    let magnet = Magnet::read(link).map_err(|fault| fault.to_string())?;
+    let left_out = magnet.left_out.iter();
+    Ok(Asked {
+        targets: magnet.trackers,
+        info_hashes: vec![magnet.info_hash],
+        notes: left_out
+            .map(|(url, fault)| format!("{url} is left out: {fault}"))
+            .collect(),
     })
 }
 
@@ -143,14 +209,16 @@ fn timeout() -> impl Parser<Duration> {
         .fallback(Duration::from_secs(60))
 }
 
+fn raw() -> impl Parser<bool> {
+    long("raw")
+        .help("Show the bytes of the answer too, in hexadecimal digits and as text")
+        .switch()
+}
+
 fn json() -> impl Parser<bool> {
     long("json")
         .help("Print one JSON object, also about a failure")
         .switch()
-}
-
-fn url() -> impl Parser<Target> {
-    positional::<Target>("URL").help("The announce URL: http://HOST[:PORT]/announce or udp://HOST:PORT")
 }
 
 fn info_hash() -> impl Parser<InfoHash> {

@@ -36,6 +36,16 @@ impl Target {
     }
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Udp => "udp",
+        };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
+    }
+}
+
 impl FromStr for Target {
     type Err = BadUrl;
 
@@ -44,6 +54,7 @@ impl FromStr for Target {
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
             Some("udp") => Scheme::Udp,
+            Some("https") => return Err(BadUrl::Tls),
             _ => return Err(BadUrl::Scheme),
         };
         let authority = uri.authority().ok_or(BadUrl::NotUrl)?;
@@ -72,6 +83,7 @@ impl FromStr for Target {
 pub(crate) enum BadUrl {
     NotUrl,
     Scheme,
+    Tls,
     PortMissing,
 }
 
@@ -80,6 +92,9 @@ impl fmt::Display for BadUrl {
         f.write_str(match self {
             Self::NotUrl => "it is no URL",
             Self::Scheme => "it must begin with http:// or udp://",
+            Self::Tls => {
+                "TLS is not spoken here yet: give the tracker's http:// or udp:// URL, if it has one"
+            }
             Self::PortMissing => "a udp:// URL needs a port",
         })
     }
@@ -114,7 +129,8 @@ mod tests {
     #[test]
     fn what_no_tracker_listens_to_is_refused() {
         for (url, fault) in [
-            ("https://tracker.example", BadUrl::Scheme),
+            ("https://tracker.example", BadUrl::Tls),
+            ("ftp://tracker.example", BadUrl::Scheme),
             ("tracker.example:80", BadUrl::Scheme),
             ("/announce", BadUrl::Scheme),
             ("udp://tracker.example", BadUrl::PortMissing),

@@ -8,7 +8,7 @@ use etracker_core::announce::{Announce, Family, compact_peers};
 use etracker_core::udp::options::encode_url;
 use etracker_core::udp::packet::{AnnounceRequest, AnnounceResponse, RequestHead, Response, ScrapeRequest};
 
-use crate::answer::{Announced, Answer, Failure, Peer, is_timeout, printable};
+use crate::answer::{Announced, Answer, Failure, Notes, Peer, is_timeout, printable};
 use crate::options::Question;
 
 /// Asks the tracker at `address`; `path` is told to it as the announce URL's.
@@ -17,6 +17,7 @@ pub(crate) fn ask(
     path: &str,
     question: &Question,
     deadline: Instant,
+    notes: &mut Notes,
 ) -> Result<Answer, Failure> {
     let mut exchange = Exchange::open(address, deadline)?;
     let datagram = exchange.ask(|connection_id, transaction_id| match question {
@@ -34,8 +35,14 @@ pub(crate) fn ask(
             datagram
         }
     })?;
+    notes.raw.clone_from(&datagram);
     match (Response::decode(&datagram), question) {
         (Some(Response::Announce(response, peers)), Question::Announce(_)) => {
+            let (family, len) = (Family::of(address.ip()), peers.len());
+            if !len.is_multiple_of(family.compact_len()) {
+                let each = family.compact_len();
+                notes.fault(format_args!("the peers take {len} bytes, but {each} each"));
+            }
             Ok(announced(response, peers, Family::of(address.ip())))
         }
         (Some(Response::Scrape(response)), Question::Scrape(info_hashes)) => {
@@ -57,7 +64,7 @@ fn encode_announce(announce: &Announce, path: &str, connection_id: u64, transact
 
 fn announced(response: AnnounceResponse, peers: &[u8], family: Family) -> Answer {
     Answer::Announce(Announced {
-        interval_secs: response.interval_secs,
+        interval_secs: Some(response.interval_secs),
         complete: Some(response.seeders),
         incomplete: Some(response.leechers),
         peers: compact_peers(family, peers)
