@@ -27,9 +27,8 @@ impl Packed {
             .pages
             .get(index)
             .and_then(|page| page.find(&self.rules, &announce.info_hash));
-        let peer = newcomer(now, announce);
         match found {
-            None => self.found(now, index, announce, &peer, room),
+            None => self.found(now, index, announce, room),
             Some(record) if record.is_large() => {
                 self.in_swarm(now, index, &record, announce, prepared, peers)
             }
@@ -38,14 +37,8 @@ impl Packed {
     }
 
     /// Begins a torrent.
-    fn found(
-        &mut self,
-        now: Tick,
-        index: usize,
-        announce: &Announce,
-        peer: &Newcomer,
-        room: Room,
-    ) -> Result<Counts, Refusal> {
+    fn found(&mut self, now: Tick, index: usize, announce: &Announce, room: Room) -> Result<Counts, Refusal> {
+        let peer = newcomer(now, announce);
         let torrents = self.pages.get(index).map_or(TORRENTS_MAX, super::Page::torrents);
         if room == Room::None || torrents >= TORRENTS_MAX {
             return Err(Refusal::TorrentsFull);

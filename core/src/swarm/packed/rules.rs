@@ -1,6 +1,7 @@
 //! What the tables of a store have in common.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::num::NonZero;
 
 use crate::InfoHash;
 use crate::announce::{Endpoint, Family};
@@ -15,18 +16,17 @@ use super::stamp::{Tick, Wanted, Window};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) config: SwarmConfig,
-    /// Invariant: not 0.
-    minutes_per_tick: u32,
+    minutes_per_tick: NonZero<u32>,
     /// Ticks that a peer may be old.
     age_max: u32,
     key: Key,
 }
 
 impl Rules {
-    pub(super) const fn new(config: &SwarmConfig, key: Key) -> Self {
+    pub(super) fn new(config: &SwarmConfig, key: Key) -> Self {
         Self {
             config: *config,
-            minutes_per_tick: config.minutes_per_step(),
+            minutes_per_tick: NonZero::new(config.minutes_per_step()).unwrap_or(NonZero::<u32>::MIN),
             age_max: config.age_max_steps(),
             key,
         }

@@ -1,5 +1,7 @@
 //! When a peer last announced, and whether it is or has been a seeder, in one byte.
 
+use core::num::NonZero;
+
 use crate::time::Minute;
 
 /// Six bits of the [`Tick`] and two for [`SEEDER`] and [`BEEN_SEEDER`].
@@ -20,13 +22,13 @@ pub(super) struct Tick(u32);
 
 impl Tick {
     /// The tick that `minute` lies in, if each has so many minutes.
-    pub(super) const fn of(minute: Minute, minutes_per_tick: u32) -> Self {
-        Self(minute.get() / minutes_per_tick)
+    pub(super) const fn of(minute: Minute, minutes_per_tick: NonZero<u32>) -> Self {
+        Self(minute.get() / minutes_per_tick.get())
     }
 
     /// The first minute of this tick.
-    pub(super) const fn minute(self, minutes_per_tick: u32) -> Minute {
-        Minute::new(self.0.saturating_mul(minutes_per_tick))
+    pub(super) const fn minute(self, minutes_per_tick: NonZero<u32>) -> Minute {
+        Minute::new(self.0.saturating_mul(minutes_per_tick.get()))
     }
 }
 
@@ -200,10 +202,10 @@ mod tests {
         }
 
         fn the_first_minute_of_a_tick_is_of_that_tick(minute: u32, minutes: u8) -> bool {
-            let minutes = u32::from(minutes) + 1;
+            let minutes = NonZero::new(u32::from(minutes)).unwrap_or(NonZero::<u32>::MIN);
             let tick = Tick::of(Minute::new(minute), minutes);
             let first = tick.minute(minutes);
-            Tick::of(first, minutes) == tick && Minute::new(minute).saturating_since(first) < minutes
+            Tick::of(first, minutes) == tick && Minute::new(minute).saturating_since(first) < minutes.get()
         }
     }
 }

@@ -73,7 +73,8 @@ impl Swarm {
         find(expected).or_else(|| find(!expected))
     }
 
-    /// Whether the peer at `place` has been a seeder since it came.
+    /// Whether the peer at `place` has been a seeder since it came. Few announces ask: the others are not to pay for it.
+    #[cold]
     pub(super) fn has_been_seeder(&self, shape: Shape, seeder: bool, place: Place) -> bool {
         let bucket = self.set(shape.family, seeder).buckets.get(place.bucket);
         let stamp = bucket.and_then(|bucket| bucket.stamp(shape, place.index));
