@@ -60,6 +60,10 @@ impl<'a> AnnounceResponse<'a> {
     /// It is no answer to an announce; a failure is one of [`Failure::decode`].
     pub fn decode(body: &'a [u8]) -> Result<Self, Fault> {
         let body = root(body)?;
+        // Failures have intervals too.
+        if body.get(b"failure reason").is_some() {
+            return Err(Fault::Refused);
+        }
         Ok(Self {
             complete: number(body, "complete")?,
             downloaded: number(body, "downloaded")?,
@@ -289,6 +293,8 @@ pub enum Fault {
     Missing(&'static str),
     /// The value of this key is not of its type, or out of range.
     Type(&'static str),
+    /// It is a failure.
+    Refused,
 }
 
 impl fmt::Display for Fault {
@@ -297,6 +303,7 @@ impl fmt::Display for Fault {
             Self::Bencode(fault) => fault.fmt(f),
             Self::NoDictionary => f.write_str("the answer is not a bencoded dictionary"),
             Self::Missing(key) => write!(f, "the answer has no \"{key}\""),
+            Self::Refused => f.write_str("the answer is a failure"),
             Self::Type(key) => write!(f, "the value of \"{key}\" in the answer makes no sense"),
         }
     }
@@ -553,6 +560,11 @@ mod tests {
             Err(Fault::Type("interval"))
         );
         assert_eq!(AnnounceResponse::decode(b"le"), Err(Fault::NoDictionary));
+        assert_eq!(
+            AnnounceResponse::decode(b"d14:failure reason2:no8:intervali60ee"),
+            Err(Fault::Refused),
+            "a failure is no answer without peers"
+        );
         let failure = Failure::decode(b"d14:failure reason2:no8:retry in1:5e").unwrap();
         assert_eq!(
             (failure.reason, failure.retry),
