@@ -39,15 +39,26 @@ struct Servers {
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Server {
-    name: String,
+pub(crate) struct Server {
+    pub(crate) name: String,
     /// The program and its arguments, from the folder in which the comparison is started.
-    command: Vec<String>,
-    udp: Option<SocketAddr>,
+    pub(crate) command: Vec<String>,
+    pub(crate) udp: Option<SocketAddr>,
     /// Where connections are kept alive.
     http: Option<SocketAddr>,
     /// Where those are closed that clients do not want to keep.
-    http_close: Option<SocketAddr>,
+    pub(crate) http_close: Option<SocketAddr>,
+}
+
+/// The servers that a file names.
+///
+/// # Errors
+/// It is not to be read, or names none.
+pub(crate) fn servers(file: &Path) -> Result<Vec<Server>, String> {
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {}", file.display(), Plain(&error)))?;
+    let servers: Servers = toml::from_str(&text).map_err(|error| error.to_string())?;
+    Ok(servers.server)
 }
 
 /// Runs the comparison and prints a table for each rate. Whether all answers were right.
@@ -55,11 +66,7 @@ struct Server {
 /// # Errors
 /// The file is not to be read, or none of its servers is to be measured.
 pub(crate) fn compare(comparison: &Comparison<'_>) -> Result<bool, String> {
-    let text = std::fs::read_to_string(comparison.servers)
-        .map_err(|error| format!("{}: {}", comparison.servers.display(), Plain(&error)))?;
-    let servers: Servers = toml::from_str(&text).map_err(|error| error.to_string())?;
-    let mut contestants: Vec<Contestant<'_>> = servers
-        .server
+    let mut contestants: Vec<Contestant<'_>> = servers(comparison.servers)?
         .into_iter()
         .filter_map(|server| {
             let target = match comparison.protocol {
@@ -150,7 +157,7 @@ struct Contestant<'p> {
 
 impl<'p> Contestant<'p> {
     fn start(server: Server, target: SocketAddr, comparison: &Comparison<'p>) -> io::Result<Self> {
-        let process = Process::start(&server.command, target, comparison)?;
+        let process = Process::start(&server.command, target, comparison.protocol, comparison.cpus)?;
         let mut load = Load::new(comparison.protocol, target, comparison.population)?;
         let began = Instant::now();
         let tally = load.fill()?;
@@ -163,32 +170,37 @@ impl<'p> Contestant<'p> {
     }
 
     fn round(&mut self, span: Duration, rate: Option<u32>) -> io::Result<Round> {
-        self.load.round(span, rate, Some(self.process.0.id()))
+        self.load.round(span, rate, Some(self.process.id()))
     }
 }
 
 /// A process that is told to stop when this is dropped.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
     /// Starts a server, and waits until it answers.
-    fn start(command: &[String], target: SocketAddr, comparison: &Comparison<'_>) -> io::Result<Self> {
+    pub(crate) fn start(
+        command: &[String],
+        target: SocketAddr,
+        protocol: Protocol,
+        cpus: Option<(usize, usize)>,
+    ) -> io::Result<Self> {
         let (program, arguments) = command
             .split_first()
             .ok_or_else(|| io::Error::other("no command"))?;
-        wait_until_free(target, comparison.protocol)?;
+        wait_until_free(target, protocol)?;
         // A process runs where the thread that starts it does.
-        pin(comparison.cpus.map(|(server, _)| server))?;
+        pin(cpus.map(|(server, _)| server))?;
         let mut command = Command::new(program);
         let started = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn();
-        pin(comparison.cpus.map(|(_, load)| load))?;
+        pin(cpus.map(|(_, load)| load))?;
         let mut process = Self(started?);
         let began = Instant::now();
-        while !answers(target, comparison.protocol) {
+        while !answers(target, protocol) {
             if let Some(status) = process.0.try_wait()? {
                 return Err(io::Error::other(format!("it ended at once: {status}")));
             }
@@ -198,6 +210,10 @@ impl Process {
             sleep(Duration::from_millis(50));
         }
         Ok(process)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 

@@ -171,7 +171,7 @@ fn count(body: Option<&[u8]>, peer: &Peer, target: SocketAddr, tally: &mut Tally
 }
 
 /// The body of an answer that is there whole.
-fn body(input: &[u8]) -> Option<&[u8]> {
+pub(crate) fn body(input: &[u8]) -> Option<&[u8]> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
     let head_len = match response.parse(input).ok()? {
@@ -186,7 +186,7 @@ fn body(input: &[u8]) -> Option<&[u8]> {
     input.get(head_len..head_len.checked_add(length)?)
 }
 
-fn write_request(population: &Population, peer: &Peer, keep_alive: bool, out: &mut Vec<u8>) {
+pub(crate) fn write_request(population: &Population, peer: &Peer, keep_alive: bool, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(b"GET /announce?info_hash=");
     for byte in population.info_hash(peer.torrent) {

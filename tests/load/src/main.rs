@@ -12,7 +12,8 @@ use bpaf::ParseFailure;
 use etracker_runtime_common::Plain;
 
 use crate::compare::{Comparison, compare};
-use crate::options::{Many, One, Options, Peers, options};
+use crate::fairness::Fairness;
+use crate::options::{Few, Many, One, Options, Peers, options};
 use crate::population::Population;
 use crate::process::pin;
 use crate::report::{Row, complain, say, table};
@@ -20,11 +21,13 @@ use crate::round::{Load, Protocol};
 
 mod compare;
 mod drive;
+mod fairness;
 mod floor;
 mod http;
 mod options;
 mod population;
 mod process;
+mod quota;
 mod report;
 mod round;
 mod stats;
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Options::Http(one) => measure(Protocol::Http, &one),
         Options::HttpClose(one) => measure(Protocol::HttpClose, &one),
         Options::Compare(many) => measure_all(&many),
+        Options::Fairness(few) => measure_fairness(&few),
         Options::Floor { bind } => match floor::serve(bind) {
             Err(error) => Err(Plain(&error).to_string()),
         },
@@ -107,6 +111,21 @@ fn measure_all(many: &Many) -> Result<bool, String> {
         rounds: many.rounds,
         rates: &many.rates,
         cpus: (!many.unpinned).then_some((many.server_cpu, many.load_cpu)),
+    })
+}
+
+fn measure_fairness(few: &Few) -> Result<bool, String> {
+    if few.flood == Protocol::HttpClose {
+        return Err("a flood is one over udp or http".to_owned());
+    }
+    fairness::measure(&Fairness {
+        flood: few.flood,
+        servers: &few.servers,
+        population: &population(&few.peers)?,
+        span: few.seconds,
+        rounds: few.rounds,
+        quota: few.quota,
+        requests: few.requests,
     })
 }
 

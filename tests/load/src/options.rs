@@ -25,6 +25,9 @@ pub(crate) enum Options {
     /// Starts several trackers and measures them in turn
     #[bpaf(command)]
     Compare(#[bpaf(external(many))] Many),
+    /// Starts several trackers, floods each over one protocol, and measures honest clients over the other
+    #[bpaf(command)]
+    Fairness(#[bpaf(external(few))] Few),
     /// Answers UDP requests without being a tracker: what none can be faster than
     #[bpaf(command)]
     Floor {
@@ -106,6 +109,31 @@ pub(crate) struct Many {
     /// udp, http or http-close
     #[bpaf(positional("PROTOCOL"))]
     pub(crate) protocol: Protocol,
+}
+
+/// How honest clients fare beside a flood.
+#[derive(Clone, Debug, Bpaf)]
+pub(crate) struct Few {
+    /// File that names the servers, as tests/load/servers.toml
+    #[bpaf(argument("FILE"))]
+    pub(crate) servers: PathBuf,
+    #[bpaf(external)]
+    pub(crate) peers: Peers,
+    /// How long the flood takes alone, and as long again beside honest clients, in each round
+    #[bpaf(argument::<String>("SECONDS"), parse(seconds), fallback(Duration::from_secs(2)))]
+    pub(crate) seconds: Duration,
+    /// Rounds to measure
+    #[bpaf(argument("NUM"), fallback(11), display_fallback)]
+    pub(crate) rounds: usize,
+    /// Percent of a processor that each server is held to, by a cgroup; without, as much as there is
+    #[bpaf(argument("NUM"), guard(|&percent| percent > 0, "a quota is above 0"), optional)]
+    pub(crate) quota: Option<u32>,
+    /// Requests of honest clients that have to be answered, and none lost
+    #[bpaf(argument("NUM"), fallback(300), display_fallback)]
+    pub(crate) requests: usize,
+    /// udp or http: what the flood speaks
+    #[bpaf(positional("PROTOCOL"))]
+    pub(crate) flood: Protocol,
 }
 
 impl FromStr for Protocol {

@@ -188,7 +188,7 @@ impl Client for UdpClient<'_> {
     }
 }
 
-fn encode(
+pub(crate) fn encode(
     population: &Population,
     request: Request,
     connection_id: u64,
