@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Monotonic, SystemTime};
 use std::{env, io};
 
-use etracker_core::udp::{Datagram, REPLY_MAX, Silence, Verdict};
+use etracker_core::udp::{Datagram, Front, REPLY_MAX};
 use etracker_core::{Config, Host, Instant, Seed, Tracker, Worker};
 
 fn main() -> io::Result<()> {
@@ -17,7 +17,9 @@ fn main() -> io::Result<()> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let clock = Clock::start();
-    let tracker = Arc::new(Tracker::new(Config::default(), Seed::new(seed), clock.now()));
+    let seed = Seed::new(seed);
+    let front = Front::new(&seed);
+    let tracker = Arc::new(Tracker::new(Config::default(), seed, clock.now()));
     let mut worker = Worker::new(Arc::clone(&tracker));
     let (mut input, mut reply) = ([0; 2048], [0; REPLY_MAX]);
     loop {
@@ -33,18 +35,10 @@ fn main() -> io::Result<()> {
             Err(error) if is_passing(&error) => continue,
             Err(error) => return Err(error),
         };
-        let mut batch = [Datagram {
-            sender,
-            payload: &input[..len],
-            reply: &mut reply,
-            verdict: Verdict::Silent(Silence::Unhandled),
-        }];
-        worker.handle_datagrams(clock.now(), &mut batch, |_| {});
-        let [datagram] = batch;
-        match datagram.verdict {
+        let mut batch = [Datagram::new(sender, &input[..len], &mut reply)];
+        for (_, reply) in front.handle(&mut worker, clock.now(), &mut batch).replies() {
             // A reply that cannot be sent is dropped, as the network might: who is not answered asks again.
-            Verdict::Reply(len) => drop(socket.send_to(&datagram.reply[..len], sender)),
-            Verdict::Silent(_) => {}
+            drop(socket.send_to(reply, sender));
         }
     }
 }

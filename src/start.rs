@@ -11,7 +11,7 @@ use std::time::Duration;
 use etracker_core::access::Access;
 use etracker_core::{Instant, Seed, Tracker};
 use etracker_runtime_common::{
-    Clock, Control, Job, Plain, ServeError, find_memory, join_free_memory_at_once,
+    Clock, Control, Job, Plain, ServeError, find_memory, join_free_memory_at_once, udp_front,
 };
 
 use crate::lists::ListError;
@@ -83,7 +83,7 @@ fn serve(
 
     let clock = clock();
     let tracker = tracker(&options, access, clock, &zone)?;
-    let (state, tracker) = with_state(state, tracker, ids, clock)?;
+    let (state, tracker, ids) = with_state(state, tracker, ids, clock)?;
     let period = options.lasting.state_period;
     let keeper = keeper(state.as_ref(), period, &tracker, clock, control)?;
     lists::reload_on(reloads, options.lists, Arc::clone(&tracker)).map_err(Failure::Thread)?;
@@ -93,6 +93,7 @@ fn serve(
     notifier.tell("READY=1");
     let served = serve(Job {
         tracker: Arc::clone(&tracker),
+        udp: Arc::new(udp_front(&ids)),
         sockets: opened.workers,
         clock,
         control: Arc::clone(control),
@@ -256,18 +257,19 @@ fn clock() -> Clock {
     Clock::start()
 }
 
-/// The tracker as the state says, if one is to be kept; `ids` is the seed of its connection ids if that says nothing.
+/// The tracker and the seed of connection ids as the state says, if one is to be kept and says something of them.
 fn with_state(
     found: Option<FoundState>,
     tracker: Tracker,
     ids: Seed,
     clock: Clock,
-) -> Result<(Option<Arc<StateFile>>, Arc<Tracker>), Failure> {
+) -> Result<(Option<Arc<StateFile>>, Arc<Tracker>, Seed), Failure> {
     let Some(found) = found else {
-        return Ok((None, Arc::new(tracker.with_connection_ids(&ids))));
+        return Ok((None, Arc::new(tracker), ids));
     };
     let (state, tracker) = StateFile::open(found, tracker, ids, clock).map_err(Failure::State)?;
-    Ok((Some(Arc::new(state)), Arc::new(tracker)))
+    let ids = state.connection_id_seed().clone();
+    Ok((Some(Arc::new(state)), Arc::new(tracker), ids))
 }
 
 /// The seed of connection ids: the supervisor's, if there is one, whose end is watched from now on.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use etracker_core::snapshot::{Damage, Decoder, Encoder, Restored, Restorer};
 use etracker_core::{Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Plain, prefetch};
+use etracker_runtime_common::{Clock, Control, Plain, Prefetcher};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
@@ -51,7 +51,7 @@ impl StateFile {
     }
 
     /// Reads the state into a tracker that has no torrents yet. Without a state, or with one that is refused and set
-    /// aside, it still has none, and its connection ids come from `seed`.
+    /// aside, it still has none, and `seed` is kept as that of the connection ids.
     ///
     /// # Errors
     /// Another tracker has the state, it cannot be read, or nothing can be written in its place.
@@ -90,8 +90,12 @@ impl StateFile {
             }
         }
         state.try_place()?;
-        let tracker = tracker.with_connection_ids(&state.seed);
         Ok((state, tracker))
+    }
+
+    /// The seed of the connection ids that clients were given before the restart, or are given from now on.
+    pub(crate) const fn connection_id_seed(&self) -> &Seed {
+        &self.seed
     }
 
     /// Writes what the tracker holds now, unless `stop` says to give up; false then.
@@ -359,12 +363,12 @@ fn read(file: Option<File>, tracker: &Tracker, clock: Clock) -> Result<Option<(S
         }
         decoder
             .feed(&piece[..len], &mut |header, entry| {
-                restorer.restore(header, entry, prefetch);
+                restorer.restore(header, entry, &Prefetcher);
             })
             .map_err(Unread::Damaged)?;
     }
     let header = decoder.finish().map_err(Unread::Damaged)?;
-    Ok(Some((header.seed, restorer.finish(prefetch))))
+    Ok(Some((header.seed, restorer.finish(&Prefetcher))))
 }
 
 fn report(path: &Path, restored: &Restored, took: Duration) {

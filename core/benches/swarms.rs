@@ -14,7 +14,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use etracker_core::announce::{Announce, Family};
 use etracker_core::config::SWEEP_WORK;
 use etracker_core::seed::Random;
-use etracker_core::swarm::{HINTED_TOGETHER, Handout, Prepared, Swarms, SweepPosition};
+use etracker_core::swarm::{Handout, PREFETCHED_TOGETHER, Prepared, Swarms, SweepPosition};
 
 use common::sys::{Counting, live_bytes, prefetch, processor_time};
 use common::{NOW, Population, info_hash};
@@ -144,9 +144,9 @@ fn one_by_one(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies:
 /// A batch in pieces, as for datagrams.
 #[inline(never)]
 fn batches(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
-    let replies = replies.chunks_mut(HINTED_TOGETHER * REPLY_MAX);
-    for (piece, replies) in batch.chunks(HINTED_TOGETHER).zip(replies) {
-        in_stages::<HINTED_TOGETHER>(swarms, random, piece, replies);
+    let replies = replies.chunks_mut(PREFETCHED_TOGETHER * REPLY_MAX);
+    for (piece, replies) in batch.chunks(PREFETCHED_TOGETHER).zip(replies) {
+        in_stages::<PREFETCHED_TOGETHER>(swarms, random, piece, replies);
     }
 }
 

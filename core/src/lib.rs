@@ -4,7 +4,7 @@
 //! buffer and returns a verdict. The same seed, configuration and sequence of inputs give the same bytes out.
 //!
 //! - [`Tracker`] is the state that all workers share; [`Worker`] is one worker's way into it.
-//! - [`udp`]: a batch of datagrams goes into [`Worker::handle_datagrams`].
+//! - [`udp`]: a batch of datagrams goes into [`udp::Front::handle`].
 //! - [`http`]: an [`http::Connection`] per client takes bytes and says what to do next.
 //! - Ageing is driven by [`Tracker::poll_timeout`] and [`Tracker::handle_timeout`].
 //!
@@ -12,26 +12,24 @@
 //! use std::sync::Arc;
 //!
 //! use etracker_core::udp::packet::{RequestHead, Response};
-//! use etracker_core::udp::{Datagram, REPLY_MAX, Silence, Verdict};
+//! use etracker_core::udp::{self, Datagram, REPLY_MAX};
 //! use etracker_core::{Config, Instant, Seed, Tracker, Worker};
 //!
 //! let now = Instant::from_secs(1_700_000_000);
 //! let seed = Seed::new([7; 32]); // in earnest: from the operating system
+//! let front = udp::Front::new(&seed);
 //! let tracker = Arc::new(Tracker::new(Config::default(), seed, now));
 //! let mut worker = Worker::new(tracker);
 //!
 //! // A client asks for the connection id that it will announce with.
+//! let sender = "203.0.113.5:6881".parse().unwrap();
+//! let request = RequestHead::connect(42).encode();
 //! let mut reply = [0; REPLY_MAX];
-//! let mut batch = [Datagram {
-//!     sender: "203.0.113.5:6881".parse().unwrap(),
-//!     payload: &RequestHead::connect(42).encode(),
-//!     reply: &mut reply,
-//!     verdict: Verdict::Silent(Silence::Unhandled),
-//! }];
-//! worker.handle_datagrams(now, &mut batch, |_| ());
+//! let mut batch = [Datagram::new(sender, &request, &mut reply)];
+//! let handled = front.handle(&mut worker, now, &mut batch);
 //!
-//! let Verdict::Reply(len) = batch[0].verdict else { panic!("no reply") };
-//! let response = Response::decode(&reply[..len]).unwrap();
+//! let (_, reply) = handled.replies().next().expect("a connect is answered");
+//! let response = Response::decode(reply).unwrap();
 //! assert_eq!(response.transaction_id(), 42);
 //! ```
 #![no_std]
@@ -61,6 +59,7 @@ pub mod http;
 pub mod ids;
 pub mod interval;
 mod lock;
+pub mod prefetch;
 pub mod scope;
 pub mod seed;
 pub mod snapshot;
@@ -75,5 +74,5 @@ pub use config::Config;
 pub use ids::{InfoHash, PeerId};
 pub use seed::Seed;
 pub use time::Instant;
-pub use tracker::{Peers, Tracker, Worker};
+pub use tracker::{Peers, Prepared, Tracker, Worker};
 pub use upkeep::{Host, Upkept};

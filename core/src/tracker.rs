@@ -13,12 +13,12 @@ use crate::config::PEERS_PER_RESPONSE;
 use crate::http::{FullScrapes, Pages};
 use crate::interval::IntervalController;
 use crate::lock::Lock;
+use crate::prefetch::Prefetch;
 use crate::scope::Scope;
 use crate::seed::{Random, Seed};
 use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation};
-use crate::swarm::{Handout, Prepared, Stage, Swarms, Totals};
+use crate::swarm::{self, Handout, Swarms, Totals};
 use crate::time::Instant;
-use crate::udp::ConnectionIds;
 use crate::upkeep::{Host, Upkeep, Upkept};
 use crate::{Config, InfoHash, PeerId};
 
@@ -30,7 +30,6 @@ use crate::{Config, InfoHash, PeerId};
 pub struct Tracker {
     config: Config,
     seed: Seed,
-    connection_ids: ConnectionIds,
     swarms: Swarms,
     interval_secs: AtomicU32,
     upkeep: Lock<Upkeep>,
@@ -48,7 +47,6 @@ impl Tracker {
         let upkeep = Upkeep::new(&config, &seed, now);
         Self {
             swarms: Swarms::new(config.swarms(), &seed),
-            connection_ids: ConnectionIds::new(&seed),
             interval_secs: AtomicU32::new(upkeep.interval().served_secs()),
             upkeep: Lock::new(upkeep),
             counters: Lock::default(),
@@ -81,14 +79,6 @@ impl Tracker {
         self
     }
 
-    /// Makes connection ids from `seed`, and all else still from its own: so those that another tracker made with it stay
-    /// valid. The tables of swarms need a seed of their own, as a snapshot is in the order of the tables it was taken of.
-    #[must_use]
-    pub fn with_connection_ids(mut self, seed: &Seed) -> Self {
-        self.connection_ids = ConnectionIds::new(seed);
-        self
-    }
-
     /// The settings.
     #[must_use]
     pub const fn config(&self) -> &Config {
@@ -99,12 +89,6 @@ impl Tracker {
     #[must_use]
     pub const fn seed(&self) -> &Seed {
         &self.seed
-    }
-
-    /// The connection ids of UDP clients.
-    #[must_use]
-    pub const fn connection_ids(&self) -> &ConnectionIds {
-        &self.connection_ids
     }
 
     /// What makes pages, if something does.
@@ -287,27 +271,6 @@ impl Worker {
         &self.counters
     }
 
-    /// Works out what [`hint`](Self::hint) and [`announce_prepared`](Self::announce_prepared) need to know.
-    pub fn prepare(&mut self, announce: &Announce) -> Prepared {
-        self.tracker.swarms.prepare(announce, &mut self.random)
-    }
-
-    /// The stages of [`hint`](Self::hint) that pay at the moment: see [`Swarms::stages`].
-    #[must_use]
-    pub fn stages(&self) -> &'static [Stage] {
-        self.tracker.swarms.stages()
-    }
-
-    /// Tells `hint` addresses that a batch will read: see [`Swarms::hint`].
-    pub fn hint<'a>(
-        &self,
-        stage: Stage,
-        batch: impl Iterator<Item = (&'a Announce, &'a mut Prepared)>,
-        hint: impl Fn(*const u8) + Copy,
-    ) {
-        self.tracker.swarms.hint(stage, batch, hint);
-    }
-
     /// Carries out one announce, writing the peers to `peers`.
     ///
     /// # Errors
@@ -318,8 +281,66 @@ impl Worker {
         announce: &Announce,
         peers: &mut Handout<'_>,
     ) -> Result<Announced, Refusal> {
-        let prepared = self.prepare(announce);
-        self.announce_prepared(now, announce, prepared, peers)
+        let prepared = self.prepare(*announce);
+        self.announce_prepared(now, prepared, peers)
+    }
+
+    /// Carries out one announce; the peers borrow this worker's scratch buffer. `ids` says whether peer ids are wanted.
+    ///
+    /// # Errors
+    /// The announce is refused by policy or a limit; nothing has changed then.
+    pub fn announce_into_scratch(
+        &mut self,
+        now: Instant,
+        announce: &Announce,
+        ids: bool,
+    ) -> Result<(Announced, Peers<'_>), Refusal> {
+        let prepared = self.prepare(*announce);
+        let Self {
+            tracker,
+            counters,
+            gate,
+            scratch,
+            ..
+        } = self;
+        let family = announce.peer.family();
+        let max = tracker.config.peers_wanted(announce.numwant);
+        let mut handout = Handout::new(family, max, &mut scratch.compact);
+        if ids {
+            handout = handout.with_ids(&mut scratch.ids);
+        }
+        let announced = execute(tracker, counters, gate.as_deref(), now, prepared, &mut handout)?;
+        let len = handout.len();
+        let compact = scratch
+            .compact
+            .get(..len * family.compact_len())
+            .unwrap_or_default();
+        let ids = scratch.ids.get(..if ids { len } else { 0 }).unwrap_or_default();
+        Ok((announced, Peers { family, compact, ids }))
+    }
+
+    /// Begins an announce of a batch: [`prefetch`](Self::prefetch) follows for the whole batch, and then
+    /// [`announce_prepared`](Self::announce_prepared) for each.
+    pub fn prepare(&mut self, announce: Announce) -> Prepared {
+        let state = self.tracker.swarms.prepare(&announce, &mut self.random);
+        Prepared { announce, state }
+    }
+
+    /// Prefetches the memory that a batch of announces will read. `prepared` tells the announces among the requests.
+    ///
+    /// Nothing changes, and the call may be left out. It does nothing while the processor's caches hold all swarms.
+    pub fn prefetch<R>(
+        &self,
+        requests: &mut [R],
+        prepared: impl Fn(&mut R) -> Option<&mut Prepared>,
+        prefetch: &impl Prefetch,
+    ) {
+        for &stage in self.tracker.swarms.stages() {
+            let announces = requests.iter_mut().filter_map(&prepared);
+            let announces = announces.map(|Prepared { announce, state }| (&*announce, state));
+            let fetch = |address| prefetch.prefetch(address);
+            self.tracker.swarms.hint(stage, announces, fetch);
+        }
     }
 
     /// Carries out an announce that was prepared, writing the peers to `peers`.
@@ -329,7 +350,6 @@ impl Worker {
     pub fn announce_prepared(
         &self,
         now: Instant,
-        announce: &Announce,
         prepared: Prepared,
         peers: &mut Handout<'_>,
     ) -> Result<Announced, Refusal> {
@@ -339,49 +359,7 @@ impl Worker {
             gate,
             ..
         } = self;
-        execute(tracker, counters, gate.as_deref(), now, announce, prepared, peers)
-    }
-
-    /// Carries out one announce, with the peers kept here until the next call. `ids` says whether peer ids are wanted.
-    ///
-    /// # Errors
-    /// The announce is refused by policy or a limit; nothing has changed then.
-    pub fn announce_apart(
-        &mut self,
-        now: Instant,
-        announce: &Announce,
-        ids: bool,
-    ) -> Result<(Announced, Peers<'_>), Refusal> {
-        let Self {
-            tracker,
-            counters,
-            gate,
-            random,
-            scratch,
-        } = self;
-        let family = announce.peer.family();
-        let max = tracker.config.peers_wanted(announce.numwant);
-        let mut handout = Handout::new(family, max, &mut scratch.compact);
-        if ids {
-            handout = handout.with_ids(&mut scratch.ids);
-        }
-        let prepared = tracker.swarms.prepare(announce, random);
-        let announced = execute(
-            tracker,
-            counters,
-            gate.as_deref(),
-            now,
-            announce,
-            prepared,
-            &mut handout,
-        )?;
-        let len = handout.len();
-        let compact = scratch
-            .compact
-            .get(..len * family.compact_len())
-            .unwrap_or_default();
-        let ids = scratch.ids.get(..if ids { len } else { 0 }).unwrap_or_default();
-        Ok((announced, Peers { family, compact, ids }))
+        execute(tracker, counters, gate.as_deref(), now, prepared, peers)
     }
 
     /// The counts of a torrent: zeros if it is not known, or not served.
@@ -398,7 +376,7 @@ impl Worker {
     }
 
     /// Whether a client of this address is answered at all. Drivers ask before they read from a connection; datagrams
-    /// are asked about in [`handle_datagrams`](Self::handle_datagrams).
+    /// are asked about by [`udp::Front`](crate::udp::Front).
     #[must_use]
     pub fn permits_address(&self, ip: IpAddr) -> bool {
         let permits = |gate: &Arc<Gate>| gate.with(|access| access.permits_address(ip));
@@ -408,6 +386,21 @@ impl Worker {
     /// Adds one to a count of this worker.
     pub fn count(&self, count: Count) {
         self.counters.add(count, 1);
+    }
+}
+
+/// An announce of a batch, and what was found out about it so far.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    announce: Announce,
+    state: swarm::Prepared,
+}
+
+impl Prepared {
+    /// The announce.
+    #[must_use]
+    pub const fn announce(&self) -> &Announce {
+        &self.announce
     }
 }
 
@@ -428,13 +421,13 @@ fn execute(
     counters: &Counters,
     gate: Option<&Gate>,
     now: Instant,
-    announce: &Announce,
     prepared: Prepared,
     peers: &mut Handout<'_>,
 ) -> Result<Announced, Refusal> {
+    let Prepared { announce, state } = prepared;
     let act = |access: Option<&Access>| {
-        admit(tracker, access, announce)?;
-        tracker.swarms.announce(now, announce, prepared, peers)
+        admit(tracker, access, &announce)?;
+        tracker.swarms.announce(now, &announce, state, peers)
     };
     // The gate stays locked until the announce is carried out: what replaces the lists waits, so that its purge finds
     // every peer that was let in before.

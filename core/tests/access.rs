@@ -6,7 +6,7 @@ use std::sync::Arc;
 use etracker_core::access::{Access, AddressList, Entry as _, Network, TorrentList, Torrents};
 use etracker_core::announce::{Announce, Announced, Counts, Endpoint, Event, Refusal};
 use etracker_core::stats::Count;
-use etracker_core::udp::{Datagram, Silence, Verdict};
+use etracker_core::udp::{Datagram, DropReason, Front, Verdict};
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
 
 const NOW: Instant = Instant::from_secs(1_700_000_000);
@@ -65,7 +65,7 @@ fn announce(worker: &mut Worker, torrent: u16, peer: &str, event: Event) -> Resu
         numwant: None,
     };
     worker
-        .announce_apart(NOW, &announce, false)
+        .announce_into_scratch(NOW, &announce, false)
         .map(|(announced, _)| announced)
 }
 
@@ -200,16 +200,12 @@ fn datagrams_from_denied_addresses_are_not_even_read() {
     let mut batch: Vec<_> = replies
         .iter_mut()
         .zip(senders.iter().zip(payloads))
-        .map(|(reply, (sender, payload))| Datagram {
-            sender: sender.parse().expect("an address"),
-            payload,
-            reply,
-            verdict: Verdict::Silent(Silence::Unhandled),
-        })
+        .map(|(reply, (sender, payload))| Datagram::new(sender.parse().expect("an address"), payload, reply))
         .collect();
-    worker.handle_datagrams(NOW, &mut batch, |_| {});
-    let verdicts: Vec<_> = batch.iter().map(|datagram| datagram.verdict).collect();
-    let denied = Verdict::Silent(Silence::Denied);
+    let front = Front::new(&Seed::new([7; 32]));
+    assert_eq!(front.handle(&mut worker, NOW, &mut batch).replies().count(), 1);
+    let verdicts: Vec<_> = batch.iter().map(Datagram::verdict).collect();
+    let denied = Verdict::Drop(DropReason::Denied);
     assert_eq!(verdicts, [denied, Verdict::Reply(16), denied]);
     assert_eq!(worker.tracker().count(Count::UdpDenied), 2);
     assert!(!worker.permits_address(IpAddr::from([192, 0, 2, 9])));

@@ -58,7 +58,7 @@ impl Swarm {
             event,
             numwant: None,
         };
-        let (announced, peers) = self.worker.announce_apart(self.now, &announce, false)?;
+        let (announced, peers) = self.worker.announce_into_scratch(self.now, &announce, false)?;
         let mut list: Vec<_> = peers
             .compact
             .chunks(peers.family.compact_len())

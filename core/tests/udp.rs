@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use etracker_core::announce::{Announce, Counts, Endpoint, Event};
 use etracker_core::config::Config;
+use etracker_core::prefetch::{NoPrefetch, Prefetch};
 use etracker_core::stats::Count;
 use etracker_core::udp::packet::{
     ANNOUNCE, AnnounceRequest, AnnounceResponse, CONNECT, PROTOCOL_ID, RequestHead, Response, SCRAPE,
     SCRAPE_MAX, ScrapeRequest,
 };
-use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX, Silence, Verdict};
+use etracker_core::udp::{BATCH_MAX, Datagram, DropReason, Front, REPLY_MAX, Verdict};
 use etracker_core::{InfoHash, Instant, PeerId, Seed, Tracker, Worker};
 use quickcheck::{Arbitrary, Gen, quickcheck};
 
@@ -208,9 +209,12 @@ fn what_is_no_request_is_left_unanswered_and_counted() {
         &wrong_magic.encode(),
         &[0; 2048],
     ] {
-        assert_eq!(ask(&mut worker, V4, payload), Err(Silence::Malformed));
+        assert_eq!(ask(&mut worker, V4, payload), Err(DropReason::Malformed));
     }
-    assert_eq!(ask(&mut worker, "192.0.2.1:0", &connect), Err(Silence::Malformed));
+    assert_eq!(
+        ask(&mut worker, "192.0.2.1:0", &connect),
+        Err(DropReason::Malformed)
+    );
     assert_eq!(worker.tracker().count(Count::UdpMalformed), 6);
     // Where an id would stand there may be anything: another protocol has no actions of this one.
     let random = *b"\x5a\xcd\x74\x9f\x06\xa9\xd0\x7b\xe2\x05\xbc\x27\xde\xf1\x18\x83\x3a\xad\x54\x7f\xe6\x89\xb0\x5b\xc2\xe5\x9c\x07\xbe\xd1";
@@ -224,7 +228,7 @@ fn what_is_no_request_is_left_unanswered_and_counted() {
     };
     let query = b"d1:ad2:id20:aaaaaaaaaaaaaaaaaaaae1:q4:ping1:t2:aa1:y1:qe";
     for payload in [&random[..], &short(ANNOUNCE), &short(SCRAPE), &short(4), query] {
-        assert_eq!(ask(&mut worker, V4, payload), Err(Silence::Malformed));
+        assert_eq!(ask(&mut worker, V4, payload), Err(DropReason::Malformed));
     }
     assert_eq!(worker.tracker().count(Count::UdpMalformed), 11);
     assert_eq!(worker.tracker().count(Count::UdpUnproven), 0);
@@ -247,7 +251,7 @@ fn an_id_that_proves_nothing_is_left_unanswered_and_counted() {
         };
         assert_eq!(
             ask(&mut worker, V4, &announce.encode()),
-            Err(Silence::Unproven),
+            Err(DropReason::Unproven),
             "{connection_id:x}"
         );
     }
@@ -291,7 +295,7 @@ fn a_reply_buffer_of_any_length_is_never_overrun() {
             match ask_with_room(&mut worker, V4, request, room) {
                 Ok(reply) => assert!((8..=room).contains(&reply.len())),
                 Err(silence) => {
-                    assert_eq!(silence, Silence::NoRoom, "{room} bytes");
+                    assert_eq!(silence, DropReason::NoRoom, "{room} bytes");
                     refused_up_to = room;
                 }
             }
@@ -315,7 +319,7 @@ fn a_batch_longer_than_the_longest_is_answered_to_the_end() {
 }
 
 #[test]
-fn a_batch_that_is_worth_hints_is_answered_like_its_datagrams_one_by_one() {
+fn a_batch_that_is_prefetched_is_answered_like_its_datagrams_one_by_one() {
     let inputs: Vec<_> = (0..200u16)
         .map(|number| {
             let sender = SocketAddr::from(([198, 51, 100, (number % 40) as u8], 1));
@@ -332,22 +336,67 @@ fn a_batch_that_is_worth_hints_is_answered_like_its_datagrams_one_by_one() {
             (sender, request.encode().to_vec())
         })
         .collect();
-    let hints = Cell::new(0);
+    let lines = Lines::default();
     let mut worker = worker_beyond_the_caches();
-    let together = ask_all_with(&mut worker, NOW, &inputs, REPLY_MAX, |_| {
-        hints.set(hints.get() + 1);
-    });
-    assert!(hints.get() > 3 * inputs.len(), "{} hints", hints.get());
+    let together = ask_all_with(&mut worker, NOW, &inputs, REPLY_MAX, &lines);
+    assert!(lines.0.get() > 3 * inputs.len(), "{lines:?}");
     let mut worker = worker_beyond_the_caches();
-    let hinted = |_| panic!("one alone is not worth a hint");
+    let lines = Lines::default();
     let singly = inputs
         .chunks(1)
-        .flat_map(|one| ask_all_with(&mut worker, NOW, one, REPLY_MAX, hinted));
+        .flat_map(|one| ask_all_with(&mut worker, NOW, one, REPLY_MAX, &lines));
     // Which peers are handed out may differ: some are drawn before those ahead in the batch have come.
-    let seen = |reply: Result<Vec<u8>, Silence>| {
+    let seen = |reply: Result<Vec<u8>, DropReason>| {
         reply.map(|reply| (reply.len(), reply[..AnnounceResponse::LEN].to_vec()))
     };
     assert!(together.into_iter().map(seen).eq(singly.map(seen)));
+    assert_eq!(lines.0.get(), 0, "one alone is not worth a prefetch");
+}
+
+/// Counts the cache lines that are prefetched.
+#[derive(Debug, Default)]
+struct Lines(Cell<usize>);
+
+impl Prefetch for &Lines {
+    fn prefetch(&self, _: *const u8) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn a_datagram_answered_where_it_lies_gets_the_same_reply() {
+    let scrape = {
+        let mut bytes = [0; ScrapeRequest::LEN_MAX];
+        let info_hashes: Vec<_> = (0..SCRAPE_MAX as u32).map(|n| hash_of(n % 3).0).collect();
+        let request = ScrapeRequest {
+            connection_id: id_of(V4),
+            transaction_id: 7,
+            info_hashes: &info_hashes,
+        };
+        let len = request.encode(&mut bytes);
+        bytes[..len].to_vec()
+    };
+    let announce = AnnounceRequest {
+        connection_id: id_of(V4),
+        info_hash: hash_of(1),
+        ..announce_of(2)
+    };
+    let connect = RequestHead::connect(1).encode().to_vec();
+    for payload in [connect, announce.encode().to_vec(), scrape, vec![0; 30]] {
+        let (mut apart, mut in_place) = (worker(Config::default()), worker(Config::default()));
+        let expected = ask(&mut apart, V4, &payload);
+        let mut buffer = [0; 2048];
+        buffer[..payload.len()].copy_from_slice(&payload);
+        let mut batch = [Datagram::in_place(
+            V4.parse().unwrap(),
+            &mut buffer,
+            payload.len(),
+        )];
+        let front = Front::new(in_place.tracker().seed());
+        let handled = front.handle(&mut in_place, NOW, &mut batch);
+        let reply = handled.replies().next().map(|(_, reply)| reply.to_vec());
+        assert_eq!(reply, expected.ok());
+    }
 }
 
 #[test]
@@ -475,11 +524,11 @@ fn worker_beyond_the_caches() -> Worker {
             event: Event::None,
             numwant: Some(0),
         };
-        worker.announce_apart(NOW, &announce, false).unwrap();
+        worker.announce_into_scratch(NOW, &announce, false).unwrap();
     };
     (0..100).for_each(|number| announce(HASH, number));
     (0..250_000).for_each(|number| announce(hash_of(number), number));
-    assert!(!worker.stages().is_empty());
+    assert!(!worker.tracker().swarms().stages().is_empty());
     worker
 }
 
@@ -567,11 +616,16 @@ fn scrape(worker: &mut Worker, info_hashes: &[[u8; 20]], tail: usize) -> Vec<Cou
     response.counts().collect()
 }
 
-fn ask(worker: &mut Worker, sender: &str, payload: &[u8]) -> Result<Vec<u8>, Silence> {
+fn ask(worker: &mut Worker, sender: &str, payload: &[u8]) -> Result<Vec<u8>, DropReason> {
     ask_with_room(worker, sender, payload, REPLY_MAX)
 }
 
-fn ask_with_room(worker: &mut Worker, sender: &str, payload: &[u8], room: usize) -> Result<Vec<u8>, Silence> {
+fn ask_with_room(
+    worker: &mut Worker,
+    sender: &str,
+    payload: &[u8],
+    room: usize,
+) -> Result<Vec<u8>, DropReason> {
     let input = (sender.parse().unwrap(), payload.to_vec());
     ask_all(worker, NOW, &[input], room).remove(0)
 }
@@ -582,8 +636,8 @@ fn ask_all(
     now: Instant,
     inputs: &[(SocketAddr, Vec<u8>)],
     room: usize,
-) -> Vec<Result<Vec<u8>, Silence>> {
-    ask_all_with(worker, now, inputs, room, |_| {})
+) -> Vec<Result<Vec<u8>, DropReason>> {
+    ask_all_with(worker, now, inputs, room, NoPrefetch)
 }
 
 fn ask_all_with(
@@ -591,25 +645,21 @@ fn ask_all_with(
     now: Instant,
     inputs: &[(SocketAddr, Vec<u8>)],
     room: usize,
-    hint: impl Fn(*const u8) + Copy,
-) -> Vec<Result<Vec<u8>, Silence>> {
+    prefetch: impl Prefetch,
+) -> Vec<Result<Vec<u8>, DropReason>> {
     let mut replies = vec![vec![0; room]; inputs.len()];
     let mut batch: Vec<_> = inputs
         .iter()
         .zip(&mut replies)
-        .map(|((sender, payload), reply)| Datagram {
-            sender: *sender,
-            payload,
-            reply,
-            verdict: Verdict::Silent(Silence::Unhandled),
-        })
+        .map(|((sender, payload), reply)| Datagram::new(*sender, payload, reply))
         .collect();
-    worker.handle_datagrams(now, &mut batch, hint);
-    let verdicts: Vec<_> = batch.into_iter().map(|datagram| datagram.verdict).collect();
+    let front = Front::new(worker.tracker().seed()).with_prefetch(prefetch);
+    _ = front.handle(worker, now, &mut batch);
+    let verdicts: Vec<_> = batch.iter().map(Datagram::verdict).collect();
     let replies = verdicts.into_iter().zip(replies);
     replies
         .map(|(verdict, mut reply)| match verdict {
-            Verdict::Silent(silence) => Err(silence),
+            Verdict::Drop(reason) => Err(reason),
             Verdict::Reply(len) => {
                 reply.truncate(len);
                 Ok(reply)

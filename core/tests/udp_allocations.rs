@@ -7,7 +7,7 @@ use std::sync::Arc;
 use allocation_counter::measure;
 use etracker_core::announce::Event;
 use etracker_core::udp::packet::{AnnounceRequest, RequestHead, ScrapeRequest};
-use etracker_core::udp::{BATCH_MAX, ConnectionIds, Datagram, REPLY_MAX, Silence, Verdict};
+use etracker_core::udp::{BATCH_MAX, ConnectionIds, Datagram, Front, REPLY_MAX};
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
 
 const NOW: Instant = Instant::from_secs(1_800_000_000);
@@ -61,18 +61,11 @@ fn udp_replies(worker: &mut Worker, inputs: &[(SocketAddr, &[u8])]) -> bool {
     let mut replies = replies.iter_mut();
     let mut batch: [Datagram<'_>; BATCH_MAX] = std::array::from_fn(|number| {
         let (sender, payload) = inputs[number.min(inputs.len() - 1)];
-        Datagram {
-            sender,
-            payload,
-            reply: replies.next().unwrap(),
-            verdict: Verdict::Silent(Silence::Unhandled),
-        }
+        Datagram::new(sender, payload, replies.next().unwrap())
     });
     let batch = &mut batch[..inputs.len()];
-    worker.handle_datagrams(NOW, batch, |_| {});
-    batch
-        .iter()
-        .all(|datagram| matches!(datagram.verdict, Verdict::Reply(_)))
+    let front = Front::new(worker.tracker().seed());
+    front.handle(worker, NOW, batch).replies().count() == inputs.len()
 }
 
 /// A worker whose tracker holds a swarm of a hundred peers, client 1 among them.

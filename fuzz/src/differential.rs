@@ -12,7 +12,7 @@ use etracker_core::http::response::AnnounceResponse;
 use etracker_core::http::{self, Connection, Step};
 use etracker_core::swarm::{Peer, Visit, WalkPosition};
 use etracker_core::udp::packet::{AnnounceRequest, Response};
-use etracker_core::udp::{Datagram, REPLY_MAX, Silence, Verdict};
+use etracker_core::udp::{Datagram, Front, REPLY_MAX};
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
 
 /// A few announces, carried out over UDP by one tracker and over HTTP by another of the same seed: both answer the same
@@ -71,8 +71,9 @@ impl Wish {
 type Answer = (u32, u32, u32, Vec<SocketAddr>);
 
 fn over_udp(worker: &mut Worker, announce: &Announce) -> Answer {
+    let front = Front::new(worker.tracker().seed());
     let sender = SocketAddr::new(announce.peer.ip, 6881);
-    let connection_id = worker.tracker().connection_ids().make(NOW, sender.ip());
+    let connection_id = front.connection_ids().make(NOW, sender.ip());
     let request = AnnounceRequest {
         downloaded: 1,
         uploaded: 2,
@@ -83,17 +84,10 @@ fn over_udp(worker: &mut Worker, announce: &Announce) -> Answer {
     let payload = request.encode();
     check_request(&payload, &request);
     let mut reply = [0; REPLY_MAX];
-    let mut batch = [Datagram {
-        sender,
-        payload: &payload,
-        reply: &mut reply,
-        verdict: Verdict::Silent(Silence::Unhandled),
-    }];
-    worker.handle_datagrams(NOW, &mut batch, |_| {});
-    let Verdict::Reply(len) = batch[0].verdict else {
+    let mut batch = [Datagram::new(sender, &payload, &mut reply)];
+    let Some((_, reply)) = front.handle(worker, NOW, &mut batch).replies().next() else {
         panic!("a proven announce is not answered");
     };
-    let reply = &reply[..len];
     let Some(Response::Announce(response, peers)) = Response::decode(reply) else {
         panic!("an announce is refused: {reply:?}");
     };

@@ -9,10 +9,10 @@ use etracker_core::stats::{Count, Operation};
 use etracker_core::{Instant, Worker};
 
 use crate::Stream;
+use crate::datagram_io::error_number;
 use crate::desk::{Desk, Shared};
 use crate::seats::SeatId;
 use crate::sightings::sighted;
-use crate::udp::error_number;
 
 /// Serves one client until it, or its time, is gone. Reads before it waits, and uses the worker's buffers; only a
 /// client that is slow to take its answer has memory of its own for the rest of it.
@@ -390,7 +390,12 @@ mod tests {
         let clock = Clock::start();
         let config = Config::default().with_keep_alive(true);
         let tracker = Tracker::new(config, Seed::new([0; 32]), clock.now());
-        Desk::new(Arc::new(tracker), clock, 100)
+        Desk::new(
+            Arc::new(tracker),
+            Arc::new(crate::udp_front(&Seed::new([0; 32]))),
+            clock,
+            100,
+        )
     }
 
     fn client(sent: &[&[u8]], takes: usize) -> Client {

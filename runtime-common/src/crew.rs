@@ -92,6 +92,7 @@ mod tests {
         let clock = Clock::start();
         Job {
             tracker: Arc::new(Tracker::new(Config::default(), Seed::new([0; 32]), clock.now())),
+            udp: Arc::new(crate::udp_front(&Seed::new([0; 32]))),
             sockets: (0..workers).map(|_| WorkerSockets::default()).collect(),
             clock,
             control: Arc::new(Control::new()),

@@ -15,7 +15,7 @@ use etracker_core::{Instant, Tracker, Worker};
 use crate::lingering::Lingering;
 use crate::memory::give_memory_back;
 use crate::seats::{SeatId, Seats};
-use crate::{Clock, Stream, UdpBatch};
+use crate::{Clock, Stream, UdpBatch, UdpFront};
 
 /// One worker's [`Shared`], in the hands of all its tasks.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ pub(crate) struct Shared<S> {
     pub(crate) answered: usize,
     /// The most connections there were since memory was last given back.
     crowd: usize,
+    udp: Arc<UdpFront>,
     batch: UdpBatch,
     connections_max: usize,
     ending: Option<Ending>,
@@ -64,7 +65,12 @@ pub(crate) enum Ending {
 
 impl<S: Stream> Desk<S> {
     /// A worker of `tracker` that has at most `connections_max` connections.
-    pub(crate) fn new(tracker: Arc<Tracker>, clock: Clock, connections_max: usize) -> Self {
+    pub(crate) fn new(
+        tracker: Arc<Tracker>,
+        udp: Arc<UdpFront>,
+        clock: Clock,
+        connections_max: usize,
+    ) -> Self {
         Self(Rc::new(RefCell::new(Shared {
             clock,
             worker: Worker::new(tracker),
@@ -75,6 +81,7 @@ impl<S: Stream> Desk<S> {
             unsent: 0,
             answered: 0,
             crowd: 0,
+            udp,
             batch: UdpBatch::new(),
             connections_max,
             ending: None,
@@ -152,7 +159,8 @@ impl<S: Stream> Shared<S> {
 
     /// Receives and answers one batch. See [`UdpBatch::exchange`].
     pub(crate) fn exchange(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        self.batch.exchange(self.clock.now(), socket, &mut self.worker)
+        let now = self.clock.now();
+        self.batch.exchange(now, socket, &self.udp, &mut self.worker)
     }
 
     /// How many connections there are.

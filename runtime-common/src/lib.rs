@@ -7,6 +7,7 @@ mod clock;
 mod control;
 mod conversation;
 mod crew;
+mod datagram_io;
 mod desk;
 mod inherited;
 mod job;
@@ -16,6 +17,7 @@ mod memory;
 #[cfg(any(test, not(target_os = "linux")))]
 mod one_by_one;
 mod plain;
+mod prefetch;
 mod pulse;
 mod seats;
 mod sightings;
@@ -37,6 +39,7 @@ pub use job::{Job, ServeError, WorkerJob};
 pub use load::load_average;
 pub use memory::{Memory, find_memory, join_free_memory_at_once, resident_bytes};
 pub use plain::Plain;
+pub use prefetch::{Prefetcher, UdpFront, udp_front};
 pub use pulse::{BEAT, Pulse};
 pub use sightings::ADDRESSES;
 pub use sockets::{
@@ -44,6 +47,5 @@ pub use sockets::{
     is_absent, open,
 };
 pub use stream::Stream;
-pub use sys::prefetch;
 pub use udp::UdpBatch;
 pub use work::{Mechanism, work};

@@ -6,10 +6,10 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
-use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX, Silence, Verdict};
+use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX};
 
 use crate::accept::Trouble;
-use crate::udp::{Datagrams, Mechanism, PAYLOAD_MAX, Sent, error_number};
+use crate::datagram_io::{DatagramIo, Datagrams, PAYLOAD_MAX, Sent, error_number};
 
 /// Batches by `recv_from` and `send_to`.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct Frame {
     reply: [u8; REPLY_MAX],
 }
 
-impl Mechanism for Frames {
+impl DatagramIo for Frames {
     fn new() -> Self {
         let frame = || Frame {
             sender: SocketAddr::from(([0; 16], 0)),
@@ -64,11 +64,9 @@ impl Mechanism for Frames {
     fn datagrams(&mut self) -> Datagrams<'_> {
         let received = self.frames.iter_mut().take(self.used);
         received
-            .map(|frame| Datagram {
-                sender: SocketAddr::new(frame.sender.ip().to_canonical(), frame.sender.port()),
-                payload: &frame.payload[..frame.len],
-                reply: &mut frame.reply,
-                verdict: Verdict::Silent(Silence::Unhandled),
+            .map(|frame| {
+                let sender = SocketAddr::new(frame.sender.ip().to_canonical(), frame.sender.port());
+                Datagram::new(sender, &frame.payload[..frame.len], &mut frame.reply)
             })
             .collect()
     }

@@ -11,7 +11,7 @@ pub(crate) use self::linux::{Frames, accept, defer_accept, load_average, want_de
 
 /// Asks the processor to fetch what is at `address` soon, which need not be valid. Nothing on most architectures.
 #[inline]
-pub fn prefetch(address: *const u8) {
+pub(crate) fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -75,13 +75,13 @@ mod linux {
     use std::ptr::{self, NonNull};
     use std::sync::OnceLock;
 
-    use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX, Silence, Verdict};
+    use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX};
     use libc::{c_int, iovec, mmsghdr, socklen_t};
     use socket2::Socket;
     use tracing::warn;
 
     use crate::Plain;
-    use crate::udp::{Datagrams, Mechanism, PAYLOAD_MAX, Sent, error_number};
+    use crate::datagram_io::{DatagramIo, Datagrams, PAYLOAD_MAX, Sent, error_number};
 
     /// See [`crate::load_average`]. `sysinfo`, because `getloadavg` may read `/proc`, which a chroot may lack.
     pub(crate) fn load_average() -> Option<[f64; 3]> {
@@ -228,7 +228,7 @@ mod linux {
         }
     }
 
-    impl Mechanism for Frames {
+    impl DatagramIo for Frames {
         fn new() -> Self {
             Self::with(Batches::permitted())
         }
@@ -254,12 +254,11 @@ mod linux {
             let frames = memory.payloads.iter().zip(&mut memory.replies);
             let mut datagrams = Datagrams::new();
             for ((header, name), (payload, reply)) in received.zip(frames) {
-                datagrams.push(Datagram {
-                    sender: name.address(),
-                    payload: &payload.0[..(header.msg_len as usize).min(PAYLOAD_MAX)],
-                    reply: &mut reply.0,
-                    verdict: Verdict::Silent(Silence::Unhandled),
-                });
+                datagrams.push(Datagram::new(
+                    name.address(),
+                    &payload.0[..(header.msg_len as usize).min(PAYLOAD_MAX)],
+                    &mut reply.0,
+                ));
             }
             datagrams
         }
@@ -512,7 +511,7 @@ mod linux {
     pub(crate) struct WithoutBatches(Frames);
 
     #[cfg(test)]
-    impl Mechanism for WithoutBatches {
+    impl DatagramIo for WithoutBatches {
         fn new() -> Self {
             let (receive, send) = (false, false);
             Self(Frames::with(Batches { receive, send }))

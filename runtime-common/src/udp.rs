@@ -5,16 +5,17 @@ use std::net::UdpSocket;
 
 use arrayvec::ArrayVec;
 use etracker_core::stats::{Count, Operation};
-use etracker_core::udp::{BATCH_MAX, Datagram, Verdict};
+use etracker_core::udp::{BATCH_MAX, Datagram};
 use etracker_core::{Instant, Worker};
 
+use crate::datagram_io::{DatagramIo, error_number};
 #[cfg(not(target_os = "linux"))]
 use crate::one_by_one::Frames;
 use crate::sightings::sighted;
 #[cfg(target_os = "linux")]
 use crate::sys::Frames;
 use crate::unserved::tell_unserved;
-use crate::{Transport, prefetch};
+use crate::{Transport, UdpFront};
 
 /// Room for a batch of datagrams and their replies, set up once and used for all sockets of a worker.
 #[derive(Debug)]
@@ -32,8 +33,14 @@ impl UdpBatch {
     ///
     /// # Errors
     /// Receiving failed. That nothing is waiting is no error.
-    pub fn exchange(&mut self, now: Instant, socket: &UdpSocket, worker: &mut Worker) -> io::Result<usize> {
-        self.0.exchange(now, socket, worker)
+    pub fn exchange(
+        &mut self,
+        now: Instant,
+        socket: &UdpSocket,
+        front: &UdpFront,
+        worker: &mut Worker,
+    ) -> io::Result<usize> {
+        self.0.exchange(now, socket, front, worker)
     }
 }
 
@@ -43,45 +50,17 @@ impl Default for UdpBatch {
     }
 }
 
-/// How datagrams get in and out.
-pub(crate) trait Mechanism {
-    /// Room for a batch.
-    fn new() -> Self;
-    /// Receives a batch from a non-blocking socket; at least one datagram, or an error.
-    fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize>;
-    /// What was received last. A datagram longer than [`PAYLOAD_MAX`] is cut off there.
-    fn datagrams(&mut self) -> Datagrams<'_>;
-    /// Adds the reply to a datagram, by its place in the batch, to what is sent next.
-    fn queue(&mut self, slot: usize, len: usize);
-    /// Sends what was queued to where it came from, from the address it was sent to.
-    fn send(&mut self, socket: &UdpSocket) -> Sent;
-}
-
-/// A batch, borrowed from where it was received.
-pub(crate) type Datagrams<'a> = ArrayVec<Datagram<'a>, BATCH_MAX>;
-
-/// What became of replies.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sent {
-    pub(crate) datagrams: usize,
-    pub(crate) bytes: usize,
-    /// The system's number of the error of each that was not sent.
-    pub(crate) failed: ArrayVec<i32, BATCH_MAX>,
-}
-
-/// The system's number of an error; 0 if it has none.
-pub(crate) fn error_number(error: &io::Error) -> i32 {
-    error.raw_os_error().unwrap_or_default()
-}
-
-/// Bytes of the longest datagram that is read whole; a scrape of 74 torrents has 1496.
-pub(crate) const PAYLOAD_MAX: usize = 2048;
-
 #[derive(Debug)]
 struct Batch<M>(M);
 
-impl<M: Mechanism> Batch<M> {
-    fn exchange(&mut self, now: Instant, socket: &UdpSocket, worker: &mut Worker) -> io::Result<usize> {
+impl<M: DatagramIo> Batch<M> {
+    fn exchange(
+        &mut self,
+        now: Instant,
+        socket: &UdpSocket,
+        front: &UdpFront,
+        worker: &mut Worker,
+    ) -> io::Result<usize> {
         let received = match self.0.receive(socket) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             Err(error) => {
@@ -93,7 +72,7 @@ impl<M: Mechanism> Batch<M> {
             }
             Ok(received) => received,
         };
-        for (slot, len) in self.handle(now, worker) {
+        for (slot, len) in self.handle(now, front, worker) {
             self.0.queue(slot, len);
         }
         let sent = self.0.send(socket);
@@ -107,26 +86,29 @@ impl<M: Mechanism> Batch<M> {
     }
 
     /// The places and lengths of the replies.
-    fn handle(&mut self, now: Instant, worker: &mut Worker) -> ArrayVec<(usize, usize), BATCH_MAX> {
+    fn handle(
+        &mut self,
+        now: Instant,
+        front: &UdpFront,
+        worker: &mut Worker,
+    ) -> ArrayVec<(usize, usize), BATCH_MAX> {
         let mut batch = self.0.datagrams();
         count_received(&batch, worker);
-        worker.handle_datagrams(now, &mut batch, prefetch);
-        let replies = batch.iter().enumerate();
-        replies
-            .filter_map(|(slot, datagram)| match datagram.verdict {
-                Verdict::Reply(len) => Some((slot, len)),
-                Verdict::Silent(silence) => {
-                    sighted(now, datagram.sender, silence);
-                    None
-                }
-            })
-            .collect()
+        let handled = front.handle(worker, now, &mut batch);
+        for (datagram, reason) in handled.dropped() {
+            sighted(now, datagram.sender(), reason);
+        }
+        let replies = handled.replies();
+        replies.map(|(slot, reply)| (slot, reply.len())).collect()
     }
 }
 
 fn count_received(batch: &[Datagram<'_>], worker: &Worker) {
-    let v4 = batch.iter().filter(|datagram| datagram.sender.is_ipv4()).count();
-    let bytes: usize = batch.iter().map(|datagram| datagram.payload.len()).sum();
+    let v4 = batch
+        .iter()
+        .filter(|datagram| datagram.sender().is_ipv4())
+        .count();
+    let bytes: usize = batch.iter().map(|datagram| datagram.len()).sum();
     let counters = worker.counters();
     counters.add(Count::UdpReceived4, v4 as u64);
     counters.add(Count::UdpReceived6, (batch.len() - v4) as u64);
@@ -143,12 +125,17 @@ mod tests {
     use etracker_core::{Config, Seed, Tracker};
 
     use super::*;
+    use crate::datagram_io::PAYLOAD_MAX;
     use crate::one_by_one::Frames as OneByOne;
     #[cfg(target_os = "linux")]
     use crate::sys::WithoutBatches;
     use crate::{Listen, open};
 
     const NOW: Instant = Instant::from_secs(1_000_000);
+
+    fn front() -> UdpFront {
+        crate::udp_front(&Seed::new([7; 32]))
+    }
 
     fn worker() -> Worker {
         Worker::new(Arc::new(Tracker::new(Config::default(), Seed::new([7; 32]), NOW)))
@@ -187,13 +174,13 @@ mod tests {
         matches!(Response::decode(&answer[..len]), Some(Response::Connect(response)) if response.transaction_id == 1)
     }
 
-    fn exchange<M: Mechanism>(server: &UdpSocket, worker: &mut Worker) -> Vec<usize> {
-        let mut batch = Batch(M::new());
-        let mut exchange = || batch.exchange(NOW, server, worker).unwrap();
+    fn exchange<M: DatagramIo>(server: &UdpSocket, worker: &mut Worker) -> Vec<usize> {
+        let (mut batch, front) = (Batch(M::new()), front());
+        let mut exchange = || batch.exchange(NOW, server, &front, worker).unwrap();
         std::iter::from_fn(|| Some(exchange()).filter(|&count| count > 0)).collect()
     }
 
-    fn answers_many<M: Mechanism>(address: &str) {
+    fn answers_many<M: DatagramIo>(address: &str) {
         let (server, mut worker) = (server(address), worker());
         let clients: Vec<UdpSocket> = (0..150).map(|_| asked(&server, address)).collect();
         clients[0].send(b"not a request").unwrap();
@@ -219,7 +206,7 @@ mod tests {
         answers_many::<WithoutBatches>("::1");
     }
 
-    fn answers_mapped<M: Mechanism>() {
+    fn answers_mapped<M: DatagramIo>() {
         let (server, mut worker) = (server("::"), worker());
         let client = asked(&server, "127.0.0.1");
         assert_eq!(exchange::<M>(&server, &mut worker), [1]);
@@ -243,7 +230,7 @@ mod tests {
     }
 
     #[cfg(target_os = "linux")]
-    fn answers_from_the_address_asked<M: Mechanism>() {
+    fn answers_from_the_address_asked<M: DatagramIo>() {
         for (wildcard, addresses) in [
             ("::", ["127.0.0.5", "127.0.0.1", "::1"].as_slice()),
             ("0.0.0.0", &["127.0.0.5", "127.8.9.10"]),
@@ -265,9 +252,12 @@ mod tests {
             let clients: Vec<UdpSocket> = (0..count)
                 .map(|n| asked(&server, ["127.0.0.9", "::1"][n % 2]))
                 .collect();
-            assert_eq!(batch.exchange(NOW, &server, &mut worker).unwrap(), count);
+            assert_eq!(
+                batch.exchange(NOW, &server, &front(), &mut worker).unwrap(),
+                count
+            );
             assert!(clients.iter().all(is_answered));
-            assert_eq!(batch.exchange(NOW, &server, &mut worker).unwrap(), 0);
+            assert_eq!(batch.exchange(NOW, &server, &front(), &mut worker).unwrap(), 0);
         }
     }
 

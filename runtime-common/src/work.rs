@@ -12,11 +12,11 @@ use etracker_core::{Host, Tracker};
 
 use crate::accept::Trouble;
 use crate::conversation::Conversation;
+use crate::datagram_io::error_number;
 use crate::desk::{Desk, Ending};
 use crate::job::WorkerJob;
 use crate::pulse::{BEAT, Pulse};
 use crate::sightings::sighted;
-use crate::udp::error_number;
 use crate::{Clock, ServeError, Stream, load_average, resident_bytes};
 
 /// What a runtime does: it waits.
@@ -77,7 +77,12 @@ pub async fn work<M: Mechanism>(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let worker = job.number;
-    let desk = Desk::new(Arc::clone(&job.tracker), job.clock, job.connections_max);
+    let desk = Desk::new(
+        Arc::clone(&job.tracker),
+        Arc::clone(&job.udp),
+        job.clock,
+        job.connections_max,
+    );
     start(&mechanism, &desk, job).map_err(|error| ServeError::Start { worker, error })?;
     if desk.until_the_end(stop).await.is_some() {
         desk.end(Ending::Stopped);
@@ -291,6 +296,7 @@ mod tests {
     use etracker_core::{Config, Seed};
 
     use super::*;
+    use crate::udp_front;
 
     #[derive(Debug)]
     struct NoStream;
@@ -319,7 +325,12 @@ mod tests {
     fn a_task_that_panics_ends_the_worker() {
         let clock = Clock::start();
         let tracker = Tracker::new(Config::default(), Seed::new([0; 32]), clock.now());
-        let desk = Desk::<NoStream>::new(Arc::new(tracker), clock, 1);
+        let desk = Desk::<NoStream>::new(
+            Arc::new(tracker),
+            Arc::new(udp_front(&Seed::new([0; 32]))),
+            clock,
+            1,
+        );
         drop(PanicGuard(desk.clone()));
         assert!(!desk.is_ending());
         let panicked = catch_unwind(AssertUnwindSafe(|| {

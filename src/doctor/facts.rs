@@ -7,7 +7,9 @@ use std::thread;
 
 use etracker_core::config::Intervals;
 use etracker_core::{Config, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, Listen, OpenError, RECEIVE_BUFFER, Transport, open};
+use etracker_runtime_common::{
+    Clock, Control, Job, Listen, OpenError, RECEIVE_BUFFER, Transport, open, udp_front,
+};
 
 use super::addresses::{self, Absent};
 use super::probe::{Asked, Probe};
@@ -264,6 +266,7 @@ fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec
     let (clock, control) = (Clock::start(), Arc::new(Control::new()));
     let job = Job {
         tracker: Arc::new(tracker(options.config.clone(), clock)?),
+        udp: Arc::new(udp_front(&seed()?)),
         sockets: opened.workers,
         clock,
         control: Arc::clone(&control),
@@ -282,7 +285,7 @@ fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec
 }
 
 fn tracker(config: Config, clock: Clock) -> Result<Tracker, Failure> {
-    Ok(Tracker::new(config, seed()?, clock.now()).with_connection_ids(&seed()?))
+    Ok(Tracker::new(config, seed()?, clock.now()))
 }
 
 /// Asks at every address at once: where nothing answers, each is waited for.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use etracker_core::announce::Event;
 use etracker_core::http::{self, Connection, Step};
 use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response, ScrapeRequest};
-use etracker_core::udp::{self, Datagram, Silence, Verdict};
+use etracker_core::udp::{self, Datagram};
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
 use fastrand::Rng;
 use socket2::{Domain, Socket, Type};
@@ -85,16 +85,10 @@ impl Tracked for Core {
         let mut reply = [0; udp::REPLY_MAX];
         let mut replies = Vec::new();
         for payload in sent {
-            let mut batch = [Datagram {
-                sender: SocketAddr::new(from, 1),
-                payload,
-                reply: &mut reply,
-                verdict: Verdict::Silent(Silence::Unhandled),
-            }];
-            self.0.handle_datagrams(NOW, &mut batch, |_| {});
-            if let Verdict::Reply(len) = batch[0].verdict {
-                replies.push(reply[..len].to_vec());
-            }
+            let front = udp::Front::new(self.0.tracker().seed());
+            let mut batch = [Datagram::new(SocketAddr::new(from, 1), payload, &mut reply)];
+            let handled = front.handle(&mut self.0, NOW, &mut batch);
+            replies.extend(handled.replies().map(|(_, reply)| reply.to_vec()));
         }
         replies
     }

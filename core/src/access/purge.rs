@@ -160,7 +160,7 @@ mod tests {
                 event: Event::Started,
                 numwant: Some(0),
             };
-            worker.announce_apart(NOW, &announce, false).unwrap();
+            worker.announce_into_scratch(NOW, &announce, false).unwrap();
         }
     }
 

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use crate::announce::Family;
 use crate::udp::packet::Response;
-use crate::udp::{Datagram, REPLY_MAX, Silence, Verdict, peers_max};
+use crate::udp::{Datagram, DropReason, Front, REPLY_MAX, Verdict, peers_max};
 use crate::{Config, Worker};
 
 use super::{NOW, address, take, worker};
@@ -17,42 +17,36 @@ pub fn udp_datagram(mut data: &[u8]) {
         .with_peers_per_response_max(1000)
         .unwrap_or_default();
     let mut worker = worker(config);
+    let front = Front::new(worker.tracker().seed());
     while !data.is_empty() {
         let sender = take(&mut data);
         let len = usize::from(take(&mut data)) * 8 + usize::from(sender >> 5);
         let (payload, rest) = data.split_at_checked(len).unwrap_or((data, &[]));
         data = rest;
-        one(&mut worker, sender, payload);
+        one(&front, &mut worker, sender, payload);
     }
 }
 
-fn one(worker: &mut Worker, sender: u8, payload: &[u8]) {
+fn one(front: &Front, worker: &mut Worker, sender: u8, payload: &[u8]) {
     let v6 = sender & 1 != 0;
     let proven = sender & 2 != 0;
     let port = if sender & 28 == 28 { 0 } else { 6881 };
     let sender = SocketAddr::new(address(sender >> 2 & 7, v6), port);
     let mut payload = Vec::from(payload);
     if let Some(id) = payload.first_chunk_mut().filter(|_| proven) {
-        *id = worker
-            .tracker()
-            .connection_ids()
-            .make(NOW, sender.ip())
-            .to_be_bytes();
+        *id = front.connection_ids().make(NOW, sender.ip()).to_be_bytes();
     }
     let mut reply = [0xaa; REPLY_MAX];
-    let mut batch = [Datagram {
-        sender,
-        payload: &payload,
-        reply: &mut reply,
-        verdict: Verdict::Silent(Silence::Unhandled),
-    }];
-    worker.handle_datagrams(NOW, &mut batch, |_| {});
-    let [Datagram { verdict, .. }] = batch;
-    let Verdict::Reply(len) = verdict else {
-        assert!(
-            verdict != Verdict::Silent(Silence::Unhandled),
-            "a datagram is left out"
-        );
+    let mut batch = [Datagram::new(sender, &payload, &mut reply)];
+    let handled = front.handle(worker, NOW, &mut batch);
+    assert!(
+        handled
+            .dropped()
+            .all(|(_, reason)| reason != DropReason::Unhandled),
+        "a datagram is left out"
+    );
+    let [datagram] = batch;
+    let Verdict::Reply(len) = datagram.verdict() else {
         return;
     };
     let reply = reply.get(..len);

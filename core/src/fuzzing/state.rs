@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::announce::Endpoint;
+use crate::prefetch::NoPrefetch;
 use crate::snapshot::{Damage, Decoder, Encoder, Entry, Header, MAGIC, Restored, Restorer, VERSION, chunk};
 use crate::swarm::Peer;
 use crate::{Config, InfoHash, Seed, Tracker};
@@ -84,9 +85,9 @@ fn restore(config: Config, header: &Header, entries: &[Entry]) -> (Tracker, Rest
     let tracker = Tracker::new(config, Seed::new([1; 32]), NOW);
     let mut restorer = Restorer::new(NOW, &tracker);
     for entry in entries {
-        restorer.restore(header, *entry, |_| {});
+        restorer.restore(header, *entry, &NoPrefetch);
     }
-    let restored = restorer.finish(|_| {});
+    let restored = restorer.finish(&NoPrefetch);
     (tracker, restored)
 }
 

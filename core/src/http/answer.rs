@@ -195,7 +195,7 @@ fn announce(
         AnnounceQuery::parse(request.query, client).map_err(Trouble::Query)?;
     let ids = form == PeerForm::Dictionaries { ids: true } && ids_kept;
     let (announced, peers) = worker
-        .announce_apart(now, &announce, ids)
+        .announce_into_scratch(now, &announce, ids)
         .map_err(Trouble::Refused)?;
     let len = head::encode(Status::Ok, framing, reply, |out| {
         encode_announce(client, form, &announced, peers, out)

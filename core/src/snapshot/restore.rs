@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 
 use crate::access::Access;
 use crate::announce::{Announce, Counts, Event, Refusal};
+use crate::prefetch::Prefetch;
 use crate::seed::Random;
-use crate::swarm::{HINTED_TOGETHER, Handout, Peer, Prepared, Swarms};
+use crate::swarm::{Handout, PREFETCHED_TOGETHER, Peer, Prepared, Swarms};
 use crate::time::Minute;
 use crate::tracker::{Tracker, admit};
 use crate::{InfoHash, Instant};
@@ -56,13 +57,13 @@ impl<'a> Restorer<'a> {
             access: tracker.access(),
             now,
             random: tracker.seed().key("restore").random(0),
-            batch: Vec::with_capacity(HINTED_TOGETHER),
+            batch: Vec::with_capacity(PREFETCHED_TOGETHER),
             restored: Restored::default(),
         }
     }
 
-    /// Puts in one entry, or keeps it to do so with others. `hint` is told addresses that will be read soon.
-    pub fn restore(&mut self, header: &Header, entry: Entry, hint: impl Fn(*const u8) + Copy) {
+    /// Puts in one entry, or keeps it to do so with others. `prefetch` fetches what it will read.
+    pub fn restore(&mut self, header: &Header, entry: Entry, prefetch: &impl Prefetch) {
         match entry {
             Entry::Torrent {
                 info_hash,
@@ -72,14 +73,14 @@ impl<'a> Restorer<'a> {
                 self.tracker.swarms().restore(vacated, &info_hash, downloaded);
             }
             Entry::Torrent { .. } => {}
-            Entry::Peer { info_hash, peer } => self.restore_peer(info_hash, &peer, hint),
+            Entry::Peer { info_hash, peer } => self.restore_peer(info_hash, &peer, prefetch),
         }
     }
 
     /// Puts in what is left.
     #[must_use]
-    pub fn finish(mut self, hint: impl Fn(*const u8) + Copy) -> Restored {
-        self.flush(hint);
+    pub fn finish(mut self, prefetch: &impl Prefetch) -> Restored {
+        self.flush(prefetch);
         self.restored
     }
 
@@ -88,7 +89,7 @@ impl<'a> Restorer<'a> {
         access.is_none_or(|access| access.permits_torrent(info_hash))
     }
 
-    fn restore_peer(&mut self, info_hash: InfoHash, peer: &Peer, hint: impl Fn(*const u8) + Copy) {
+    fn restore_peer(&mut self, info_hash: InfoHash, peer: &Peer, prefetch: &impl Prefetch) {
         // The clock may have been set back.
         let announced = peer.announced.min(self.now.minute());
         let rules = self.tracker.config().swarms();
@@ -115,19 +116,19 @@ impl<'a> Restorer<'a> {
             prepared,
             been_seeder: peer.been_seeder,
         });
-        if self.batch.len() == HINTED_TOGETHER {
-            self.flush(hint);
+        if self.batch.len() == PREFETCHED_TOGETHER {
+            self.flush(prefetch);
         }
     }
 
-    fn flush(&mut self, hint: impl Fn(*const u8) + Copy) {
+    fn flush(&mut self, prefetch: &impl Prefetch) {
         let swarms = self.tracker.swarms();
         for &stage in swarms.stages() {
             let announces = self.batch.iter_mut();
             swarms.hint(
                 stage,
                 announces.map(|peer| (&peer.announce, &mut peer.prepared)),
-                hint,
+                |address| prefetch.prefetch(address),
             );
         }
         for peer in self.batch.drain(..) {

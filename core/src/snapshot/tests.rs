@@ -7,6 +7,7 @@ use quickcheck::quickcheck;
 
 use crate::announce::{Announce, Counts, Endpoint, Event};
 use crate::config::Config;
+use crate::prefetch::NoPrefetch;
 use crate::swarm::{Peer, Visit, WalkPosition};
 use crate::{InfoHash, PeerId, Seed, Tracker, Worker};
 
@@ -79,7 +80,7 @@ fn announce(worker: &mut Worker, torrent: u32, peer: u32, event: Event) {
         numwant: Some(0),
     };
     let now = Instant::from_secs(START.as_secs() + u64::from((torrent + peer) % 20) * 60);
-    worker.announce_apart(now, &announce, false).unwrap();
+    worker.announce_into_scratch(now, &announce, false).unwrap();
 }
 
 fn info_hash(torrent: u32) -> InfoHash {
@@ -114,7 +115,7 @@ fn restored(bytes: &[u8], pieces: &[usize], config: Config, now: Instant) -> (Tr
     let tracker = tracker(config, 2);
     let mut restorer = Restorer::new(now, &tracker);
     let header = read(bytes, pieces, &mut |header, entry| {
-        restorer.restore(header, entry, |_| ());
+        restorer.restore(header, entry, &NoPrefetch);
     });
     assert_eq!(
         header.unwrap(),
@@ -123,7 +124,7 @@ fn restored(bytes: &[u8], pieces: &[usize], config: Config, now: Instant) -> (Tr
             seed: SECRET
         }
     );
-    let restored = restorer.finish(|_| ());
+    let restored = restorer.finish(&NoPrefetch);
     (tracker, restored)
 }
 
@@ -163,7 +164,7 @@ fn who_has_been_a_seeder_completes_nothing_after_a_restart() {
             event,
             numwant: Some(0),
         };
-        let (announced, _) = worker.announce_apart(START, &announce, false).unwrap();
+        let (announced, _) = worker.announce_into_scratch(START, &announce, false).unwrap();
         announced.counts
     };
     // Some that are seeders, some that were, some that never were: one small torrent, and then a large one.
@@ -215,20 +216,6 @@ fn without_the_bit(bytes: &[u8]) -> Vec<u8> {
         rest = after;
     }
     old
-}
-
-#[test]
-fn connection_ids_of_the_same_seed_stay_valid() {
-    let (ip, seed) = (Ipv4Addr::new(203, 0, 113, 5).into(), Seed::new([9; 32]));
-    let before = tracker(Config::default(), 1).with_connection_ids(&seed);
-    let id = before.connection_ids().make(START, ip);
-    let after = tracker(Config::default(), 2).with_connection_ids(&seed);
-    assert!(after.connection_ids().check(START, ip, id));
-    assert!(
-        !tracker(Config::default(), 2)
-            .connection_ids()
-            .check(START, ip, id)
-    );
 }
 
 #[test]

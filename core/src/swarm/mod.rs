@@ -15,5 +15,5 @@ pub use packed::{Packed, PackedSweep, PackedWalk};
 #[cfg(test)]
 pub(crate) use packed::{Work, take_work};
 pub use plain::{Plain, PlainPosition};
-pub use shards::{Fullest, HINTED_TOGETHER, SHARDS_MAX, Swarms, SweepPosition, WalkPosition};
+pub use shards::{Fullest, PREFETCHED_TOGETHER, SHARDS_MAX, Swarms, SweepPosition, WalkPosition};
 pub use store::{Peer, Prepared, Room, Stage, Store, Swept, Totals, Visit};

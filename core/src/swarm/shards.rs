@@ -58,7 +58,7 @@ impl<S: Store> Swarms<S> {
         &Stage::ALL
     }
 
-    /// Takes a batch of announces, best of [`HINTED_TOGETHER`], through one stage: tells `hint` addresses that they will
+    /// Takes a batch of announces, best of [`PREFETCHED_TOGETHER`], through one stage: tells `hint` addresses that they will
     /// read. Changes nothing, and may be left out, which is better for one announce alone.
     pub fn hint<'a>(
         &self,
@@ -257,7 +257,7 @@ const NEAR: usize = 16 << 20;
 
 /// Announces that are taken through the stages together: of twice as many, the first lines are out of a first-level cache of
 /// 32 KiB before they are read.
-pub const HINTED_TOGETHER: usize = 16;
+pub const PREFETCHED_TOGETHER: usize = 16;
 
 /// Bytes of a shard that are counted together; what is left over in each is far below [`NEAR`].
 const GRANULE: usize = 16 << 10;

@@ -1,53 +1,19 @@
 //! The UDP tracker protocol (BEP 15), with IPv6 and options (BEP 41).
-
-use core::net::SocketAddr;
+//!
+//! A driver makes a [`Datagram`] of each that it received, hands the batch to [`Front::handle`], and sends the replies that
+//! the [`Handled`] batch lists.
 
 use crate::announce::Family;
 
 mod connection_id;
-mod handle;
+mod datagram;
+mod front;
 pub mod options;
 pub mod packet;
 
 pub use connection_id::{AGE_MAX_TICKS, ConnectionIds};
-
-/// One datagram of a batch, with room for its reply.
-#[derive(Debug)]
-pub struct Datagram<'a> {
-    /// Who sent it; never a mapped address.
-    pub sender: SocketAddr,
-    /// What was received.
-    pub payload: &'a [u8],
-    /// Where the reply is written. At least [`REPLY_MAX`] bytes hold every reply; a shorter one gets fewer peers.
-    pub reply: &'a mut [u8],
-    /// What became of it; set by [`Worker::handle_datagrams`](crate::Worker::handle_datagrams).
-    pub verdict: Verdict,
-}
-
-/// What to do about a datagram.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Send this many bytes of the reply buffer back to the sender.
-    Reply(usize),
-    /// Send nothing.
-    Silent(Silence),
-}
-
-/// Why a datagram is not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Silence {
-    /// It was not handled yet.
-    Unhandled,
-    /// The sender's address is denied.
-    Denied,
-    /// It is no request of the protocol.
-    Malformed,
-    /// Its connection id does not prove the sender's address.
-    Unproven,
-    /// The reply buffer is too short for any answer.
-    NoRoom,
-}
+pub use datagram::{Datagram, DropReason, Handled, Verdict};
+pub use front::Front;
 
 /// Peers in one answer, so that it is never fragmented: an Ethernet frame over IPv4, the 1,280 bytes that every link
 /// carries over IPv6.

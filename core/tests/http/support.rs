@@ -63,7 +63,9 @@ impl House {
             numwant: Some(0),
         };
         let mut worker = self.worker.borrow_mut();
-        worker.announce_apart(self.now.get(), &announce, false).unwrap();
+        worker
+            .announce_into_scratch(self.now.get(), &announce, false)
+            .unwrap();
     }
 
     pub(crate) fn connect(&self, ip: &str) -> Client<'_> {

@@ -14,7 +14,7 @@ use etracker_core::http::{Found, Pages};
 use etracker_core::stats::Count;
 use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response, ScrapeRequest};
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, Listen, ServeError, open};
+use etracker_runtime_common::{Clock, Control, Job, Listen, ServeError, open, udp_front};
 
 /// A tracker that serves until this is dropped.
 struct Server {
@@ -50,6 +50,7 @@ impl Server {
         let control = Arc::new(Control::new());
         let job = Job {
             tracker: Arc::clone(&tracker),
+            udp: Arc::new(udp_front(&Seed::new([1; 32]))),
             sockets: opened.workers,
             clock,
             control: Arc::clone(&control),
@@ -368,6 +369,7 @@ fn a_worker_that_cannot_go_on_ends_all() {
     opened.workers[1].tcp[0] = broken.into();
     let job = Job {
         tracker: Arc::new(Tracker::new(config(), Seed::new([1; 32]), clock.now())),
+        udp: Arc::new(udp_front(&Seed::new([1; 32]))),
         sockets: opened.workers,
         clock,
         control: Arc::new(Control::new()),
@@ -582,6 +584,7 @@ fn a_panic_of_a_task_ends_all() {
     let tracker = Tracker::new(config(), Seed::new([1; 32]), clock.now()).with_pages(Arc::new(Faulty));
     let job = Job {
         tracker: Arc::new(tracker),
+        udp: Arc::new(udp_front(&Seed::new([1; 32]))),
         sockets: opened.workers,
         clock,
         control: Arc::new(Control::new()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use etracker_core::{Config, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, Listen, ServeError, open};
+use etracker_runtime_common::{Clock, Control, Job, Listen, ServeError, open, udp_front};
 
 /// A tracker that serves until this is dropped.
 struct Server {
@@ -32,6 +32,7 @@ impl Server {
         let control = Arc::new(Control::new());
         let job = Job {
             tracker: Arc::new(Tracker::new(config, Seed::new([1; 32]), clock.now())),
+            udp: Arc::new(udp_front(&Seed::new([1; 32]))),
             sockets: opened.workers,
             clock,
             control: Arc::clone(&control),

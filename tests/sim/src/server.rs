@@ -11,7 +11,7 @@ use etracker_core::announce::Counts;
 use etracker_core::http;
 use etracker_core::interval::LoadAverage;
 use etracker_core::swarm::{Peer, Visit, WalkPosition};
-use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX, Silence, Verdict};
+use etracker_core::udp::{BATCH_MAX, Datagram, Front, REPLY_MAX, Verdict};
 use etracker_core::{Config, InfoHash, Instant, Seed, Tracker, Worker};
 
 use crate::chance::Chance;
@@ -27,6 +27,7 @@ pub(crate) struct Server {
     config: Config,
     seed: Seed,
     access: Access,
+    front: Front,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) workers: Vec<Worker>,
     clock: Clock,
@@ -50,6 +51,7 @@ impl Server {
             watched(|| tracker(&config, &core_seed, &access, scenario.workers, now))?;
         Ok(Self {
             config,
+            front: Front::new(&core_seed),
             seed: core_seed,
             access,
             tracker,
@@ -92,22 +94,12 @@ impl Server {
         let mut batch: Vec<_> = packets
             .iter()
             .zip(&mut self.replies)
-            .map(|(packet, reply)| Datagram {
-                sender: packet.source,
-                payload: &packet.bytes,
-                reply,
-                verdict: Verdict::Silent(Silence::Unhandled),
-            })
+            .map(|(packet, reply)| Datagram::new(packet.source, &packet.bytes, reply))
             .collect();
-        let worker = &mut self.workers[worker];
-        let ((), used) = watched(|| {
-            worker.handle_datagrams(Instant::from_millis(now), &mut batch, |_| {});
-        })?;
+        let (front, worker) = (&self.front, &mut self.workers[worker]);
+        let ((), used) = watched(|| _ = front.handle(worker, Instant::from_millis(now), &mut batch))?;
         self.memory += used.bytes_current;
-        Ok((
-            batch.iter().map(|datagram| datagram.verdict).collect(),
-            used.count_total,
-        ))
+        Ok((batch.iter().map(Datagram::verdict).collect(), used.count_total))
     }
 
     /// The first bytes of the reply to the datagram at this place of the batch.

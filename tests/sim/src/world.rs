@@ -360,7 +360,7 @@ impl World {
         for (at, (packet, verdict)) in packets.iter().zip(verdicts).enumerate() {
             let reply = match verdict {
                 Verdict::Reply(len) => Some(self.server.reply(at, len).to_vec()),
-                Verdict::Silent(_) => None,
+                Verdict::Drop(_) => None,
             };
             self.note_datagram(packet, reply.as_deref());
             let (note, executed) = self.check(now, packet, reply.as_deref())?;

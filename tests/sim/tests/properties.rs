@@ -98,7 +98,7 @@ fn announce(worker: &mut Worker, info_hash: InfoHash, port: u16, left: u64, want
         event: Event::None,
         numwant: Some(wanted),
     };
-    let (_, peers) = worker.announce_apart(NOW, &announce, false).unwrap();
+    let (_, peers) = worker.announce_into_scratch(NOW, &announce, false).unwrap();
     peers.compact.chunks(6).map(<[u8]>::to_vec).collect()
 }
 

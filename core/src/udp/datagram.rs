@@ -1,0 +1,142 @@
+//! One datagram of a batch, before and after it is handled.
+
+use core::net::SocketAddr;
+
+/// A datagram that was received, with room for its reply.
+#[derive(Debug)]
+pub struct Datagram<'a> {
+    sender: SocketAddr,
+    pub(super) room: Room<'a>,
+    pub(super) verdict: Verdict,
+}
+
+/// Where a request lies and its reply goes.
+#[derive(Debug)]
+pub(super) enum Room<'a> {
+    /// Each in a buffer of its own.
+    Apart { payload: &'a [u8], reply: &'a mut [u8] },
+    /// The reply overwrites the request, which is the first `len` bytes.
+    Shared { buffer: &'a mut [u8], len: usize },
+}
+
+impl<'a> Datagram<'a> {
+    /// A datagram from `sender`, which is never a mapped address. At least [`REPLY_MAX`](super::REPLY_MAX) bytes of `reply`
+    /// hold every reply; a shorter buffer gets fewer peers.
+    pub const fn new(sender: SocketAddr, payload: &'a [u8], reply: &'a mut [u8]) -> Self {
+        Self::with_room(sender, Room::Apart { payload, reply })
+    }
+
+    /// A datagram that is answered where it lies: the first `len` bytes of `buffer` are the request, and the reply overwrites
+    /// them. A `len` beyond the buffer means all of it.
+    pub const fn in_place(sender: SocketAddr, buffer: &'a mut [u8], len: usize) -> Self {
+        let len = if len < buffer.len() { len } else { buffer.len() };
+        Self::with_room(sender, Room::Shared { buffer, len })
+    }
+
+    const fn with_room(sender: SocketAddr, room: Room<'a>) -> Self {
+        Self {
+            sender,
+            room,
+            verdict: Verdict::Drop(DropReason::Unhandled),
+        }
+    }
+
+    /// Who sent it.
+    #[must_use]
+    pub const fn sender(&self) -> SocketAddr {
+        self.sender
+    }
+
+    /// Bytes of the request.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match &self.room {
+            Room::Apart { payload, .. } => payload.len(),
+            Room::Shared { len, .. } => *len,
+        }
+    }
+
+    /// Whether the request has no bytes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is to be done about it.
+    pub const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The bytes to send back to the sender; nothing if the datagram is dropped.
+    #[must_use]
+    pub fn reply(&self) -> Option<&[u8]> {
+        let buffer = match &self.room {
+            Room::Apart { reply, .. } => reply,
+            Room::Shared { buffer, .. } => buffer,
+        };
+        match self.verdict {
+            Verdict::Reply(len) => buffer.get(..len),
+            Verdict::Drop(_) => None,
+        }
+    }
+
+    pub(super) fn payload(&self) -> &[u8] {
+        match &self.room {
+            Room::Apart { payload, .. } => payload,
+            Room::Shared { buffer, len } => buffer.get(..*len).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn reply_buffer(&mut self) -> &mut [u8] {
+        match &mut self.room {
+            Room::Apart { reply, .. } => reply,
+            Room::Shared { buffer, .. } => buffer,
+        }
+    }
+}
+
+/// A batch that was handled: what is to be sent, and what was dropped.
+#[must_use = "replies that are not sent are lost"]
+#[derive(Debug)]
+pub struct Handled<'b, 'a>(pub(super) &'b [Datagram<'a>]);
+
+impl<'b, 'a> Handled<'b, 'a> {
+    /// The datagrams to answer: their places in the batch, and their replies.
+    pub fn replies(&self) -> impl Iterator<Item = (usize, &'b [u8])> + use<'b, 'a> {
+        let datagrams = self.0.iter().enumerate();
+        datagrams.filter_map(|(place, datagram)| Some((place, datagram.reply()?)))
+    }
+
+    /// The datagrams that are not answered, and why.
+    pub fn dropped(&self) -> impl Iterator<Item = (&'b Datagram<'a>, DropReason)> + use<'b, 'a> {
+        self.0.iter().filter_map(|datagram| match datagram.verdict {
+            Verdict::Drop(reason) => Some((datagram, reason)),
+            Verdict::Reply(_) => None,
+        })
+    }
+}
+
+/// What is to be done about a datagram.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send this many bytes of the reply buffer back to the sender.
+    Reply(usize),
+    /// Send nothing.
+    Drop(DropReason),
+}
+
+/// Why a datagram is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// It was not handled yet.
+    Unhandled,
+    /// The sender's address is denied.
+    Denied,
+    /// It is no request of the protocol.
+    Malformed,
+    /// Its connection id does not prove the sender's address.
+    Unproven,
+    /// The reply buffer is too short for any answer.
+    NoRoom,
+}

@@ -1,0 +1,330 @@
+//! The UDP protocol in front of a tracker: from bytes to replies, in batches.
+
+use core::net::SocketAddr;
+
+use crate::announce::{Announce, Endpoint};
+use crate::prefetch::{NoPrefetch, Prefetch};
+use crate::stats::Count;
+use crate::swarm::{Handout, PREFETCHED_TOGETHER};
+use crate::{InfoHash, Instant, Prepared, Seed, Worker};
+
+use super::datagram::{Datagram, DropReason, Handled, Room, Verdict};
+use super::packet::{
+    ANNOUNCE, AnnounceRequest, AnnounceResponse, CONNECT, ConnectResponse, ERROR, ErrorResponse, PROTOCOL_ID,
+    RequestHead, SCRAPE, SCRAPE_MAX, ScrapeRequest, ScrapeResponse,
+};
+use super::{ConnectionIds, peers_max};
+
+/// The UDP protocol. All workers share one, so that each accepts the connection ids of the others.
+#[derive(Clone, Debug)]
+pub struct Front<P = NoPrefetch> {
+    connection_ids: ConnectionIds,
+    prefetch: P,
+}
+
+impl Front {
+    /// A front whose connection ids come from `seed`: those of another front with the same seed are valid here.
+    #[must_use]
+    pub fn new(seed: &Seed) -> Self {
+        Self {
+            connection_ids: ConnectionIds::new(seed),
+            prefetch: NoPrefetch,
+        }
+    }
+}
+
+impl<P: Prefetch> Front<P> {
+    /// The same front, which has the memory that a batch will read prefetched.
+    #[must_use]
+    pub fn with_prefetch<Q: Prefetch>(self, prefetch: Q) -> Front<Q> {
+        Front {
+            connection_ids: self.connection_ids,
+            prefetch,
+        }
+    }
+
+    /// The connection ids of clients.
+    #[must_use]
+    pub const fn connection_ids(&self) -> &ConnectionIds {
+        &self.connection_ids
+    }
+
+    /// Handles a batch of datagrams for `worker`, and writes the replies. The work is linear in the batch.
+    ///
+    /// A reply to an unproven sender is never longer than its request.
+    pub fn handle<'b, 'a>(
+        &self,
+        worker: &mut Worker,
+        now: Instant,
+        batch: &'b mut [Datagram<'a>],
+    ) -> Handled<'b, 'a> {
+        for piece in batch.chunks_mut(PREFETCHED_TOGETHER) {
+            match piece {
+                [] => {}
+                [_] => self.handle_piece::<1>(worker, now, piece),
+                _ => self.handle_piece::<PREFETCHED_TOGETHER>(worker, now, piece),
+            }
+        }
+        Handled(batch)
+    }
+
+    /// Reads and proves all datagrams before it carries out the first, so that what the requests touch is prefetched
+    /// meanwhile.
+    fn handle_piece<const N: usize>(&self, worker: &mut Worker, now: Instant, piece: &mut [Datagram<'_>]) {
+        let mut requests = [const { Request::Dropped(DropReason::Unhandled) }; N];
+        for (request, datagram) in requests.iter_mut().zip(piece.iter()) {
+            *request = self.read(worker, now, datagram.sender(), datagram.payload());
+        }
+        // A single announce has nothing to do while its memory is fetched.
+        if N > 1 {
+            worker.prefetch(&mut requests, Request::prepared_mut, &self.prefetch);
+        }
+        for (request, datagram) in requests.into_iter().zip(piece) {
+            datagram.verdict = self.respond(worker, now, request, datagram);
+        }
+    }
+
+    fn read(&self, worker: &mut Worker, now: Instant, sender: SocketAddr, payload: &[u8]) -> Request {
+        if !worker.permits_address(sender.ip()) {
+            return Request::Dropped(DropReason::Denied);
+        }
+        let Some(head) = RequestHead::decode(payload) else {
+            return Request::Dropped(DropReason::Malformed);
+        };
+        // Nothing can be sent to port 0, and an answer to an error would be answered by an error.
+        if sender.port() == 0 || head.action == ERROR {
+            return Request::Dropped(DropReason::Malformed);
+        }
+        if head.action == CONNECT {
+            return if head.connection_id == PROTOCOL_ID {
+                Request::Connect(head.transaction_id)
+            } else {
+                Request::Dropped(DropReason::Malformed)
+            };
+        }
+        if !self.connection_ids.check(now, sender.ip(), head.connection_id) {
+            return Request::Dropped(without_proof(&head, payload));
+        }
+        read_proven(worker, &head, sender, payload)
+    }
+
+    fn respond(
+        &self,
+        worker: &Worker,
+        now: Instant,
+        request: Request,
+        datagram: &mut Datagram<'_>,
+    ) -> Verdict {
+        let (count, len) = match request {
+            Request::Dropped(reason) => return drop_datagram(worker, reason),
+            Request::Connect(transaction_id) => {
+                let (sender, room) = (datagram.sender(), datagram.len());
+                let reply = datagram.reply_buffer();
+                // The sender is unproven: a reply longer than the request would amplify forged ones.
+                let reply = reply.get_mut(..room).unwrap_or_default();
+                self.connect_to(now, sender, transaction_id, reply)
+            }
+            Request::Announce(transaction_id, prepared) => {
+                announce_to(worker, now, transaction_id, prepared, datagram.reply_buffer())
+            }
+            Request::Scrape(transaction_id) => scrape_to(worker, transaction_id, &mut datagram.room),
+            Request::Refused(transaction_id, fault) => {
+                refuse(transaction_id, fault.reason(), datagram.reply_buffer())
+            }
+        };
+        if len < RESPONSE_HEAD_LEN {
+            return Verdict::Drop(DropReason::NoRoom);
+        }
+        worker.count(count);
+        Verdict::Reply(len)
+    }
+
+    fn connect_to(
+        &self,
+        now: Instant,
+        sender: SocketAddr,
+        transaction_id: u32,
+        reply: &mut [u8],
+    ) -> (Count, usize) {
+        let response = ConnectResponse {
+            transaction_id,
+            connection_id: self.connection_ids.make(now, sender.ip()),
+        };
+        let len = reply.first_chunk_mut().map_or(0, |place| {
+            *place = response.encode();
+            place.len()
+        });
+        (Count::UdpConnect, len)
+    }
+}
+
+/// What a datagram means. It borrows nothing, so that the reply may overwrite it.
+#[derive(Clone, Debug)]
+enum Request {
+    /// A datagram that is not answered.
+    Dropped(DropReason),
+    /// A connect, with its transaction id.
+    Connect(u32),
+    /// A proven announce, with its transaction id.
+    Announce(u32, Prepared),
+    /// A proven scrape, with its transaction id; its info-hashes are read when it is answered.
+    Scrape(u32),
+    /// A proven request that cannot be carried out, with its transaction id.
+    Refused(u32, Fault),
+}
+
+impl Request {
+    const fn prepared_mut(&mut self) -> Option<&mut Prepared> {
+        match self {
+            Self::Announce(_, prepared) => Some(prepared),
+            Self::Dropped(_) | Self::Connect(_) | Self::Scrape(_) | Self::Refused(..) => None,
+        }
+    }
+}
+
+fn read_proven(worker: &mut Worker, head: &RequestHead, sender: SocketAddr, payload: &[u8]) -> Request {
+    let refused = |fault| Request::Refused(head.transaction_id, fault);
+    match head.action {
+        ANNOUNCE => match AnnounceRequest::decode(payload) {
+            Some((request, _options)) => {
+                let prepared = worker.prepare(meaning(&request, sender));
+                Request::Announce(request.transaction_id, prepared)
+            }
+            None => refused(Fault::AnnounceShort),
+        },
+        SCRAPE => match ScrapeRequest::decode(payload) {
+            Some(request) if !request.info_hashes.is_empty() => Request::Scrape(request.transaction_id),
+            _ => refused(Fault::ScrapeEmpty),
+        },
+        _ => refused(Fault::ActionUnknown),
+    }
+}
+
+fn drop_datagram(worker: &Worker, reason: DropReason) -> Verdict {
+    match reason {
+        DropReason::Malformed => worker.count(Count::UdpMalformed),
+        DropReason::Unproven => worker.count(Count::UdpUnproven),
+        DropReason::Denied => worker.count(Count::UdpDenied),
+        DropReason::Unhandled | DropReason::NoRoom => {}
+    }
+    Verdict::Drop(reason)
+}
+
+fn announce_to(
+    worker: &Worker,
+    now: Instant,
+    transaction_id: u32,
+    prepared: Prepared,
+    reply: &mut [u8],
+) -> (Count, usize) {
+    let family = prepared.announce().peer.family();
+    let wanted = worker
+        .tracker()
+        .config()
+        .peers_wanted(prepared.announce().numwant);
+    let Some((head, peers)) = reply.split_first_chunk_mut() else {
+        return (Count::UdpAnnounce, 0);
+    };
+    let mut peers = Handout::new(family, wanted.min(peers_max(family)), peers);
+    match worker.announce_prepared(now, prepared, &mut peers) {
+        Ok(outcome) => {
+            let response = AnnounceResponse {
+                transaction_id,
+                interval_secs: outcome.interval_secs,
+                leechers: outcome.counts.incomplete,
+                seeders: outcome.counts.complete,
+            };
+            *head = response.encode();
+            (
+                Count::UdpAnnounce,
+                head.len() + peers.len() * family.compact_len(),
+            )
+        }
+        Err(refusal) => refuse(transaction_id, refusal.reason(), reply),
+    }
+}
+
+fn scrape_to(worker: &Worker, transaction_id: u32, room: &mut Room<'_>) -> (Count, usize) {
+    let counts = |info_hash: &[u8; 20]| worker.scrape(&InfoHash(*info_hash));
+    let len = match room {
+        Room::Apart { payload, reply } => {
+            let info_hashes = info_hashes(payload).iter();
+            ScrapeResponse::encode(transaction_id, info_hashes.map(counts), reply)
+        }
+        Room::Shared { buffer, len } => {
+            // The reply overwrites the info-hashes while they are still needed.
+            let mut copies = [[0; 20]; SCRAPE_MAX];
+            let asked = info_hashes(buffer.get(..*len).unwrap_or_default());
+            let count = asked.len();
+            for (copy, info_hash) in copies.iter_mut().zip(asked) {
+                *copy = *info_hash;
+            }
+            let info_hashes = copies.iter().take(count);
+            ScrapeResponse::encode(transaction_id, info_hashes.map(counts), buffer)
+        }
+    };
+    (Count::UdpScrape, len)
+}
+
+fn info_hashes(payload: &[u8]) -> &[[u8; 20]] {
+    ScrapeRequest::decode(payload).map_or(&[], |request| request.info_hashes)
+}
+
+/// Why a datagram that proves nothing is dropped: it is a request with a foreign id, or no request at all.
+fn without_proof(head: &RequestHead, payload: &[u8]) -> DropReason {
+    let is_request = match head.action {
+        ANNOUNCE => AnnounceRequest::decode(payload).is_some(),
+        SCRAPE => ScrapeRequest::decode(payload).is_some_and(|request| !request.info_hashes.is_empty()),
+        _ => false,
+    };
+    if is_request {
+        DropReason::Unproven
+    } else {
+        DropReason::Malformed
+    }
+}
+
+/// What is wrong with a proven request.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    ActionUnknown,
+    AnnounceShort,
+    ScrapeEmpty,
+}
+
+impl Fault {
+    /// What the client is told.
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::ActionUnknown => "unknown action",
+            Self::AnnounceShort => "an announce takes at least 98 bytes",
+            Self::ScrapeEmpty => "a scrape takes at least one info-hash",
+        }
+    }
+}
+
+/// Bytes that every response begins with: action and transaction id.
+const RESPONSE_HEAD_LEN: usize = 8;
+
+/// The announce without what only UDP knows. The address is the one seen, never the one claimed.
+fn meaning(request: &AnnounceRequest, sender: SocketAddr) -> Announce {
+    Announce {
+        info_hash: request.info_hash,
+        peer_id: request.peer_id,
+        peer: Endpoint {
+            ip: sender.ip(),
+            port: request.port,
+        },
+        left: request.left,
+        event: request.event,
+        numwant: u32::try_from(request.numwant).ok(),
+    }
+}
+
+fn refuse(transaction_id: u32, reason: &str, reply: &mut [u8]) -> (Count, usize) {
+    let response = ErrorResponse {
+        transaction_id,
+        message: reason.as_bytes(),
+    };
+    (Count::UdpError, response.encode(reply))
+}
