@@ -264,6 +264,24 @@ fn a_scrape_is_read_whatever_the_order_of_its_hashes() {
 }
 
 #[test]
+fn an_info_hash_that_a_tracker_writes_as_text_is_understood() {
+    let text: String = (0..20)
+        .map(|index| char::from(u8::from_str_radix(&HASH[2 * index..][..2], 16).unwrap()))
+        .collect();
+    assert!(text.len() > 20);
+    let body = format!("d5:filesd{}:{text}d8:completei5eeee", text.len());
+    let (url, _server) = answering(format!("HTTP/1.1 200 OK\r\n\r\n{body}"));
+    let output = client(&["scrape", &url, HASH]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(shown, format!("{HASH}  complete 5  incomplete 0  downloaded 0\n"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("is written as UTF-8")
+    );
+}
+
+#[test]
 fn what_is_no_answer_is_said_to_be_none() {
     for (answer, reason) in [
         (

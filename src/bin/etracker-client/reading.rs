@@ -64,8 +64,8 @@ impl<'a, 'n> Reading<'a, 'n> {
         let files = files.ok_or_else(|| Failure::Unreadable("it has no dictionary \"files\"".to_owned()))?;
         let mut listed = Vec::new();
         for (key, value) in files.iter() {
-            match (key.try_into(), value.as_dictionary()) {
-                (Ok(info_hash), Some(entry)) => listed.push((InfoHash(info_hash), self.counts(entry))),
+            match (self.info_hash(key), value.as_dictionary()) {
+                (Some(info_hash), Some(entry)) => listed.push((info_hash, self.counts(entry))),
                 _ => self
                     .notes
                     .fault("an entry of \"files\" is not an info-hash of 20 bytes and a dictionary"),
@@ -79,6 +79,22 @@ impl<'a, 'n> Reading<'a, 'n> {
         };
         let torrents = info_hashes.iter().map(|asked| (*asked, counts_of(asked)));
         Ok(Answer::Scrape(torrents.collect()))
+    }
+
+    /// 20 bytes; or as many characters, where a tracker takes bytes for text and writes that as UTF-8.
+    fn info_hash(&mut self, key: &[u8]) -> Option<InfoHash> {
+        if let Ok(info_hash) = key.try_into() {
+            return Some(InfoHash(info_hash));
+        }
+        let text = str::from_utf8(key).ok()?;
+        let bytes: Vec<u8> = text
+            .chars()
+            .map(|char| u8::try_from(char).ok())
+            .collect::<Option<_>>()?;
+        let info_hash = bytes.try_into().map(InfoHash).ok()?;
+        self.notes
+            .fault("an info-hash in \"files\" is written as UTF-8, which makes it longer than 20 bytes");
+        Some(info_hash)
     }
 
     /// Counts that are left out are zeros.
