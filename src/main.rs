@@ -13,6 +13,7 @@ mod privileges;
 mod report;
 mod revision;
 mod runtime;
+mod sight;
 mod signals;
 mod sockets;
 mod start;

@@ -87,7 +87,7 @@ fn serve(
     let period = options.lasting.state_period;
     let keeper = keeper(state.as_ref(), period, &tracker, clock, control)?;
     lists::reload_on(reloads, options.lists, Arc::clone(&tracker)).map_err(Failure::Thread)?;
-    watch::begin(Arc::clone(&tracker), options.logs.format, zone).map_err(Failure::Thread)?;
+    watch::begin(Arc::clone(&tracker), clock, options.logs.format, zone).map_err(Failure::Thread)?;
     let watched = notifier.watch(&tracker, clock, control);
     watched.map_err(Failure::Thread)?;
     notifier.tell("READY=1");

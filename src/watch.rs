@@ -7,22 +7,31 @@ use std::time::Duration;
 
 use etracker_core::stats::{Count, Evaluation, Failed, Figures, Operation};
 use etracker_core::{Instant, Tracker};
+use etracker_runtime_common::Clock;
 use jiff::tz::TimeZone;
 use tracing::{info, warn};
 
 use crate::logs::{EVALUATION, LogFormat};
 use crate::pages::{error_name, local_time};
+use crate::sight::Hidden;
 use crate::terminal::{dropped, say};
 
 /// Watches `tracker` until the process ends.
 ///
 /// # Errors
 /// The operating system gives no thread.
-pub(crate) fn begin(tracker: Arc<Tracker>, format: LogFormat, zone: TimeZone) -> io::Result<()> {
+pub(crate) fn begin(
+    tracker: Arc<Tracker>,
+    clock: Clock,
+    format: LogFormat,
+    zone: TimeZone,
+) -> io::Result<()> {
     let mut watch = Watch {
         evaluated: Instant::default(),
         before: tracker.figures(),
         dropped: 0,
+        hidden: Vec::new(),
+        clock,
         format,
         zone,
         tracker,
@@ -33,6 +42,7 @@ pub(crate) fn begin(tracker: Arc<Tracker>, format: LogFormat, zone: TimeZone) ->
             for second in 1u64.. {
                 thread::sleep(Duration::from_secs(1));
                 watch.evaluation();
+                watch.sight();
                 if second.is_multiple_of(SUMMARY_SECS) {
                     watch.summary();
                 }
@@ -43,6 +53,7 @@ pub(crate) fn begin(tracker: Arc<Tracker>, format: LogFormat, zone: TimeZone) ->
 
 struct Watch {
     tracker: Arc<Tracker>,
+    clock: Clock,
     format: LogFormat,
     zone: TimeZone,
     /// When the evaluation was that was told last.
@@ -50,9 +61,29 @@ struct Watch {
     /// The figures of the last summary.
     before: Figures,
     dropped: u64,
+    /// What hides clients, and was told.
+    hidden: Vec<Hidden>,
 }
 
 impl Watch {
+    /// Tells what hides clients, once until it is gone.
+    fn sight(&mut self) {
+        let hidden = Hidden::all(self.clock.now(), &self.tracker);
+        let is_told = |hidden: &Hidden| {
+            let mut told = self.hidden.iter().map(|told| told.finding);
+            told.any(|told| (told.cause, told.since) == (hidden.finding.cause, hidden.finding.since))
+        };
+        for new in hidden.iter().filter(|hidden| !is_told(hidden)) {
+            let (cause, what, remedy) = (new.finding.cause.name(), &new.what, &new.remedy);
+            if new.finding.ordinary {
+                info!(cause, "{what} -> {remedy}");
+            } else {
+                warn!(cause, "{what} -> {remedy}");
+            }
+        }
+        self.hidden = hidden;
+    }
+
     fn evaluation(&mut self) {
         let evaluation = self.tracker.evaluation();
         if evaluation.at == self.evaluated {
@@ -207,6 +238,8 @@ mod tests {
             evaluated: Instant::default(),
             before: tracker.figures(),
             dropped: 0,
+            hidden: Vec::new(),
+            clock: Clock::start(),
             format: LogFormat::Text,
             zone: TimeZone::UTC,
             tracker: Arc::clone(&tracker),

@@ -62,6 +62,7 @@ mod lock;
 pub mod prefetch;
 pub mod scope;
 pub mod seed;
+pub mod sight;
 pub mod snapshot;
 pub mod stats;
 pub mod swarm;

@@ -6,16 +6,18 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::time::Duration;
 
 use crate::access::{Access, Gate, Gates};
 use crate::announce::{Announce, Announced, Counts, Event, Family, Refusal};
-use crate::config::PEERS_PER_RESPONSE;
+use crate::config::{PEER_GRACE_SECS, PEERS_PER_RESPONSE};
 use crate::http::{FullScrapes, Pages};
 use crate::interval::IntervalController;
 use crate::lock::Lock;
 use crate::prefetch::Prefetch;
 use crate::scope::Scope;
 use crate::seed::{Random, Seed};
+use crate::sight::{self, Sight};
 use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation};
 use crate::swarm::{self, Handout, Swarms, Totals};
 use crate::time::Instant;
@@ -34,6 +36,7 @@ pub struct Tracker {
     interval_secs: AtomicU32,
     upkeep: Lock<Upkeep>,
     counters: Lock<Vec<Arc<Counters>>>,
+    sight: Lock<Sight>,
     full_scrapes: Lock<FullScrapes>,
     /// The lists that workers heed; `None` if there are none to heed.
     gates: Option<Gates>,
@@ -50,6 +53,7 @@ impl Tracker {
             interval_secs: AtomicU32::new(upkeep.interval().served_secs()),
             upkeep: Lock::new(upkeep),
             counters: Lock::default(),
+            sight: Lock::default(),
             full_scrapes: Lock::default(),
             gates: None,
             pages: None,
@@ -179,6 +183,15 @@ impl Tracker {
             host,
             workers: self.counters.with(|all| all.len()),
         }
+    }
+
+    /// What hides the tracker's clients from it, if something does. For who tells the operator: to be asked once a second,
+    /// as it judges what has come since; asking more often does no harm.
+    #[must_use]
+    pub fn sight(&self, now: Instant) -> Vec<sight::Finding> {
+        let patience = Duration::from_secs((self.config.intervals().max + PEER_GRACE_SECS).into());
+        let workers = self.counters.with(|all| all.clone());
+        self.sight.with(|sight| sight.look(now, patience, &workers))
     }
 
     /// The sum of one count over all workers.
@@ -435,7 +448,12 @@ fn execute(
         Some(gate) => gate.with(|access| act(Some(access))),
         None => act(None),
     };
-    let counts = counts.inspect_err(|&refusal| counters.add(count_of(refusal), 1))?;
+    let counts = counts.inspect_err(|&refusal| {
+        counters.add(count_of(refusal), 1);
+        if refusal == Refusal::AddressFull && Scope::of(announce.peer.ip) == Scope::Local {
+            counters.add(Count::AddressFullLocal, 1);
+        }
+    })?;
     if !announce.is_reachable() && announce.event != Event::Stopped {
         counters.add(Count::AnnounceUnreachable, 1);
     }

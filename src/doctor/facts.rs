@@ -12,7 +12,7 @@ use etracker_runtime_common::{
 };
 
 use super::addresses::{self, Absent};
-use super::probe::{Asked, Probe};
+use super::probe::{Asked, Hidden, Probe};
 use crate::limits;
 use crate::options::Options;
 #[cfg(feature = "glommio")]
@@ -44,6 +44,8 @@ pub(super) struct Facts {
     /// Why the tracker that was started for the round trips failed.
     pub(super) broken: Option<String>,
     pub(super) round_trips: Vec<RoundTrip>,
+    /// What hides clients from the tracker that has the port.
+    pub(super) hidden: Vec<Hidden>,
     /// Variables of the environment that look like options and are none.
     pub(super) strange_variables: Vec<String>,
     pub(super) intervals: Intervals,
@@ -138,6 +140,11 @@ impl Facts {
         } else {
             serve_and_ask(options, ready)?
         };
+        let hidden = if is_in_use(&steps) {
+            hidden(&round_trips)?
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             workers: listen.workers,
             port: listen.port,
@@ -157,6 +164,7 @@ impl Facts {
             state,
             broken,
             round_trips,
+            hidden,
             strange_variables: options.strange_variables.clone(),
             intervals: options.config.intervals(),
             private_peers: options.config.swarms().private_peers,
@@ -322,6 +330,14 @@ fn ask(probe: Probe, transport: Transport, at: SocketAddr) -> RoundTrip {
         Transport::Tcp => probe.http(at),
     };
     RoundTrip { transport, at, asked }
+}
+
+/// Asks the first that answers over HTTP.
+fn hidden(round_trips: &[RoundTrip]) -> Result<Vec<Hidden>, Failure> {
+    let probe = Probe::new(false)?;
+    let answers = |trip: &&RoundTrip| trip.transport == Transport::Tcp && trip.asked.is_ok();
+    let found = round_trips.iter().find(answers);
+    Ok(found.map(|trip| probe.hidden(trip.at)).unwrap_or_default())
 }
 
 /// Linux reports twice what it grants: the other half is for its own book-keeping.

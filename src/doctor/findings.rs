@@ -6,7 +6,7 @@ use etracker_runtime_common::{OpenError, Plain, Transport};
 
 use super::addresses::Absent;
 use super::facts::{Facts, Ipv6, LockedMemory, OpenFiles, ReceiveBuffer, RoundTrip, Taken, is_in_use};
-use super::probe::{Answer, Unanswered};
+use super::probe::{Answer, Hidden, Unanswered, shortened};
 use crate::lists::ListError;
 use crate::privileges::PrivilegeError;
 use crate::sockets::SocketError;
@@ -56,6 +56,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     if is_of_a_tracker(facts) {
         findings.extend(facts.round_trips.iter().map(round_trip));
     }
+    findings.extend(facts.hidden.iter().map(hidden));
     findings.extend(environment(&facts.strange_variables));
     findings.push(private_peers(facts));
     let interval = interval(facts);
@@ -384,6 +385,13 @@ fn interval(facts: &Facts) -> Finding {
     }
 }
 
+/// In the words of the tracker that has the port.
+fn hidden(hidden: &Hidden) -> Finding {
+    let [what, remedy] =
+        [&hidden.what, &hidden.remedy].map(|words| shortened(words.as_bytes(), HIDDEN_LETTERS_MAX));
+    warning("clients", what, remedy)
+}
+
 fn private_peers(facts: &Facts) -> Finding {
     let about = "private peers";
     match facts.public.filter(|_| facts.private_peers) {
@@ -399,6 +407,8 @@ fn private_peers(facts: &Facts) -> Finding {
     }
 }
 
+/// Letters of what another tracker says.
+const HIDDEN_LETTERS_MAX: usize = 400;
 /// Announce intervals that public lists of trackers take: 5 minutes to 3 hours.
 const LISTED_SECS: RangeInclusive<u32> = 300..=10_800;
 /// What to do about a runtime that does not serve.
@@ -454,6 +464,7 @@ mod tests {
             state: None,
             broken: None,
             round_trips: vec![trip(Transport::Udp), trip(Transport::Tcp)],
+            hidden: Vec::new(),
             strange_variables: Vec::new(),
             intervals: Intervals {
                 initial: 1799,

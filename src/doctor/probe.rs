@@ -11,6 +11,7 @@ use etracker_core::http::request::encode_get;
 use etracker_core::http::response;
 use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response};
 use etracker_core::{InfoHash, PeerId};
+use serde::Deserialize;
 
 use crate::start::Failure;
 
@@ -24,6 +25,21 @@ pub(super) enum Answer {
     Interval(u32),
     /// The tracker does not serve the torrent of these questions.
     Refused(String),
+}
+
+/// The part of a page of statistics that matters here.
+#[derive(Debug, Deserialize)]
+struct Stats {
+    #[serde(default)]
+    hidden_clients: Vec<Hidden>,
+}
+
+/// That clients are hidden from a tracker, as it says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Hidden {
+    pub(super) what: String,
+    pub(super) remedy: String,
+    ordinary: bool,
 }
 
 /// Why there is no answer.
@@ -87,7 +103,7 @@ impl Probe {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.write_all(&self.http_request(at))?;
-        let response = read_response(&mut stream)?;
+        let response = read_response(&mut stream, RESPONSE_MAX)?;
         if let Ok(failure) = response::Failure::decode(&response.body) {
             return Ok(Answer::Refused(plain(failure.reason)));
         }
@@ -95,6 +111,28 @@ impl Probe {
             Ok(announced) => Ok(Answer::Interval(announced.interval_secs)),
             Err(_) => Err(Unanswered::Unreadable),
         }
+    }
+
+    /// What hides clients from the tracker that serves there, in its own words; nothing if it does not tell.
+    pub(super) fn hidden(self, at: SocketAddr) -> Vec<Hidden> {
+        let stats = || {
+            let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            let mut request = Vec::new();
+            encode_get(&at.to_string(), "/stats.json", b"", &mut request);
+            stream.write_all(&request)?;
+            read_response(&mut stream, STATS_MAX)
+        };
+        let stats = stats()
+            .ok()
+            .and_then(|response| serde_json::from_slice::<Stats>(&response.body).ok());
+        let hidden = stats.map(|stats| stats.hidden_clients).unwrap_or_default();
+        hidden
+            .into_iter()
+            .filter(|hidden| !hidden.ordinary)
+            .take(HIDDEN_MAX)
+            .collect()
     }
 
     /// Sends a request, again and again, until something answers it.
@@ -136,9 +174,10 @@ impl Probe {
     }
 }
 
-fn read_response(stream: &mut TcpStream) -> Result<HttpResponse, Unanswered> {
+/// Reads a response of less than `max` bytes.
+fn read_response(stream: &mut TcpStream, max: usize) -> Result<HttpResponse, Unanswered> {
     let (mut received, mut piece) = (Vec::new(), [0; 4096]);
-    while received.len() < RESPONSE_MAX {
+    while received.len() < max {
         let len = uninterrupted(|| stream.read(&mut piece))?;
         received.extend_from_slice(piece.get(..len).unwrap_or_default());
         match HttpResponse::decode(&received, len == 0) {
@@ -184,10 +223,15 @@ const fn any(ip: IpAddr) -> IpAddr {
 
 /// A reason that another program gave.
 fn plain(reason: &[u8]) -> String {
+    shortened(reason, REASON_MAX)
+}
+
+/// Words of another program, up to `max` letters.
+pub(super) fn shortened(reason: &[u8], max: usize) -> String {
     let printable = reason
         .iter()
         .filter(|byte| byte.is_ascii_graphic() || **byte == b' ');
-    printable.take(REASON_MAX).map(|&byte| char::from(byte)).collect()
+    printable.take(max).map(|&byte| char::from(byte)).collect()
 }
 
 /// How long an answer is waited for: this host is close.
@@ -196,6 +240,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const TRIES: u32 = 3;
 /// Bytes of the longest answer that is read.
 const RESPONSE_MAX: usize = 1 << 16;
+/// Bytes of the longest page of statistics that is read: with its history it has some 200,000.
+const STATS_MAX: usize = 1 << 20;
+/// Causes that are shown: there are fewer.
+const HIDDEN_MAX: usize = 8;
 /// Letters of a reason that are shown.
 const REASON_MAX: usize = 100;
 /// The header of a proxy, for a client of a network that is for examples.

@@ -238,7 +238,8 @@ fn http(defaults: &Config) -> impl Parser<Http> + use<> {
     let full_scrape = switch(name::FULL_SCRAPE, "Allow scrapes of all torrents at once");
     let prefix = "Path of the tracker behind a proxy, such as /tracker (none)";
     let path_prefix = value(name::PATH_PREFIX, "PATH", prefix);
-    let proxies = "Who may send X-Forwarded-For, repeatable; with --x-forwarded-for only (loopback, private)";
+    let proxies =
+        "Who may send X-Forwarded-For, repeatable; with --x-forwarded-for only (replaces loopback, private)";
     let trusted_proxy = values(name::TRUSTED_PROXY, "CIDR", proxies);
     construct!(Http {
         socket_timeout,

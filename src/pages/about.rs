@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::Grouping;
 use crate::allocations::Allocations;
+use crate::sight::Hidden;
 
 /// What does not change while the process serves.
 #[derive(Clone, Debug)]
@@ -41,6 +42,7 @@ pub(super) struct Moment<'a> {
     pub(super) now: Instant,
     pub(super) figures: Figures,
     pub(super) memory: Memory,
+    pub(super) hidden: Vec<Hidden>,
     pub(super) allocations: Allocations,
 }
 
@@ -51,6 +53,7 @@ impl<'a> Moment<'a> {
             now,
             figures: tracker.figures(),
             memory: Memory::take(),
+            hidden: Hidden::all(now, tracker),
             allocations: Allocations::take(),
         }
     }

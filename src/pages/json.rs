@@ -56,6 +56,7 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
             .map(|&count| (count.name(), figures.count(count)))
             .collect(),
         errors: errors(moment),
+        hidden_clients: hidden_clients(moment),
         history,
     };
     serde_json::to_vec(&page).unwrap_or_default()
@@ -82,6 +83,7 @@ struct Page<'a> {
     sweep: Value,
     counts: BTreeMap<&'static str, u64>,
     errors: Value,
+    hidden_clients: Value,
     history: &'a RawValue,
 }
 
@@ -128,6 +130,20 @@ fn sweep(moment: &Moment<'_>) -> Value {
         "last_pass_steps": sweeps.pass_before.steps,
         "longest_step_secs": sweeps.step_max.as_secs_f64(),
     })
+}
+
+fn hidden_clients(moment: &Moment<'_>) -> Value {
+    let hidden = moment.hidden.iter().map(|hidden| {
+        json!({
+            "cause": hidden.finding.cause.name(),
+            "since": hidden.finding.since.as_secs(),
+            "address": hidden.finding.address,
+            "ordinary": hidden.finding.ordinary,
+            "what": hidden.what,
+            "remedy": hidden.remedy,
+        })
+    });
+    hidden.collect()
 }
 
 fn errors(moment: &Moment<'_>) -> Value {

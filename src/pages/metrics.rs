@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use etracker_core::http::request::Request;
+use etracker_core::sight::Cause;
 use etracker_core::stats::Count;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -74,6 +75,7 @@ pub(super) fn page(moment: &Moment<'_>, format: Format) -> String {
     connections(moment, &mut families);
     swarms(moment, &mut families);
     sweep(moment, &mut families);
+    hidden_clients(moment, &mut families);
     let mut out = String::with_capacity(16 * 1024);
     // A string takes everything.
     let _ = match format {
@@ -277,6 +279,35 @@ fn sweep(moment: &Moment<'_>, to: &mut Families) {
         "The longest step of the sweep",
     )
     .fraction([], sweeps.step_max.as_secs_f64());
+}
+
+fn hidden_clients(moment: &Moment<'_>, to: &mut Families) {
+    let count = |count: Count| moment.figures.count(count);
+    let label = |cause: Cause| [("cause", cause.name().to_owned())];
+    let mut hidden = to.gauge(
+        "etracker_clients_hidden",
+        None,
+        "Whether this hides clients from the tracker: 1 if it does",
+    );
+    for cause in Cause::ALL {
+        let mut found = moment.hidden.iter().map(|hidden| hidden.finding);
+        let is_so = found.any(|finding| finding.cause == cause && !finding.ordinary);
+        hidden = hidden.number(label(cause), is_so.into());
+    }
+    to.counter(
+        "etracker_hidden_announces",
+        None,
+        "Announces by which hidden clients are noticed",
+    )
+    .number(label(Cause::HeaderIgnored), count(Count::HttpForwardedIgnored))
+    .number(label(Cause::HeaderMissing), count(Count::HttpForwardedMissing))
+    .number(label(Cause::AddressFull), count(Count::AddressFullLocal));
+    to.counter(
+        "etracker_unreachable_announces",
+        None,
+        "Announces of peers that nobody can reach, which are not stored",
+    )
+    .number([], count(Count::AnnounceUnreachable));
 }
 
 fn by(protocol: &str, family: &str) -> [(&'static str, String); 2] {

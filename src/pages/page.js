@@ -183,6 +183,13 @@ function niceStep(rough) {
   return power * [1, 2, 5, 10].find(times => times * power >= rough);
 }
 
+/* What hides clients from the tracker, and what to do about it. */
+function showHidden() {
+  const hidden = stats.hidden_clients.filter(one => !one.ordinary);
+  document.getElementById('hidden').replaceChildren(...hidden.map(({ cause, what, remedy }) =>
+    element('p', { class: 'card', 'data-cause': cause }, element('strong', {}, 'Clients are hidden: '), `${what}. To do: ${remedy}.`)));
+}
+
 async function refresh() {
   const trouble = document.getElementById('trouble');
   try {
@@ -192,6 +199,7 @@ async function refresh() {
     trouble.textContent = '';
     const { revision, workers } = stats.process;
     document.getElementById('about').textContent = `${revision} · ${workers} ${workers === 1 ? 'worker' : 'workers'}`;
+    showHidden();
     showUrls();
     showTiles();
     if (document.getElementById('charts').childElementCount) draw(); else showCharts();

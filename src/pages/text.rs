@@ -25,6 +25,7 @@ pub(super) fn page(moment: &Moment<'_>) -> String {
     page.refusals();
     page.sweep();
     page.errors();
+    page.hidden();
     page.out
 }
 
@@ -227,6 +228,18 @@ impl Text<'_> {
                     failed.error
                 ));
             }
+        }
+    }
+
+    fn hidden(&mut self) {
+        self.gap();
+        let moment = self.moment;
+        for hidden in moment.hidden.iter().filter(|hidden| !hidden.finding.ordinary) {
+            let cause = hidden.finding.cause.name();
+            self.line(format_args!(
+                "clients_hidden = {cause}: {} -> {}",
+                hidden.what, hidden.remedy
+            ));
         }
     }
 

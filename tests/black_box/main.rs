@@ -14,6 +14,7 @@ mod files;
 mod forbidden_calls;
 mod functional;
 mod harness;
+mod hidden_clients;
 mod hostile;
 mod lists;
 mod logs;

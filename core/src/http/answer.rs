@@ -12,8 +12,9 @@ use super::response::{AnnounceResponse, Failure, PeerList, Retry, encode_scrape}
 use super::route::Route;
 use super::stream::Stream;
 use super::{HEAD_MAX, forwarded};
-use crate::announce::{Announced, Family, Refusal};
+use crate::announce::{Announce, Announced, Family, Refusal};
 use crate::config::Intervals;
+use crate::scope::Scope;
 use crate::stats::Count;
 use crate::{Instant, Peers, Worker};
 
@@ -190,9 +191,14 @@ fn announce(
 ) -> Result<Answer, Trouble> {
     let config = worker.tracker().config();
     let ids_kept = config.swarms().peer_ids;
-    let client = forwarded::client(request, peer, config.trusted_proxies()).map_err(Trouble::Forwarded)?;
-    let AnnounceQuery { announce, form } =
+    let client = forwarded::client(request, peer, config.trusted_proxies()).map_err(|fault| {
+        worker.count(Count::HttpForwardedMissing);
+        Trouble::Forwarded(fault)
+    })?;
+    let is_ignored = forwarded::is_ignored(request, peer, config.trusted_proxies());
+    let AnnounceQuery { mut announce, form } =
         AnnounceQuery::parse(request.query, client).map_err(Trouble::Query)?;
+    see(&mut announce, is_ignored, worker);
     let ids = form == PeerForm::Dictionaries { ids: true } && ids_kept;
     let (announced, peers) = worker
         .announce_into_scratch(now, &announce, ids)
@@ -202,6 +208,24 @@ fn announce(
     });
     worker.count(Count::HttpAnnounce);
     Ok(whole(len, Status::Ok, framing, worker))
+}
+
+/// Notes where an announce comes from. A proxy's address is that of no peer: the client is handed peers as one whom nobody
+/// can reach.
+fn see(announce: &mut Announce, is_ignored: bool, worker: &Worker) {
+    let peer = announce.peer;
+    let is_local = is_ignored && Scope::of(peer.ip) == Scope::Local;
+    worker.counters().votes.http(peer, is_ignored && !is_local);
+    if !is_ignored {
+        return;
+    }
+    worker.count(Count::HttpForwardedIgnored);
+    if is_local {
+        worker.count(Count::HttpForwardedIgnoredLocal);
+    }
+    if forwarded::is_proxy(peer.ip) {
+        announce.peer.port = 0;
+    }
 }
 
 /// Writes as many of the peers as fit.

@@ -1,11 +1,12 @@
 //! Whom a proxy speaks for: `X-Forwarded-For`.
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
 use super::request::{Request, elements};
+use crate::scope::Scope;
 
 /// The address of the client that sent `request` over a connection from `peer`.
 ///
@@ -17,9 +18,7 @@ use super::request::{Request, elements};
 /// A trusted peer sends no such header, or what stands to the right of the client is not an address: the peer's own
 /// address is never taken instead, for it would be handed out as that of a client.
 pub fn client(request: &Request<'_>, peer: IpAddr, trusted: Option<&[IpNet]>) -> Result<IpAddr, Fault> {
-    let Some(trusted) = trusted else {
-        return Ok(peer);
-    };
+    let trusted = trusted.unwrap_or_default();
     let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(&ip));
     if !is_trusted(peer) {
         return Ok(peer);
@@ -33,6 +32,23 @@ pub fn client(request: &Request<'_>, peer: IpAddr, trusted: Option<&[IpNet]>) ->
         }
     }
     found
+}
+
+/// Whether the header of `request` is not heeded: the peer is not trusted to send one.
+pub fn is_ignored(request: &Request<'_>, peer: IpAddr, trusted: Option<&[IpNet]>) -> bool {
+    let networks = trusted.unwrap_or_default();
+    request.forwarded && !networks.iter().any(|network| network.contains(&peer))
+}
+
+/// Whether `peer`, who sends a header that is not heeded, passes on what others ask, so that its address is no client's.
+///
+/// A proxy of the tracker's own has a private address, or from the same host the first one of loopback: others are only
+/// those of programs that bind them by hand. From elsewhere a client can send what it likes, and is where it comes from.
+pub fn is_proxy(peer: IpAddr) -> bool {
+    match peer {
+        IpAddr::V4(ip) if ip.is_loopback() => ip == Ipv4Addr::LOCALHOST,
+        IpAddr::V4(_) | IpAddr::V6(_) => Scope::of(peer) == Scope::Local,
+    }
 }
 
 /// Why it is not known whom a proxy speaks for.

@@ -29,6 +29,9 @@ pub struct Request<'a> {
     pub keep_alive: bool,
     /// Whether a body may follow. It is never read: where it ends is a matter of opinion, so the connection has to close.
     pub body: bool,
+    /// Whether there is a field by which proxies name the client: `X-Forwarded-For`, `Forwarded` (RFC 7239), `X-Real-IP` or
+    /// `CF-Connecting-IP`.
+    pub forwarded: bool,
     /// Invariant: header fields that were parsed before.
     fields: &'a [u8],
 }
@@ -52,6 +55,7 @@ impl<'a> Request<'a> {
             close: false,
             keep_alive: false,
             body: false,
+            forwarded: false,
             fields,
         };
         let mut rest = fields;
@@ -96,7 +100,7 @@ impl<'a> Request<'a> {
         matches!(self.method, Method::Get | Method::Head) && !self.wants_keep_alive() && !self.body
     }
 
-    /// Notes the fields that say how the connection goes on.
+    /// Notes the fields that say how the connection goes on, and whether a proxy passes it on.
     fn note(&mut self, name: &[u8], value: &[u8]) {
         if name.eq_ignore_ascii_case(b"connection") {
             for token in elements(value) {
@@ -107,6 +111,8 @@ impl<'a> Request<'a> {
             self.body |= value.trim_ascii() != b"0";
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.body = true;
+        } else {
+            self.forwarded |= FORWARDING.iter().any(|field| name.eq_ignore_ascii_case(field));
         }
     }
 }
@@ -126,6 +132,14 @@ pub fn encode_get(authority: &str, path: &str, query: &[u8], out: &mut Vec<u8>) 
     ];
     pieces.iter().for_each(|piece| out.extend_from_slice(piece));
 }
+
+/// Fields by which proxies name the client.
+const FORWARDING: [&[u8]; 4] = [
+    b"x-forwarded-for",
+    b"forwarded",
+    b"x-real-ip",
+    b"cf-connecting-ip",
+];
 
 /// The methods that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Operation;
 use super::failures::Failures;
+use crate::sight::Votes;
 
 /// The counters of one worker, on cache lines of their own.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ use super::failures::Failures;
 pub struct Counters {
     counts: [Counter; Count::ALL.len()],
     failures: Failures,
+    /// Where announces come from.
+    pub(crate) votes: Votes,
 }
 
 impl Default for Counters {
@@ -18,6 +21,7 @@ impl Default for Counters {
         Self {
             counts: core::array::from_fn(|_| Counter::default()),
             failures: Failures::default(),
+            votes: Votes::default(),
         }
     }
 }
@@ -219,4 +223,12 @@ counts! {
     RefusedSwarmFull = "refused_swarm_full",
     /// Announces refused with [`AddressFull`](crate::announce::Refusal::AddressFull).
     RefusedAddressFull = "refused_address_full",
+    /// Of these, announces from private addresses: what hides clients has such a one.
+    AddressFullLocal = "address_full_local",
+    /// HTTP announces with a forwarding header (`X-Forwarded-For`, `Forwarded`, `X-Real-IP`, `CF-Connecting-IP`) that is not heeded.
+    HttpForwardedIgnored = "http_forwarded_ignored",
+    /// Of these, announces from loopback and private addresses: those of proxies are answered, and not stored.
+    HttpForwardedIgnoredLocal = "http_forwarded_ignored_local",
+    /// HTTP announces of trusted proxies that name no client: refused.
+    HttpForwardedMissing = "http_forwarded_missing",
 }

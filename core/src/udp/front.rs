@@ -218,6 +218,7 @@ fn announce_to(
     reply: &mut [u8],
 ) -> (Count, usize) {
     let family = prepared.announce().peer.family();
+    worker.counters().votes.udp(prepared.announce().peer);
     let wanted = worker
         .tracker()
         .config()

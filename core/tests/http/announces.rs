@@ -408,6 +408,38 @@ fn a_proxy_that_names_an_address_of_nobody_is_refused_with_a_reason() {
 }
 
 #[test]
+fn the_address_of_a_proxy_that_is_not_heeded_is_stored_by_nobody() {
+    let cloud = Config::default().with_trusted_proxies(vec!["172.64.0.0/13".parse().unwrap()]);
+    for config in [Config::default(), cloud] {
+        for field in [
+            "X-Forwarded-For: 203.0.113.9",
+            "forwarded: for=203.0.113.9",
+            "X-Real-IP: 203.0.113.9",
+            "CF-CONNECTING-IP: 203.0.113.9",
+        ] {
+            let house = House::new(config.clone());
+            let ask = |from: &str, field: &str| {
+                let head = announce("port=6881").replace("Host: tracker", field);
+                let response = house.connect(from).exchange(head.as_bytes()).unwrap();
+                AnnounceResponse::decode(&response.body).unwrap().peers().count()
+            };
+            ask("198.51.100.7", "Host: tracker");
+            for proxy in ["127.0.0.1", "10.0.0.1", "172.17.0.1"] {
+                assert_eq!(ask(proxy, field), 1, "{proxy} {field}");
+            }
+            ask("::1", field);
+            assert_eq!(house.tracker.totals().peers(), 1, "{field}");
+            // From elsewhere a client can send what it likes, and these loopback addresses are bound by hand.
+            ask("9.9.9.9", field);
+            ask("127.0.0.9", field);
+            assert_eq!(house.tracker.totals().peers(), 3, "{field}");
+            assert_eq!(house.count(Count::HttpForwardedIgnored), 6, "{field}");
+            assert_eq!(house.count(Count::HttpForwardedIgnoredLocal), 5, "{field}");
+        }
+    }
+}
+
+#[test]
 fn ports_0_and_1_are_answered_with_peers_and_not_stored() {
     let house = House::new(Config::default());
     let ask = |query: &str| {

@@ -1,0 +1,601 @@
+//! Whether the tracker sees its clients, or something that stands in front of them.
+//!
+//! Behind a proxy whose header is not heeded, or an address translator, all clients have one address: they are stored as
+//! that, or refused, and nobody finds anybody. Workers count what tells; [`Tracker::sight`](crate::Tracker::sight) judges.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv6Addr};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::time::Duration;
+
+use crate::announce::Endpoint;
+use crate::scope::Scope;
+use crate::stats::{Count, Counters};
+use crate::time::Instant;
+
+/// What hides clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// A proxy names its clients in a header that is not heeded.
+    HeaderIgnored,
+    /// A trusted proxy names no client.
+    HeaderMissing,
+    /// Most announces over HTTP come from one address.
+    OneAddressHttp,
+    /// Most announces over UDP come from one address.
+    OneAddressUdp,
+    /// Peers of a private address are refused, as many have it.
+    AddressFull,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 5] = [
+        Self::HeaderIgnored,
+        Self::HeaderMissing,
+        Self::OneAddressHttp,
+        Self::OneAddressUdp,
+        Self::AddressFull,
+    ];
+
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HeaderIgnored => "header_ignored",
+            Self::HeaderMissing => "header_missing",
+            Self::OneAddressHttp => "one_address_http",
+            Self::OneAddressUdp => "one_address_udp",
+            Self::AddressFull => "address_full",
+        }
+    }
+}
+
+/// That clients are hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// By what.
+    pub cause: Cause,
+    /// When that was noticed.
+    pub since: Instant,
+    /// The address that stands for them, if it is known and not global.
+    pub address: Option<IpAddr>,
+    /// Whether it is as likely to be in order: clients on the tracker's own host, or one client with one port.
+    pub ordinary: bool,
+}
+
+/// Judges what the workers of a tracker count. It takes the same memory whatever comes.
+#[derive(Debug, Default)]
+pub(crate) struct Sight {
+    /// Headers from private addresses, which are in front of clients if they send any.
+    ignored: Spell,
+    missing: Spell,
+    full: Spell,
+    http: Majority,
+    udp: Majority,
+    /// When most announces over HTTP had a header from global addresses, and no one address sent most of these.
+    named: Option<Instant>,
+}
+
+impl Sight {
+    /// Judges at `now`; a cause without requests for `patience` is gone. May be called at any time, best once a second.
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+        workers: &[Arc<Counters>],
+    ) -> Vec<Finding> {
+        let count = |count| {
+            workers
+                .iter()
+                .fold(0u64, |sum, worker| sum.wrapping_add(worker.get(count)))
+        };
+        self.ignored
+            .look(now, patience, count(Count::HttpForwardedIgnoredLocal));
+        self.missing
+            .look(now, patience, count(Count::HttpForwardedMissing));
+        self.full.look(now, patience, count(Count::AddressFullLocal));
+        self.look_at_http(now, patience, workers);
+        let udp = Tally::of(workers.iter().map(|worker| &worker.votes.udp));
+        if self.udp.look(now, patience, udp) {
+            workers.iter().for_each(|worker| worker.votes.udp.close());
+        }
+        self.findings()
+    }
+
+    fn look_at_http(&mut self, now: Instant, patience: Duration, workers: &[Arc<Counters>]) {
+        let http = Tally::of(workers.iter().map(|worker| &worker.votes.http));
+        let named = Tally::of(workers.iter().map(|worker| &worker.votes.named));
+        let is_decided = http.seen >= ENOUGH;
+        if self.named.is_some() {
+            // As long as a third has it.
+            self.named = self.named.filter(|_| !is_decided || named.seen * 3 >= http.seen);
+        } else if named.seen >= ENOUGH && named.seen * 2 > http.seen && named.of * 2 <= named.seen {
+            self.named = Some(now);
+        }
+        if self.http.look(now, patience, http) {
+            for worker in workers {
+                worker.votes.http.close();
+                worker.votes.named.close();
+            }
+        }
+        if self.http.is_silent(now, patience) {
+            self.named = None;
+        }
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut add = |cause, since: Option<Instant>, address: Option<IpAddr>, ordinary| {
+            findings.extend(since.map(|since| Finding {
+                cause,
+                since,
+                address: address.filter(|ip| Scope::of(*ip) == Scope::Local),
+                ordinary,
+            }));
+        };
+        let ignored = self.ignored.since.or(self.named);
+        add(Cause::HeaderIgnored, ignored, self.http.address(), false);
+        add(Cause::HeaderMissing, self.missing.since, None, false);
+        for (cause, majority) in [
+            (Cause::OneAddressHttp, &self.http),
+            (Cause::OneAddressUdp, &self.udp),
+        ] {
+            // It would say the same twice.
+            let since = majority
+                .since
+                .filter(|_| cause == Cause::OneAddressUdp || ignored.is_none());
+            add(cause, since, majority.address(), majority.is_ordinary());
+        }
+        add(Cause::AddressFull, self.full.since, None, false);
+        findings
+    }
+}
+
+/// Requests of which each is telling.
+#[derive(Debug, Default)]
+struct Spell {
+    /// The count before the first of them.
+    before: u64,
+    count: u64,
+    /// When the last of them was noticed.
+    at: Instant,
+    since: Option<Instant>,
+}
+
+impl Spell {
+    fn look(&mut self, now: Instant, patience: Duration, count: u64) {
+        if count != self.count {
+            (self.count, self.at) = (count, now);
+        } else if now.saturating_since(self.at) > patience {
+            (self.before, self.since) = (count, None);
+        }
+        if self.since.is_none() && count.wrapping_sub(self.before) >= ENOUGH {
+            self.since = Some(now);
+        }
+    }
+}
+
+/// Whether one address is behind most announces.
+#[derive(Debug, Default)]
+struct Majority {
+    last: Tally,
+    /// When the last announce was noticed.
+    at: Instant,
+    since: Option<Instant>,
+    /// What it was when it was noticed, or confirmed.
+    found: Tally,
+}
+
+impl Majority {
+    /// True if the votes are to begin anew.
+    fn look(&mut self, now: Instant, patience: Duration, tally: Tally) -> bool {
+        if tally != self.last {
+            (self.last, self.at) = (tally, now);
+        } else if self.is_silent(now, patience) {
+            self.since = None;
+            return tally.seen > 0;
+        }
+        if tally.seen < ENOUGH {
+            return false;
+        }
+        if tally.of * 2 > tally.seen && tally.of >= ENOUGH {
+            self.since = self.since.or(Some(now));
+            self.found = tally;
+            return true;
+        }
+        if self.since.is_some() && tally.of * 3 < tally.seen {
+            self.since = None;
+            return true;
+        }
+        tally.seen >= WINDOW
+    }
+
+    fn is_silent(&self, now: Instant, patience: Duration) -> bool {
+        now.saturating_since(self.at) > patience
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.since.map(|_| self.found.address())
+    }
+
+    /// Those that a proxy or translator stands for have ports of their own; one client has one, whatever it downloads.
+    fn is_ordinary(&self) -> bool {
+        self.found.address().is_loopback() || self.found.turns * 10 < self.found.of
+    }
+}
+
+/// What a worker notes of the announces of a while, which ends when the votes are closed.
+#[derive(Debug, Default)]
+pub(crate) struct Votes {
+    http: Vote,
+    udp: Vote,
+    /// Of those over HTTP, the ones from global addresses with a header that is not heeded.
+    named: Vote,
+}
+
+impl Votes {
+    /// An announce came over UDP.
+    pub(crate) fn udp(&self, peer: Endpoint) {
+        self.udp.cast(peer);
+    }
+
+    /// An announce came over HTTP, with a header that is not heeded or without.
+    pub(crate) fn http(&self, peer: Endpoint, ignored: bool) {
+        if self.http.cast(peer) && ignored {
+            self.named.cast(peer);
+        }
+    }
+}
+
+/// The vote of Boyer and Moore: the candidate is whoever has the majority, if somebody has. One worker writes, anyone reads.
+///
+/// What is read while the candidate changes belongs to two of them; it makes no majority, as the one before had none.
+#[derive(Debug, Default)]
+struct Vote {
+    /// Set by who reads, for who writes to begin anew.
+    closed: AtomicBool,
+    seen: AtomicU32,
+    /// The bits of the candidate's address, mapped to IPv6.
+    high: AtomicU64,
+    low: AtomicU64,
+    lead: AtomicU32,
+    /// Announces of the candidate, since it is that.
+    of: AtomicU32,
+    /// How often its port was another than the time before.
+    turns: AtomicU32,
+    port: AtomicU32,
+}
+
+impl Vote {
+    /// False if enough was noted of this while.
+    fn cast(&self, peer: Endpoint) -> bool {
+        if self.closed.load(Relaxed) {
+            self.seen.store(0, Relaxed);
+            self.lead.store(0, Relaxed);
+            self.of.store(0, Relaxed);
+            self.closed.store(false, Relaxed);
+        }
+        let seen = self.seen.load(Relaxed);
+        if seen >= NOTED_MAX {
+            return false;
+        }
+        self.seen.store(seen + 1, Relaxed);
+        let (high, low) = halves(peer.ip);
+        let lead = self.lead.load(Relaxed);
+        if (self.high.load(Relaxed), self.low.load(Relaxed)) == (high, low) && self.of.load(Relaxed) > 0 {
+            let turned = self.port.load(Relaxed) != peer.port.into();
+            self.lead.store(lead + 1, Relaxed);
+            self.of.store(self.of.load(Relaxed) + 1, Relaxed);
+            self.turns
+                .store(self.turns.load(Relaxed) + u32::from(turned), Relaxed);
+            self.port.store(peer.port.into(), Relaxed);
+        } else if lead > 0 {
+            self.lead.store(lead - 1, Relaxed);
+        } else {
+            self.high.store(high, Relaxed);
+            self.low.store(low, Relaxed);
+            self.lead.store(1, Relaxed);
+            self.of.store(1, Relaxed);
+            self.turns.store(0, Relaxed);
+            self.port.store(peer.port.into(), Relaxed);
+        }
+        true
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Relaxed);
+    }
+
+    /// Nothing while it is closed.
+    fn tally(&self) -> Tally {
+        if self.closed.load(Relaxed) {
+            return Tally::default();
+        }
+        Tally {
+            seen: self.seen.load(Relaxed).into(),
+            of: self.of.load(Relaxed).into(),
+            turns: self.turns.load(Relaxed).into(),
+            high: self.high.load(Relaxed),
+            low: self.low.load(Relaxed),
+        }
+    }
+}
+
+/// What the votes of all workers say together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    seen: u64,
+    of: u64,
+    turns: u64,
+    high: u64,
+    low: u64,
+}
+
+impl Tally {
+    /// All that was seen, and of the candidates the one with the most announces.
+    fn of<'a>(votes: impl Iterator<Item = &'a Vote> + Clone) -> Self {
+        let tallies = votes.map(Vote::tally);
+        let seen = tallies.clone().map(|tally| tally.seen).sum();
+        let candidates = tallies.clone().map(|candidate| {
+            let same = |tally: &Self| (tally.high, tally.low) == (candidate.high, candidate.low);
+            let votes = tallies.clone().filter(same);
+            votes.fold(
+                Self {
+                    of: 0,
+                    turns: 0,
+                    ..candidate
+                },
+                |sum, tally| Self {
+                    of: sum.of + tally.of,
+                    turns: sum.turns + tally.turns,
+                    ..sum
+                },
+            )
+        });
+        let most = candidates
+            .max_by_key(|candidate| candidate.of)
+            .unwrap_or_default();
+        Self { seen, ..most }
+    }
+
+    fn address(&self) -> IpAddr {
+        let bits = u128::from(self.high) << 64 | u128::from(self.low);
+        Ipv6Addr::from_bits(bits).to_canonical()
+    }
+}
+
+fn halves(ip: IpAddr) -> (u64, u64) {
+    match ip {
+        IpAddr::V4(ip) => (0, 0xffff_0000_0000 | u64::from(ip.to_bits())),
+        IpAddr::V6(ip) => {
+            let [high, low] = [ip.to_bits() >> 64, ip.to_bits() & u128::from(u64::MAX)];
+            (
+                u64::try_from(high).unwrap_or_default(),
+                u64::try_from(low).unwrap_or_default(),
+            )
+        }
+    }
+}
+
+/// Requests from which on something is said.
+const ENOUGH: u64 = 100;
+/// Announces of all workers after which the votes begin anew.
+const WINDOW: u64 = 1000;
+/// Announces that one worker notes of a while: under load these are the first ones of each second, which are enough.
+const NOTED_MAX: u32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    const START: Instant = Instant::from_secs(1_700_000_000);
+    const PATIENCE: Duration = Duration::from_secs(1860);
+
+    struct Scene {
+        sight: Sight,
+        workers: Vec<Arc<Counters>>,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            Self {
+                sight: Sight::default(),
+                workers: vec![Arc::default(), Arc::default(), Arc::default()],
+                now: START,
+            }
+        }
+
+        fn udp(&self, number: u16, ip: &str, port: u16) {
+            let ip = ip.parse().unwrap();
+            self.workers[usize::from(number) % 3]
+                .votes
+                .udp(Endpoint { ip, port });
+        }
+
+        fn http(&self, number: u32, ip: IpAddr, ignored: bool) {
+            let port = number.to_le_bytes();
+            let port = u16::from_le_bytes([port[0], port[1]]);
+            self.workers[number as usize % 3]
+                .votes
+                .http(Endpoint { ip, port }, ignored);
+        }
+
+        fn count(&self, count: Count, more: u64) {
+            self.workers[0].add(count, more);
+        }
+
+        fn after(&mut self, secs: u64) -> Vec<Finding> {
+            self.now = self.now.saturating_add(Duration::from_secs(secs));
+            self.sight.look(self.now, PATIENCE, &self.workers)
+        }
+
+        fn causes(&mut self) -> Vec<(Cause, bool)> {
+            let findings = self.after(1);
+            findings
+                .iter()
+                .map(|finding| (finding.cause, finding.ordinary))
+                .collect()
+        }
+    }
+
+    fn client(number: u32) -> IpAddr {
+        core::net::Ipv4Addr::from_bits(0x0900_0000 + number).into()
+    }
+
+    #[test]
+    fn the_hundredth_announce_of_one_private_address_is_noticed() {
+        let mut scene = Scene::new();
+        for number in 0..99 {
+            scene.udp(number, "172.17.0.1", 7000 + number);
+        }
+        assert_eq!(scene.causes(), []);
+        scene.udp(99, "172.17.0.1", 7);
+        let found = scene.after(1);
+        assert_eq!(found[0].cause, Cause::OneAddressUdp);
+        assert_eq!(found[0].address, Some([172, 17, 0, 1].into()));
+        assert!(!found[0].ordinary);
+        assert_eq!(scene.after(1), found, "it lasts");
+    }
+
+    #[test]
+    fn one_client_and_clients_on_loopback_are_ordinary_and_one_global_address_is_not_named() {
+        for (ip, one_port, ordinary) in [
+            ("192.168.1.7", true, true),
+            ("127.0.0.1", false, true),
+            ("::1", false, true),
+            ("192.168.1.7", false, false),
+            ("fd00::7", false, false),
+            ("9.9.9.9", false, false),
+        ] {
+            let mut scene = Scene::new();
+            for number in 0..150 {
+                scene.udp(number, ip, if one_port { 6881 } else { number });
+            }
+            let found = scene.after(1);
+            assert_eq!(found.len(), 1, "{ip}");
+            assert_eq!(
+                (found[0].cause, found[0].ordinary),
+                (Cause::OneAddressUdp, ordinary),
+                "{ip}"
+            );
+            assert_eq!(found[0].address.is_none(), ip == "9.9.9.9", "{ip}");
+        }
+    }
+
+    #[test]
+    fn an_address_among_many_is_nothing_and_what_it_was_is_gone_when_others_come() {
+        let mut scene = Scene::new();
+        for number in 0..5000 {
+            let ip = if number % 3 == 0 {
+                "10.0.0.1".parse().unwrap()
+            } else {
+                client(number)
+            };
+            scene.http(number, ip, false);
+            if number % 50 == 0 {
+                assert_eq!(scene.causes(), []);
+            }
+        }
+        scene.after(1);
+        let mut reached = Vec::new();
+        for round in [[10, 0, 0, 1].into(), client(0), [10, 0, 0, 1].into()] {
+            for number in 0..3000 {
+                let one = IpAddr::from([10, 0, 0, 1]);
+                scene.http(number, if round == one { one } else { client(number) }, false);
+                if number % 50 == 0 {
+                    scene.after(1);
+                }
+            }
+            reached.push(scene.causes().len());
+        }
+        assert_eq!(reached, [1, 0, 1]);
+    }
+
+    #[test]
+    fn headers_from_private_addresses_tell_and_are_gone_when_none_came_for_a_while() {
+        let mut scene = Scene::new();
+        for _ in 0..2 {
+            scene.count(Count::HttpForwardedIgnoredLocal, 99);
+            assert_eq!(scene.causes(), []);
+            scene.count(Count::HttpForwardedIgnoredLocal, 1);
+            assert_eq!(scene.causes(), [(Cause::HeaderIgnored, false)]);
+            assert_eq!(scene.after(PATIENCE.as_secs()).len(), 1);
+            assert_eq!(scene.after(1), []);
+        }
+    }
+
+    #[test]
+    fn a_proxy_in_front_of_all_is_one_finding() {
+        let mut scene = Scene::new();
+        for number in 0..100 {
+            scene.http(number, [127, 0, 0, 1].into(), false);
+            scene.count(Count::HttpForwardedIgnoredLocal, 1);
+        }
+        let found = scene.after(1);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].cause, found[0].address),
+            (Cause::HeaderIgnored, Some([127, 0, 0, 1].into()))
+        );
+    }
+
+    #[test]
+    fn one_client_that_sends_headers_from_a_global_address_raises_no_alarm_and_many_proxies_do() {
+        let mut scene = Scene::new();
+        // One among others, and then alone with one port: neither is a proxy.
+        for number in 0..2000 {
+            let mine = number % 2 == 0;
+            scene.http(
+                number,
+                if mine { [9, 9, 9, 9].into() } else { client(number) },
+                mine,
+            );
+        }
+        assert_eq!(scene.causes(), []);
+        let mut scene = Scene::new();
+        let one = Endpoint {
+            ip: [9, 9, 9, 9].into(),
+            port: 6881,
+        };
+        (0..500).for_each(|_| scene.workers[0].votes.http(one, true));
+        assert_eq!(scene.causes(), [(Cause::OneAddressHttp, true)]);
+        // A service of many proxies, with some clients beside it.
+        let mut scene = Scene::new();
+        for number in 0..130 {
+            let through = number % 5 != 0;
+            scene.http(
+                number,
+                if through {
+                    client(number % 40)
+                } else {
+                    client(number)
+                },
+                through,
+            );
+        }
+        assert_eq!(scene.causes(), [(Cause::HeaderIgnored, false)]);
+        for number in 0..3000 {
+            scene.http(number, client(number), false);
+            if number % 100 == 0 {
+                scene.after(1);
+            }
+        }
+        assert_eq!(scene.causes(), []);
+    }
+
+    #[test]
+    fn proxies_that_name_nobody_and_full_private_addresses_are_noticed() {
+        let mut scene = Scene::new();
+        scene.count(Count::HttpForwardedMissing, 100);
+        scene.count(Count::AddressFullLocal, 100);
+        assert_eq!(
+            scene.causes(),
+            [(Cause::HeaderMissing, false), (Cause::AddressFull, false)]
+        );
+    }
+}
