@@ -5,8 +5,7 @@ use std::ffi::OsString;
 
 use strsim::osa_distance;
 
-use super::LETTERS_WRONG_MAX;
-use super::name::{self, PREFIX};
+use super::name::{self, LETTERS_WRONG_MAX, PREFIX};
 use super::refusal::Refusal;
 use crate::supervised::SUPERVISED;
 

@@ -8,9 +8,12 @@ use bpaf::{OptionParser, Parser, construct};
 use etracker_core::Config;
 use etracker_core::config::{INTERVAL_SECS, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, SOCKET_TIMEOUT_SECS};
 
-use super::lasting;
 use super::name::{self, Name};
-use super::{CHARSET_DEFAULT, LOCALE_DEFAULT, PORT_DEFAULT, PORTS, Runtime, WORKERS};
+use super::ranges::{
+    CHARSET_DEFAULT, LOCALE_DEFAULT, PORT_DEFAULT, PORTS, RESTARTS, STATE_PERIOD_SECS,
+    STATE_PERIOD_SECS_DEFAULT, WORKERS,
+};
+use super::runtime::Runtime;
 
 /// What the command line holds, not yet understood.
 #[derive(Clone, Debug)]
@@ -22,7 +25,7 @@ pub(super) struct Given {
     pub(super) access: Access,
     pub(super) pages: Pages,
     pub(super) logs: Logs,
-    pub(super) lasting: lasting::Given,
+    pub(super) lasting: Lasting,
     pub(super) version: bool,
     /// What is no option, nor the value of one.
     pub(super) words: Vec<String>,
@@ -96,6 +99,13 @@ pub(super) struct Logs {
     pub(super) addresses: bool,
 }
 
+/// Further options of what makes the tracker last.
+#[derive(Clone, Debug)]
+pub(super) struct Lasting {
+    pub(super) chroot: Option<String>,
+    pub(super) state_period: Option<String>,
+}
+
 /// The grammar of the command line. It takes every value as text: what values mean is the same for the environment.
 pub(super) fn grammar() -> OptionParser<Given> {
     let defaults = Config::default();
@@ -106,7 +116,7 @@ pub(super) fn grammar() -> OptionParser<Given> {
     let access = access();
     let pages = pages();
     let logs = logs();
-    let lasting = lasting::grammar();
+    let lasting = lasting();
     let version = switch(name::VERSION, "Print the version");
     let words = bpaf::positional("").hide().many();
     construct!(Given {
@@ -161,7 +171,11 @@ fn common(defaults: &Config) -> impl Parser<Common> + use<> {
     let x_forwarded_for = switch(name::X_FORWARDED_FOR, forwarded);
     let from = "Who may see the pages, repeatable (everyone)";
     let stats_from = values(name::STATS_FROM, "CIDR", from);
-    let failed = value(name::FAILED, "COUNT", &lasting::failed());
+    let failed = value(
+        name::FAILED,
+        "COUNT",
+        &number("Restarts after failures", RESTARTS, 0),
+    );
     let user = value(name::USER, "NAME", "User to serve as once the sockets are open");
     let kept = "Where swarms are kept over restarts (nowhere)";
     let state = value(name::STATE, "FILE", kept);
@@ -296,7 +310,18 @@ fn logs() -> impl Parser<Logs> {
     .group_help("Log:")
 }
 
-pub(super) fn value(name: Name, metavar: &'static str, help: &str) -> impl Parser<Option<String>> + use<> {
+fn lasting() -> impl Parser<Lasting> {
+    let chroot = value(name::CHROOT, "DIR", "New root folder; with --user only");
+    let period = number(
+        "Seconds from one writing of the state to the next; with --state only",
+        STATE_PERIOD_SECS,
+        STATE_PERIOD_SECS_DEFAULT,
+    );
+    let state_period = value(name::STATE_PERIOD, "SECONDS", &period);
+    construct!(Lasting { chroot, state_period }).group_help("Lasting:")
+}
+
+fn value(name: Name, metavar: &'static str, help: &str) -> impl Parser<Option<String>> + use<> {
     named(name).help(help).argument(metavar).optional()
 }
 
@@ -316,7 +341,7 @@ fn named(name: Name) -> bpaf::parsers::NamedArg {
     }
 }
 
-pub(super) fn number<N: Display>(what: &str, range: RangeInclusive<N>, default: impl Display) -> String {
+fn number<N: Display>(what: &str, range: RangeInclusive<N>, default: impl Display) -> String {
     format!("{what}, {}-{} ({default})", range.start(), range.end())
 }
 

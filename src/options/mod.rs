@@ -5,6 +5,7 @@ mod given;
 mod intervals;
 mod lasting;
 pub(crate) mod name;
+mod ranges;
 mod reader;
 mod refusal;
 mod runtime;
@@ -13,12 +14,11 @@ mod tests;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::str::FromStr as _;
 
 use bpaf::ParseFailure;
 use etracker_core::Config;
-use etracker_core::config::{LOAD_LIMIT_MIN, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, SOCKET_TIMEOUT_SECS};
+use etracker_core::config::{PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, SOCKET_TIMEOUT_SECS};
 use etracker_runtime_common::{Address, Listen};
 use ipnet::IpNet;
 use strsim::osa_distance;
@@ -29,6 +29,8 @@ pub(crate) use environment::Environment;
 use given::{Common, Given};
 pub(crate) use lasting::Lasting;
 pub(crate) use name::FAILURES_VARIABLE;
+use name::LETTERS_WRONG_MAX;
+use ranges::{CHARSET_DEFAULT, LOAD_LIMITS, LOCALE_DEFAULT, PORT_DEFAULT, PORTS, TRUSTED_PROXIES, WORKERS};
 pub(crate) use reader::Setting;
 use reader::{Reader, Text};
 use refusal::needs;
@@ -198,31 +200,8 @@ const MANUAL: &str = "man";
 const HELP: &str = "help";
 /// Words by which other commands are told to serve.
 const SERVING: [&str; 4] = ["run", "serve", "server", "start"];
-/// Letters that may be wrong in a word or name that was meant.
-const LETTERS_WRONG_MAX: usize = 2;
 /// The first of the arguments that asks for an examination of the host.
 const DOCTOR: &str = "doctor";
-/// Ports that can be listened on.
-pub(crate) const PORTS: RangeInclusive<u16> = 1..=65535;
-/// The port if none is given.
-pub(crate) const PORT_DEFAULT: u16 = 3000;
-/// Worker threads: more than processors gain nothing, and each costs a socket of every kind.
-pub(crate) const WORKERS: RangeInclusive<u32> = 1..=256;
-/// Load averages that can be a limit; the upper end is far beyond any machine that still answers.
-pub(crate) const LOAD_LIMITS: RangeInclusive<f64> = LOAD_LIMIT_MIN..=10_000.0;
-/// Who may send X-Forwarded-For if nobody is named: loopback, RFC 1918 and RFC 4193.
-pub(crate) const TRUSTED_PROXIES: [&str; 6] = [
-    "127.0.0.0/8",
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "::1/128",
-    "fc00::/7",
-];
-/// The character set if none is given.
-pub(crate) const CHARSET_DEFAULT: &str = "utf-8";
-/// The locale if none is given.
-pub(crate) const LOCALE_DEFAULT: &str = "en_US.UTF-8";
 /// Bytes of a host's name in the DNS (RFC 1035, section 2.3.4).
 const HOST_LEN_MAX: usize = 253;
 /// Bytes of a character set's or a locale's name; the longest in use are half of that.

@@ -101,6 +101,8 @@ pub(super) const IN_ENVIRONMENT: &[Name] = &[
     FAILURES,
 ];
 
+/// Letters that may be wrong in a word or name that was meant.
+pub(super) const LETTERS_WRONG_MAX: usize = 2;
 /// How the names of all variables begin.
 pub(super) const PREFIX: &str = "ETRACKER_";
 /// The variable that says how often the tracker failed before.

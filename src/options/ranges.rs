@@ -1,0 +1,33 @@
+//! What numbers and names the options take, and what they are if nothing is given.
+
+use std::ops::RangeInclusive;
+
+use etracker_core::config::LOAD_LIMIT_MIN;
+
+/// Ports that can be listened on.
+pub(super) const PORTS: RangeInclusive<u16> = 1..=65535;
+/// The port if none is given.
+pub(super) const PORT_DEFAULT: u16 = 3000;
+/// Worker threads: more than processors gain nothing, and each costs a socket of every kind.
+pub(super) const WORKERS: RangeInclusive<u32> = 1..=256;
+/// Load averages that can be a limit; the upper end is far beyond any machine that still answers.
+pub(super) const LOAD_LIMITS: RangeInclusive<f64> = LOAD_LIMIT_MIN..=10_000.0;
+/// Who may send X-Forwarded-For if nobody is named: loopback, RFC 1918 and RFC 4193.
+pub(super) const TRUSTED_PROXIES: [&str; 6] = [
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "::1/128",
+    "fc00::/7",
+];
+/// The character set if none is given.
+pub(super) const CHARSET_DEFAULT: &str = "utf-8";
+/// The locale if none is given.
+pub(super) const LOCALE_DEFAULT: &str = "en_US.UTF-8";
+/// Restarts after failures; the most is as good as for ever, with pauses of seconds between them.
+pub(super) const RESTARTS: RangeInclusive<u32> = 0..=1_000_000;
+/// Seconds from one writing of the state to the next. A second is for trying it out; after a day most peers are gone.
+pub(super) const STATE_PERIOD_SECS: RangeInclusive<u32> = 1..=86_400;
+/// The default: what is lost by a crash is what clients tell again within one interval.
+pub(super) const STATE_PERIOD_SECS_DEFAULT: u32 = 300;
