@@ -24,7 +24,7 @@ use nix::unistd::{AccessFlags, faccessat};
 
 use crate::files;
 use crate::terminal::{complain, say};
-use lock::Lock;
+use lock::{Lock, Unlocked};
 
 /// Where the state is, and the seed of the connection ids that is kept with it.
 #[derive(Debug)]
@@ -62,7 +62,8 @@ impl StateFile {
         clock: Clock,
     ) -> Result<(Self, Tracker), StateError> {
         let path = found.path;
-        let lock = Lock::take(&beside(&path, LOCK)).map_err(|unlocked| unlocked.of(&path))?;
+        let lock =
+            Lock::take(&beside(&path, LOCK)).map_err(|unlocked| StateError::of_lock(unlocked, &path))?;
         // Who had the lock until now may have written another one.
         let file = try_open(&path)?;
         let began = Instant::now();
@@ -264,7 +265,7 @@ impl FoundState {
     /// # Errors
     /// Another tracker has it.
     pub(crate) fn is_free(&self) -> Result<(), StateError> {
-        lock::look(&beside(&self.path, LOCK)).map_err(|unlocked| unlocked.of(&self.path))
+        lock::look(&beside(&self.path, LOCK)).map_err(|unlocked| StateError::of_lock(unlocked, &self.path))
     }
 }
 
@@ -305,6 +306,17 @@ impl StateError {
     fn new(act: &'static str, path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         Self::Failed { act, path, error }
+    }
+
+    /// Why a state whose lock cannot be had is not used.
+    fn of_lock(unlocked: Unlocked, state: &Path) -> Self {
+        match unlocked {
+            Unlocked::Taken(by) => {
+                let path = state.to_owned();
+                Self::Taken { path, by }
+            }
+            Unlocked::Io(error) => Self::new("lock", state, error),
+        }
     }
 
     /// The folder that the state is in.

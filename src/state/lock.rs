@@ -8,7 +8,6 @@ use std::process;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::StateError;
 use crate::files;
 use crate::terminal::complain;
 
@@ -25,19 +24,6 @@ pub(super) enum Unlocked {
     Taken(Option<u32>),
     /// The file cannot be opened or locked.
     Io(io::Error),
-}
-
-impl Unlocked {
-    /// What that means for the state.
-    pub(super) fn of(self, state: &Path) -> StateError {
-        match self {
-            Self::Taken(by) => {
-                let path = state.to_owned();
-                StateError::Taken { path, by }
-            }
-            Self::Io(error) => StateError::new("lock", state, error),
-        }
-    }
 }
 
 impl Lock {
