@@ -11,6 +11,7 @@ mod mechanism;
 mod processors;
 mod stream;
 mod sys;
+mod yielding;
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;

@@ -1,11 +1,9 @@
 //! How glommio waits.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use etracker_runtime_common::{Mechanism, accept};
@@ -14,6 +12,7 @@ use glommio::{net, spawn_local, timer};
 
 use crate::stream::Stream;
 use crate::sys;
+use crate::yielding::yield_now;
 
 /// The executor of this thread.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +69,7 @@ impl Mechanism for Glommio {
                 Self.yield_if_ready().await;
             } else {
                 udp.ready.set(0);
-                Self.yield_now().await;
+                yield_now().await;
             }
             seen
         } else {
@@ -103,23 +102,7 @@ impl Mechanism for Glommio {
     }
 
     async fn yield_now(&self) {
-        // As long as a task can go on, the executor does not look at its rings, and those who wait there wait on. It
-        // does when there is none. A timer whose time is over when it is first polled has not waited: it takes a longer one.
-        let mut micros = 1;
-        let mut nap = pin!(timer::sleep(Duration::from_micros(micros)));
-        let mut has_waited = false;
-        poll_fn(|cx| {
-            while nap.as_mut().poll(cx).is_ready() {
-                if has_waited {
-                    return Poll::Ready(());
-                }
-                micros *= 2;
-                nap.set(timer::sleep(Duration::from_micros(micros)));
-            }
-            has_waited = true;
-            Poll::Pending
-        })
-        .await;
+        yield_now().await;
     }
 
     async fn yield_if_ready(&self) {

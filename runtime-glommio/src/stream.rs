@@ -5,12 +5,11 @@ use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use etracker_runtime_common::Mechanism as _;
 use futures_lite::{AsyncRead as _, AsyncWrite as _};
 use glommio::{net, spawn_local};
 
-use crate::mechanism::Glommio;
 use crate::sys;
+use crate::yielding::yield_now;
 
 /// A connection that the reactor is told about when it first has to be waited for: many never have to be.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ impl etracker_runtime_common::Stream for Stream {
     fn give_way(&self, cx: &mut Context<'_>) {
         let waker = cx.waker().clone();
         spawn_local(async move {
-            Glommio.yield_now().await;
+            yield_now().await;
             waker.wake();
         })
         .detach();
