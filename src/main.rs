@@ -2,6 +2,8 @@
 
 mod allocations;
 mod doctor;
+mod exit;
+mod failure;
 mod files;
 mod limits;
 mod lists;
@@ -37,6 +39,8 @@ use std::panic;
 use std::process::{self, ExitCode};
 use std::thread;
 
+use exit::{EXIT_FAILURE, EXIT_USAGE};
+use failure::Failure;
 use logs::LogFormat;
 use options::{Options, Request};
 use terminal::{complain, complain_in_json, flush, say};
@@ -75,7 +79,7 @@ fn main() -> ExitCode {
 }
 
 /// Serves, or has another process do so. Returns the exit status.
-fn serve(options: Options, processors: usize) -> Result<u8, start::Failure> {
+fn serve(options: Options, processors: usize) -> Result<u8, Failure> {
     let is_supervised = supervised::is_supervised();
     // A supervisor has said so already.
     if !is_supervised && !options.strange_variables.is_empty() {
@@ -124,7 +128,3 @@ fn fail(status: u8, reason: impl Display) -> ExitCode {
 }
 
 const OWN_FAULT: &str = "a panic ends the tracker; this is a fault of its own, please report it";
-/// Exit status of a tracker that could not start or go on.
-const EXIT_FAILURE: u8 = 1;
-/// Exit status of options that are refused.
-const EXIT_USAGE: u8 = 2;

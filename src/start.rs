@@ -1,8 +1,5 @@
 //! From options to a serving tracker, and to its end.
 
-use std::error::Error;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
@@ -10,19 +7,15 @@ use std::time::Duration;
 
 use etracker_core::access::Access;
 use etracker_core::{Instant, Seed, Tracker};
-use etracker_runtime_common::{
-    Clock, Control, Job, Plain, ServeError, find_memory, join_free_memory_at_once, udp_front,
-};
+use etracker_runtime_common::{Clock, Control, Job, find_memory, join_free_memory_at_once, udp_front};
 
-use crate::lists::ListError;
+use crate::failure::Failure;
 use crate::options::Options;
 use crate::pages::{About, Grouping, Readers, Shelf};
-use crate::privileges::PrivilegeError;
 use crate::revision::revision;
-use crate::sockets::SocketError;
-use crate::state::{FoundState, Pace, StateError, StateFile};
+use crate::state::{FoundState, Pace, StateFile};
 use crate::steps::{AS_SERVING, AS_STARTED, Ready, Step};
-use crate::supervised::{Lifeline, SUPERVISED, is_supervised};
+use crate::supervised::{Lifeline, is_supervised};
 use crate::terminal::{complain, say};
 use crate::{limits, lists, logs, report, signals, sockets, terminal, watch};
 use jiff::tz::TimeZone;
@@ -112,81 +105,6 @@ fn serve(
     }
     served.map_err(Failure::Serve)
 }
-
-/// Why the tracker does not run, shown as one line.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The system has no randomness.
-    Seed(getrandom::Error),
-    /// Signals cannot be handled.
-    Signals(io::Error),
-    /// A list of torrents or addresses cannot be used.
-    Lists(ListError),
-    /// There is no thread for what the command does beside serving.
-    Thread(io::Error),
-    /// The limit on processes leaves no room for the threads that are needed.
-    Threads { count: usize, error: io::Error },
-    /// The runtime that was asked for cannot be had here.
-    Runtime(String),
-    /// The limit on open files is too low.
-    Files { workers: usize },
-    /// An address cannot be listened on, or a socket not be used.
-    Sockets(SocketError),
-    /// The service manager cannot be reached.
-    Notify(io::Error),
-    /// Privileges cannot be given up.
-    Privileges(PrivilegeError),
-    /// The supervisor does not say what it should.
-    Supervisor(io::Error),
-    /// The serving process cannot be started or watched.
-    Spawn(io::Error),
-    /// The state cannot be kept.
-    State(StateError),
-    /// A worker gave up.
-    Serve(ServeError),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Seed(error) => write!(f, "the system gives no random numbers: {error}"),
-            Self::Signals(error) => write!(f, "signals cannot be handled: {}", Plain(error)),
-            Self::Lists(error) => error.fmt(f),
-            Self::Thread(error) => write!(
-                f,
-                "a thread cannot be started: {}; {MORE_PROCESSES}",
-                Plain(error)
-            ),
-            Self::Threads { count, error } => write!(
-                f,
-                "{count} threads cannot be started: {}; {MORE_PROCESSES}, or start fewer workers",
-                Plain(error)
-            ),
-            Self::Files { workers } => write!(
-                f,
-                "the limit on open files leaves no room for connections beside {workers} workers: raise it (ulimit -n), or start fewer workers"
-            ),
-            Self::Runtime(reason) => f.write_str(reason),
-            Self::Sockets(error) => error.fmt(f),
-            Self::Notify(error) => write!(f, "NOTIFY_SOCKET names nobody who listens: {}", Plain(error)),
-            Self::Privileges(error) => error.fmt(f),
-            Self::Supervisor(error) => write!(
-                f,
-                "{SUPERVISED} is set, but there is no supervisor: {}",
-                Plain(error)
-            ),
-            Self::Spawn(error) => write!(f, "the serving process cannot be started: {}", Plain(error)),
-            Self::State(error) => error.fmt(f),
-            Self::Serve(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for Failure {}
-
-/// What to do about a thread that the system does not allow.
-const MORE_PROCESSES: &str =
-    "raise the limit on processes (ulimit -u, TasksMax= of a unit, pids.max of a cgroup)";
 
 fn shelf(options: &Options, started: Instant, zone: &TimeZone) -> Shelf {
     let hosts = options.page_hosts.iter().cloned().chain(own_names());

@@ -4,11 +4,11 @@
 use etracker_core::access::Access;
 use etracker_runtime_common::Opened;
 
+use crate::failure::Failure;
 use crate::notify::Notifier;
 use crate::options::Options;
 use crate::privileges::Privileges;
 use crate::runtime::Serve;
-use crate::start::Failure;
 use crate::state::{FoundState, StateFile};
 use crate::supervised::is_supervised;
 use crate::terminal::Tell;

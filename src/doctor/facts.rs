@@ -13,12 +13,13 @@ use etracker_runtime_common::{
 
 use super::addresses::{self, Absent};
 use super::probe::{Asked, Hidden, Probe};
+use crate::failure::Failure;
 use crate::limits;
 use crate::options::Options;
 #[cfg(feature = "glommio")]
 use crate::runtime;
 use crate::sockets::SocketError;
-use crate::start::{Failure, seed};
+use crate::start::seed;
 use crate::state::{FoundState, StateContent, StateError};
 use crate::steps::{AS_SERVING, AS_STARTED, Ready, Step};
 

@@ -7,10 +7,10 @@ use etracker_runtime_common::{OpenError, Plain, Transport};
 use super::addresses::Absent;
 use super::facts::{Facts, Ipv6, LockedMemory, OpenFiles, ReceiveBuffer, RoundTrip, Taken, is_in_use};
 use super::probe::{Answer, Hidden, Unanswered, shortened};
+use crate::failure::Failure;
 use crate::lists::ListError;
 use crate::privileges::PrivilegeError;
 use crate::sockets::SocketError;
-use crate::start::Failure;
 use crate::state::{StateContent, StateError};
 use crate::steps::{OPEN_FILES, PORT, STATE};
 

@@ -7,8 +7,9 @@ mod probe;
 
 use std::process::ExitCode;
 
+use crate::exit::EXIT_FAILURE;
+use crate::failure::Failure;
 use crate::options::Options;
-use crate::start::Failure;
 use crate::terminal::say;
 use facts::Facts;
 use findings::{Finding, Grade, judge};
@@ -23,7 +24,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     show(&findings);
     let faulty = findings.iter().any(|finding| finding.grade == Grade::Fault);
     Ok(if faulty {
-        ExitCode::from(crate::EXIT_FAILURE)
+        ExitCode::from(EXIT_FAILURE)
     } else {
         ExitCode::SUCCESS
     })

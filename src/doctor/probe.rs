@@ -13,7 +13,7 @@ use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response};
 use etracker_core::{InfoHash, PeerId};
 use serde::Deserialize;
 
-use crate::start::Failure;
+use crate::failure::Failure;
 
 /// What came of a question.
 pub(super) type Asked = Result<Answer, Unanswered>;

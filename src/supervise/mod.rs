@@ -26,10 +26,12 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
+use crate::exit::EXIT_FAILURE;
+use crate::failure::Failure;
 use crate::options::{FAILURES_VARIABLE, Options};
 use crate::signals::{Echoes, asks_for_reload};
 use crate::sockets::SocketError;
-use crate::start::{Failure, seed};
+use crate::start::seed;
 use crate::supervised::SUPERVISED;
 use crate::terminal::{complain, say};
 use crate::{limits, signals, sockets};
@@ -56,7 +58,7 @@ pub(crate) fn run(options: &Options, arguments: Vec<OsString>) -> Result<u8, Fai
         stopping: false,
     };
     if !supervisor.open(&options.listen).map_err(Failure::Sockets)? {
-        return Ok(crate::EXIT_FAILURE);
+        return Ok(EXIT_FAILURE);
     }
     supervisor.keep_running().map_err(Failure::Spawn)
 }
@@ -121,7 +123,7 @@ impl Supervisor {
             let service = began.elapsed();
             let Some(restarts_left) = self.restarts.take(service) else {
                 complain(format_args!("the serving process {what}; no restarts are left"));
-                return Ok(crate::EXIT_FAILURE);
+                return Ok(EXIT_FAILURE);
             };
             if service >= STEADY {
                 pause = PAUSE_MIN;
@@ -132,7 +134,7 @@ impl Supervisor {
                 pause.as_millis(),
             ));
             if self.is_stopped_within(pause) {
-                return Ok(crate::EXIT_FAILURE);
+                return Ok(EXIT_FAILURE);
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
@@ -287,5 +289,5 @@ fn describe(status: ExitStatus) -> String {
 fn exit_status(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| Some(EXIT_SIGNAL + status.signal()?));
     code.and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(crate::EXIT_FAILURE)
+        .unwrap_or(EXIT_FAILURE)
 }
