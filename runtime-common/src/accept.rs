@@ -32,7 +32,7 @@ fn portable_accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)
 pub(crate) enum Trouble {
     /// The client went away, or its network failed: the next one may be served at once.
     OfOneClient,
-    /// Descriptors or memory are short: it passes.
+    /// Descriptors or memory are short, or the call is forbidden: it passes, or there is no use in haste.
     Passing,
     /// The socket is not what it should be.
     Lasting,
@@ -49,7 +49,6 @@ impl Trouble {
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
             | ErrorKind::NetworkDown
-            | ErrorKind::PermissionDenied
             | ErrorKind::TimedOut => Self::OfOneClient,
             ErrorKind::InvalidInput | ErrorKind::NotConnected => Self::Lasting,
             _ if is_no_socket(error) => Self::Lasting,
@@ -107,6 +106,8 @@ mod tests {
             libc::ENOBUFS,
             libc::EPROTO,
             libc::EOPNOTSUPP,
+            libc::EPERM,
+            libc::ENOSYS,
         ] {
             assert_eq!(trouble(passing), Trouble::Passing);
         }

@@ -1,6 +1,5 @@
 //! Telling the operator at once that nobody can be served.
 
-use std::fmt::Display;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,13 +7,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use etracker_core::Instant;
 use tracing::error;
 
-use crate::Plain;
+use crate::{Plain, Transport};
 
 /// Says that requests by `transport` do not reach the tracker, unless that was said in the last minute: what fails often is
 /// counted, and summed up once a minute.
-pub(crate) fn tell_unserved(now: Instant, transport: impl Display, error: &io::Error) {
-    static TOLD: AtomicU64 = AtomicU64::new(0);
-    if is_due(&TOLD, now) {
+pub(crate) fn tell_unserved(now: Instant, transport: Transport, error: &io::Error) {
+    static TOLD: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+    let [tcp, udp] = &TOLD;
+    let told = match transport {
+        Transport::Tcp => tcp,
+        Transport::Udp => udp,
+    };
+    if is_due(told, now) {
         let reason = Plain(error);
         error!("requests over {transport} cannot be received: {reason}; trying again ten times a second");
     }

@@ -1,7 +1,7 @@
 //! One worker, whatever the runtime.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use crate::desk::{Desk, Ending};
 use crate::job::WorkerJob;
 use crate::pulse::{BEAT, Pulse};
 use crate::sightings::sighted;
-use crate::{Clock, ServeError, Stream, load_average, resident_bytes};
+use crate::unserved::tell_unserved;
+use crate::{Clock, ServeError, Stream, Transport, load_average, resident_bytes};
 
 /// What a runtime does: it waits.
 pub trait Mechanism: Clone + 'static {
@@ -202,6 +203,9 @@ async fn accept_clients<M: Mechanism>(
             Err(error) => {
                 let counters = Arc::clone(desk.borrow().worker.counters());
                 counters.fail(Operation::Accept, error_number(&error));
+                if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) {
+                    tell_unserved(desk.borrow().clock.now(), Transport::Tcp, &error);
+                }
                 if Trouble::of(&error) != Trouble::OfOneClient {
                     desk.borrow().give_way();
                     pause::<M>(error).await?;

@@ -1,7 +1,8 @@
 //! Where a filter of system calls forbids what the tracker does: containers, units and sandboxes have such.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, TcpStream, UdpSocket};
 use std::thread;
 
 use etracker_core::InfoHash;
@@ -66,4 +67,17 @@ fn a_socket_that_cannot_be_read_at_all_is_said_at_once_and_http_is_served() {
         assert!(line.contains(word), "{line}");
     }
     http_announce(tracker.v4(), &newcomer(HASH, (LOCAL, 6881).into()), None);
+}
+
+#[test]
+fn connections_that_cannot_be_accepted_are_said_at_once_and_udp_is_served() {
+    let tracker = start_without(&[libc::SYS_accept4], libc::EPERM, &["-w", "1"]);
+    // The system completes it, and the tracker cannot take it.
+    let waiting = TcpStream::connect(tracker.v4()).unwrap();
+    (&waiting).write_all(b"GET").unwrap();
+    let line = tracker.complains("cannot be received");
+    for word in ["TCP", "Operation not permitted"] {
+        assert!(line.contains(word), "{line}");
+    }
+    drop(UdpClient::connect(LOCAL, tracker.v4()));
 }
