@@ -16,7 +16,7 @@ use crate::drive::Request;
 use crate::http::{body, write_request};
 use crate::population::{Population, source};
 use crate::quota::Quota;
-use crate::report::{machine, say};
+use crate::report::{complain, machine, say};
 use crate::round::Protocol;
 use crate::stats::{Spread, percentile};
 use crate::sys::{self, Frame};
@@ -206,7 +206,7 @@ impl Contestant {
                     .latencies_us
                     .push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)),
                 Err(error) => {
-                    eprintln!("{}: lost: {}", self.name, Plain(&error));
+                    complain(format_args!("{}: lost: {}", self.name, Plain(&error)));
                     self.lost += 1;
                 }
             }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::report::complain;
+
 /// A cgroup that is gone when this is dropped; its processes have to be gone before.
 pub(crate) struct Quota(PathBuf);
 
@@ -46,7 +48,7 @@ impl Drop for Quota {
             }
             sleep(Duration::from_millis(20));
         }
-        eprintln!("etracker-load: {} is left behind", self.0.display());
+        complain(format_args!("{} is left behind", self.0.display()));
     }
 }
 
