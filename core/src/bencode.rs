@@ -315,13 +315,13 @@ impl Output<'_> {
     }
 
     fn string(&mut self, string: &[u8]) {
-        let digit = |number: usize| b'0' + (number % 10) as u8;
-        match string.len() {
+        let digit = |number: u64| b'0' + (number % 10) as u8;
+        match string.len() as u64 {
             // The keys, each in one go.
             len @ ..10 => self.put(&[digit(len), b':']),
             len @ 10..100 => self.put(&[digit(len / 10), digit(len), b':']),
             len => {
-                self.put(Decimal::new(len as u64).as_bytes());
+                self.put(Decimal::new(len).as_bytes());
                 self.put(b":");
             }
         }
