@@ -102,17 +102,21 @@ impl<'a> Request<'a> {
 
     /// Notes the fields that say how the connection goes on, and whether a proxy passes it on.
     fn note(&mut self, name: &[u8], value: &[u8]) {
-        if name.eq_ignore_ascii_case(b"connection") {
-            for token in elements(value) {
-                self.close |= token.eq_ignore_ascii_case(b"close");
-                self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+        let is = |field: &[u8]| name.eq_ignore_ascii_case(field);
+        // By length first: most fields are none of these.
+        match name.len() {
+            10 if is(b"connection") => {
+                for token in elements(value) {
+                    self.close |= token.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                }
             }
-        } else if name.eq_ignore_ascii_case(b"content-length") {
-            self.body |= value.trim_ascii() != b"0";
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            self.body = true;
-        } else {
-            self.forwarded |= FORWARDING.iter().any(|field| name.eq_ignore_ascii_case(field));
+            14 if is(b"content-length") => self.body |= value.trim_ascii() != b"0",
+            17 if is(b"transfer-encoding") => self.body = true,
+            9 => self.forwarded |= is(b"forwarded") || is(b"x-real-ip"),
+            15 => self.forwarded |= is(b"x-forwarded-for"),
+            16 => self.forwarded |= is(b"cf-connecting-ip"),
+            _ => {}
         }
     }
 }
@@ -132,14 +136,6 @@ pub fn encode_get(authority: &str, path: &str, query: &[u8], out: &mut Vec<u8>) 
     ];
     pieces.iter().for_each(|piece| out.extend_from_slice(piece));
 }
-
-/// Fields by which proxies name the client.
-const FORWARDING: [&[u8]; 4] = [
-    b"x-forwarded-for",
-    b"forwarded",
-    b"x-real-ip",
-    b"cf-connecting-ip",
-];
 
 /// The methods that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
