@@ -236,6 +236,37 @@ fn peers_grow_older_while_the_tracker_is_away() {
 }
 
 #[test]
+fn peers_that_nobody_can_reach_are_not_restored() {
+    let tracker = Tracker::new(Config::default(), Seed::new([7; 32]), LATER);
+    let mut restorer = Restorer::new(LATER, &tracker);
+    let header = Header {
+        written: LATER,
+        seed: Seed::new([1; 32]),
+    };
+    for (ip, port) in [
+        ("9.9.9.9", 0),
+        ("9.9.9.9", 1),
+        ("224.0.0.1", 6881),
+        ("9.9.9.9", 6881),
+    ] {
+        let peer = Peer {
+            endpoint: Endpoint {
+                ip: ip.parse().unwrap(),
+                port,
+            },
+            id: PeerId::default(),
+            seeder: false,
+            been_seeder: false,
+            announced: LATER.minute(),
+        };
+        let info_hash = info_hash(1);
+        restorer.restore(&header, Entry::Peer { info_hash, peer }, &NoPrefetch);
+    }
+    let restored = restorer.finish(&NoPrefetch);
+    assert_eq!((restored.peers, restored.peers_refused), (1, 3));
+}
+
+#[test]
 fn limits_of_today_hold_for_peers_of_yesterday() {
     let bytes = written(&populated(100));
     let (tracker, counts) = restored(&bytes, &[], Config::default().with_private_peers(false), LATER);
