@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use etracker_core::access::Access;
 use etracker_core::{Instant, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, find_memory, join_free_memory_at_once, udp_front};
+use etracker_runtime_common::{Clock, Control, Fronts, Job, find_memory, join_free_memory_at_once};
 
 use crate::failure::Failure;
 use crate::options::Options;
@@ -75,8 +75,10 @@ fn serve(
     say(format_args!("Connections at once: {connections_max} at most"));
 
     let clock = clock();
-    let tracker = tracker(&options, access, clock, &zone)?;
+    let tracker = tracker(&options, access, clock)?;
+    let shelf = Arc::new(shelf(&options, clock.now(), &zone));
     let (state, tracker, ids) = with_state(state, tracker, ids, clock)?;
+    let fronts = Fronts::new(&ids, tracker.config()).with_pages(tracker.config(), shelf);
     let period = options.lasting.state_period;
     let keeper = keeper(state.as_ref(), period, &tracker, clock, control)?;
     lists::reload_on(reloads, options.lists, Arc::clone(&tracker)).map_err(Failure::Thread)?;
@@ -86,7 +88,7 @@ fn serve(
     notifier.tell("READY=1");
     let served = serve(Job {
         tracker: Arc::clone(&tracker),
-        udp: Arc::new(udp_front(&ids)),
+        fronts,
         sockets: opened.workers,
         clock,
         control: Arc::clone(control),
@@ -141,14 +143,8 @@ fn take(steps: &[Step], options: &Options, ready: &mut Ready) -> Result<(), Fail
 }
 
 /// A tracker without torrents.
-fn tracker(
-    options: &Options,
-    access: Option<Access>,
-    clock: Clock,
-    zone: &TimeZone,
-) -> Result<Tracker, Failure> {
-    let shelf = shelf(options, clock.now(), zone);
-    let tracker = Tracker::new(options.config.clone(), seed()?, clock.now()).with_pages(Arc::new(shelf));
+fn tracker(options: &Options, access: Option<Access>, clock: Clock) -> Result<Tracker, Failure> {
+    let tracker = Tracker::new(options.config.clone(), seed()?, clock.now());
     Ok(match access {
         Some(access) => tracker.with_access(access),
         None => tracker,

@@ -5,7 +5,7 @@
 //!
 //! - [`Tracker`] is the state that all workers share; [`Worker`] is one worker's way into it.
 //! - [`udp`]: a batch of datagrams goes into [`udp::Front::handle`].
-//! - [`http`]: an [`http::Connection`] per client takes bytes and says what to do next.
+//! - [`http`]: an [`http::Connection`] per client, behind one [`http::Front`], takes bytes and says what to do next.
 //! - Ageing is driven by [`Tracker::poll_timeout`] and [`Tracker::handle_timeout`].
 //!
 //! ```

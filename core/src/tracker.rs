@@ -11,7 +11,6 @@ use core::time::Duration;
 use crate::access::{Access, Gate, Gates};
 use crate::announce::{Announce, Announced, Counts, Event, Family, Refusal};
 use crate::config::{PEER_GRACE_SECS, PEERS_PER_RESPONSE};
-use crate::http::{FullScrapes, Pages};
 use crate::interval::IntervalController;
 use crate::lock::Lock;
 use crate::prefetch::Prefetch;
@@ -37,10 +36,8 @@ pub struct Tracker {
     upkeep: Lock<Upkeep>,
     counters: Lock<Vec<Arc<Counters>>>,
     sight: Lock<Sight>,
-    full_scrapes: Lock<FullScrapes>,
     /// The lists that workers heed; `None` if there are none to heed.
     gates: Option<Gates>,
-    pages: Option<Arc<dyn Pages>>,
 }
 
 impl Tracker {
@@ -54,9 +51,7 @@ impl Tracker {
             upkeep: Lock::new(upkeep),
             counters: Lock::default(),
             sight: Lock::default(),
-            full_scrapes: Lock::default(),
             gates: None,
-            pages: None,
             config,
             seed,
         }
@@ -66,13 +61,6 @@ impl Tracker {
     #[must_use]
     pub fn with_access(mut self, access: Access) -> Self {
         self.gates = Some(Gates::new(Arc::new(access)));
-        self
-    }
-
-    /// The same tracker, with pages at the paths that the protocol leaves free.
-    #[must_use]
-    pub fn with_pages(mut self, pages: Arc<dyn Pages>) -> Self {
-        self.pages = Some(pages);
         self
     }
 
@@ -93,11 +81,6 @@ impl Tracker {
     #[must_use]
     pub const fn seed(&self) -> &Seed {
         &self.seed
-    }
-
-    /// What makes pages, if something does.
-    pub(crate) fn pages(&self) -> Option<&dyn Pages> {
-        self.pages.as_deref()
     }
 
     /// Torrents and peers.
@@ -214,11 +197,6 @@ impl Tracker {
         self.interval_secs.load(Relaxed)
     }
 
-    /// Who reads a full scrape.
-    pub(crate) const fn full_scrapes(&self) -> &Lock<FullScrapes> {
-        &self.full_scrapes
-    }
-
     fn failures(&self) -> Vec<Failed> {
         let sum = |operation, error| {
             self.counters.with(|all| {
@@ -295,7 +273,7 @@ impl Worker {
         peers: &mut Handout<'_>,
     ) -> Result<Announced, Refusal> {
         let prepared = self.prepare(*announce);
-        self.announce_prepared(now, prepared, peers)
+        self.announce_prepared(now, &prepared, peers)
     }
 
     /// Carries out one announce; the peers borrow this worker's scratch buffer. `ids` says whether peer ids are wanted.
@@ -322,7 +300,7 @@ impl Worker {
         if ids {
             handout = handout.with_ids(&mut scratch.ids);
         }
-        let announced = execute(tracker, counters, gate.as_deref(), now, prepared, &mut handout)?;
+        let announced = execute(tracker, counters, gate.as_deref(), now, &prepared, &mut handout)?;
         let len = handout.len();
         let compact = scratch
             .compact
@@ -363,7 +341,7 @@ impl Worker {
     pub fn announce_prepared(
         &self,
         now: Instant,
-        prepared: Prepared,
+        prepared: &Prepared,
         peers: &mut Handout<'_>,
     ) -> Result<Announced, Refusal> {
         let Self {
@@ -434,13 +412,13 @@ fn execute(
     counters: &Counters,
     gate: Option<&Gate>,
     now: Instant,
-    prepared: Prepared,
+    prepared: &Prepared,
     peers: &mut Handout<'_>,
 ) -> Result<Announced, Refusal> {
     let Prepared { announce, state } = prepared;
-    let act = |access: Option<&Access>| {
-        admit(tracker, access, &announce)?;
-        tracker.swarms.announce(now, &announce, state, peers)
+    let mut act = |access: Option<&Access>| {
+        admit(tracker, access, announce)?;
+        tracker.swarms.announce(now, announce, state.clone(), peers)
     };
     // The gate stays locked until the announce is carried out: what replaces the lists waits, so that its purge finds
     // every peer that was let in before.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use allocation_counter::{AllocationInfo, measure};
-use etracker_core::http::{Connection, HEAD_MAX, REPLY_MAX, Step};
+use etracker_core::http::{Connection, Front, HEAD_MAX, REPLY_MAX, Step};
 use etracker_core::{Config, Instant, Seed, Tracker, Worker};
 
 const NOW: Instant = Instant::from_secs(1_800_000_000);
@@ -78,6 +78,7 @@ fn announce(form: &str) -> String {
 }
 
 struct Server {
+    front: Arc<Front>,
     worker: Worker,
     reply: Vec<u8>,
 }
@@ -85,8 +86,10 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let config = Config::default().with_keep_alive(true);
+        let front = Arc::new(Front::new(&config));
         let tracker = Arc::new(Tracker::new(config, Seed::new([1; 32]), NOW));
         Self {
+            front,
             worker: Worker::new(tracker),
             reply: vec![0; REPLY_MAX],
         }
@@ -95,7 +98,7 @@ impl Server {
     fn connect(&self) -> Connection {
         let [peer, local] =
             ["192.0.2.1:4000", "192.0.2.2:80"].map(|text| text.parse::<SocketAddr>().unwrap());
-        Connection::new(NOW, peer, local, self.worker.tracker().config())
+        Connection::new(NOW, peer, local, &self.front)
     }
 
     /// Serves `bytes` and all that follows from them.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use etracker_core::http::request::Request;
-use etracker_core::http::{Connection, Found, Page, Pages, Response, Step};
+use etracker_core::http::{Connection, Found, Front, Page, Pages, Response, Step};
 use etracker_core::stats::Count;
 use etracker_core::{Config, Instant, Seed, Tracker, Worker};
 
@@ -39,14 +39,17 @@ impl Pages for Shelf {
 }
 
 struct Reader {
+    front: Arc<Front>,
     worker: Worker,
     reply: Vec<u8>,
 }
 
 impl Reader {
     fn new(config: Config, reply_len: usize) -> Self {
-        let tracker = Tracker::new(config, Seed::new([7; 32]), NOW).with_pages(Arc::new(Shelf));
+        let front = Arc::new(Front::new(&config).with_pages(Arc::new(Shelf)));
+        let tracker = Tracker::new(config, Seed::new([7; 32]), NOW);
         Self {
+            front,
             worker: Worker::new(Arc::new(tracker)),
             reply: vec![0; reply_len],
         }
@@ -56,7 +59,7 @@ impl Reader {
     fn fetch(&mut self, peer: &str, requests: &str) -> (Vec<u8>, Vec<usize>) {
         let ip: IpAddr = peer.parse().expect("an address");
         let local = "203.0.113.1:80".parse().expect("an address");
-        let mut connection = Connection::new(NOW, (ip, 9).into(), local, self.worker.tracker().config());
+        let mut connection = Connection::new(NOW, (ip, 9).into(), local, &self.front);
         let (mut received, mut pieces) = (Vec::new(), Vec::new());
         let mut step = connection.receive(NOW, requests.as_bytes(), &mut self.worker, &mut self.reply);
         while let Step::Write(len) = step {

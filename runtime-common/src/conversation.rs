@@ -60,8 +60,7 @@ impl<S: Stream> Conversation<S> {
     /// Welcomes the client `peer` that connected to `local`.
     pub(crate) fn new(desk: &Desk<S>, stream: S, peer: SocketAddr, local: SocketAddr) -> Self {
         let mut shared = desk.borrow();
-        let (now, config) = (shared.clock.now(), shared.worker.tracker().config());
-        let connection = Connection::new(now, peer, local, config);
+        let connection = Connection::new(shared.clock.now(), peer, local, &shared.fronts.http);
         shared.worker.count(Count::AcceptPassed);
         Self {
             desk: desk.clone(),
@@ -390,12 +389,8 @@ mod tests {
         let clock = Clock::start();
         let config = Config::default().with_keep_alive(true);
         let tracker = Tracker::new(config, Seed::new([0; 32]), clock.now());
-        Desk::new(
-            Arc::new(tracker),
-            Arc::new(crate::udp_front(&Seed::new([0; 32]))),
-            clock,
-            100,
-        )
+        let fronts = crate::Fronts::new(tracker.seed(), tracker.config());
+        Desk::new(Arc::new(tracker), fronts, clock, 100)
     }
 
     fn client(sent: &[&[u8]], takes: usize) -> Client {

@@ -92,7 +92,7 @@ mod tests {
         let clock = Clock::start();
         Job {
             tracker: Arc::new(Tracker::new(Config::default(), Seed::new([0; 32]), clock.now())),
-            udp: Arc::new(crate::udp_front(&Seed::new([0; 32]))),
+            fronts: crate::Fronts::new(&Seed::new([0; 32]), &Config::default()),
             sockets: (0..workers).map(|_| WorkerSockets::default()).collect(),
             clock,
             control: Arc::new(Control::new()),

@@ -15,7 +15,7 @@ use etracker_core::{Instant, Tracker, Worker};
 use crate::lingering::Lingering;
 use crate::memory::give_memory_back;
 use crate::seats::{SeatId, Seats};
-use crate::{Clock, Stream, UdpBatch, UdpFront};
+use crate::{Clock, Fronts, Stream, UdpBatch};
 
 /// One worker's [`Shared`], in the hands of all its tasks.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(crate) struct Shared<S> {
     pub(crate) answered: usize,
     /// The most connections there were since memory was last given back.
     crowd: usize,
-    udp: Arc<UdpFront>,
+    pub(crate) fronts: Fronts,
     batch: UdpBatch,
     connections_max: usize,
     ending: Option<Ending>,
@@ -65,12 +65,7 @@ pub(crate) enum Ending {
 
 impl<S: Stream> Desk<S> {
     /// A worker of `tracker` that has at most `connections_max` connections.
-    pub(crate) fn new(
-        tracker: Arc<Tracker>,
-        udp: Arc<UdpFront>,
-        clock: Clock,
-        connections_max: usize,
-    ) -> Self {
+    pub(crate) fn new(tracker: Arc<Tracker>, fronts: Fronts, clock: Clock, connections_max: usize) -> Self {
         Self(Rc::new(RefCell::new(Shared {
             clock,
             worker: Worker::new(tracker),
@@ -81,7 +76,7 @@ impl<S: Stream> Desk<S> {
             unsent: 0,
             answered: 0,
             crowd: 0,
-            udp,
+            fronts,
             batch: UdpBatch::new(),
             connections_max,
             ending: None,
@@ -160,7 +155,8 @@ impl<S: Stream> Shared<S> {
     /// Receives and answers one batch. See [`UdpBatch::exchange`].
     pub(crate) fn exchange(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         let now = self.clock.now();
-        self.batch.exchange(now, socket, &self.udp, &mut self.worker)
+        self.batch
+            .exchange(now, socket, &self.fronts.udp, &mut self.worker)
     }
 
     /// How many connections there are.

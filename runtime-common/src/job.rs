@@ -7,15 +7,15 @@ use std::{fmt, io};
 use etracker_core::Tracker;
 
 use crate::pulse::Pulse;
-use crate::{Clock, Control, Plain, UdpFront, WorkerSockets};
+use crate::{Clock, Control, Fronts, Plain, WorkerSockets};
 
 /// All that a runtime's `serve` needs.
 #[derive(Debug)]
 pub struct Job {
     /// The tracker that all workers share.
     pub tracker: Arc<Tracker>,
-    /// The UDP protocol, with the connection ids that all workers accept.
-    pub udp: Arc<UdpFront>,
+    /// The protocols.
+    pub fronts: Fronts,
     /// The sockets of each worker; as many workers as entries.
     pub sockets: Vec<WorkerSockets>,
     /// The clock that the tracker was made with.
@@ -38,7 +38,7 @@ pub struct WorkerJob {
     /// As in [`Job`].
     pub tracker: Arc<Tracker>,
     /// As in [`Job`].
-    pub udp: Arc<UdpFront>,
+    pub fronts: Fronts,
     /// As in [`Job`].
     pub clock: Clock,
     /// As in [`Job`].
@@ -56,7 +56,7 @@ impl Job {
             sockets,
             connections_max,
             tracker: Arc::clone(&self.tracker),
-            udp: Arc::clone(&self.udp),
+            fronts: self.fronts.clone(),
             clock: self.clock,
             pulse: self.control.new_pulse(self.clock.now()),
             control: Arc::clone(&self.control),

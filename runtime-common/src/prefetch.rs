@@ -1,7 +1,6 @@
 //! Prefetching by the processor's own instruction.
 
 use etracker_core::prefetch::Prefetch;
-use etracker_core::{Seed, udp};
 
 use crate::sys;
 
@@ -14,13 +13,4 @@ impl Prefetch for Prefetcher {
     fn prefetch(&self, address: *const u8) {
         sys::prefetch(address);
     }
-}
-
-/// The UDP protocol as workers drive it.
-pub type UdpFront = udp::Front<Prefetcher>;
-
-/// The UDP protocol for all workers of a tracker, whose connection ids come from `seed`.
-#[must_use]
-pub fn udp_front(seed: &Seed) -> UdpFront {
-    udp::Front::new(seed).with_prefetch(Prefetcher)
 }

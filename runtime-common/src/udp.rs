@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 
 use arrayvec::ArrayVec;
 use etracker_core::stats::{Count, Operation};
-use etracker_core::udp::{BATCH_MAX, Datagram};
+use etracker_core::udp::{BATCH_MAX, Datagram, Verdict};
 use etracker_core::{Instant, Worker};
 
 use crate::datagram_io::{DatagramIo, error_number};
@@ -95,11 +95,16 @@ impl<M: DatagramIo> Batch<M> {
         let mut batch = self.0.datagrams();
         count_received(&batch, worker);
         let handled = front.handle(worker, now, &mut batch);
-        for (datagram, reason) in handled.dropped() {
-            sighted(now, datagram.sender(), reason);
-        }
-        let replies = handled.replies();
-        replies.map(|(slot, reply)| (slot, reply.len())).collect()
+        let datagrams = handled.datagrams().iter().enumerate();
+        datagrams
+            .filter_map(|(slot, datagram)| match datagram.verdict() {
+                Verdict::Reply(len) => Some((slot, len)),
+                Verdict::Drop(reason) => {
+                    sighted(now, datagram.sender(), reason);
+                    None
+                }
+            })
+            .collect()
     }
 }
 
@@ -133,8 +138,8 @@ mod tests {
 
     const NOW: Instant = Instant::from_secs(1_000_000);
 
-    fn front() -> UdpFront {
-        crate::udp_front(&Seed::new([7; 32]))
+    fn front() -> Arc<UdpFront> {
+        crate::Fronts::new(&Seed::new([7; 32]), &Config::default()).udp
     }
 
     fn worker() -> Worker {

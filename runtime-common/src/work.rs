@@ -80,7 +80,7 @@ pub async fn work<M: Mechanism>(
     let worker = job.number;
     let desk = Desk::new(
         Arc::clone(&job.tracker),
-        Arc::clone(&job.udp),
+        job.fronts.clone(),
         job.clock,
         job.connections_max,
     );
@@ -300,7 +300,7 @@ mod tests {
     use etracker_core::{Config, Seed};
 
     use super::*;
-    use crate::udp_front;
+    use crate::Fronts;
 
     #[derive(Debug)]
     struct NoStream;
@@ -329,12 +329,8 @@ mod tests {
     fn a_task_that_panics_ends_the_worker() {
         let clock = Clock::start();
         let tracker = Tracker::new(Config::default(), Seed::new([0; 32]), clock.now());
-        let desk = Desk::<NoStream>::new(
-            Arc::new(tracker),
-            Arc::new(udp_front(&Seed::new([0; 32]))),
-            clock,
-            1,
-        );
+        let fronts = Fronts::new(tracker.seed(), tracker.config());
+        let desk = Desk::<NoStream>::new(Arc::new(tracker), fronts, clock, 1);
         drop(PanicGuard(desk.clone()));
         assert!(!desk.is_ending());
         let panicked = catch_unwind(AssertUnwindSafe(|| {

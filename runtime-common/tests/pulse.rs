@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etracker_core::{Config, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, Listen, open, udp_front};
+use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, open};
 
 #[test]
 fn a_runtime_of_another_kind_shows_that_its_workers_live() {
@@ -19,7 +19,7 @@ fn a_runtime_of_another_kind_shows_that_its_workers_live() {
     let control = Arc::new(Control::new());
     let job = Job {
         tracker: Arc::new(Tracker::new(Config::default(), Seed::new([1; 32]), clock.now())),
-        udp: Arc::new(udp_front(&Seed::new([1; 32]))),
+        fronts: Fronts::new(&Seed::new([1; 32]), &Config::default()),
         sockets: open(&listen).expect("sockets on loopback").workers,
         clock,
         control: Arc::clone(&control),

@@ -8,7 +8,7 @@ use std::thread;
 use etracker_core::config::Intervals;
 use etracker_core::{Config, Tracker};
 use etracker_runtime_common::{
-    Clock, Control, Job, Listen, OpenError, RECEIVE_BUFFER, Transport, open, udp_front,
+    Clock, Control, Fronts, Job, Listen, OpenError, RECEIVE_BUFFER, Transport, open,
 };
 
 use super::addresses::{self, Absent};
@@ -275,7 +275,7 @@ fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec
     let (clock, control) = (Clock::start(), Arc::new(Control::new()));
     let job = Job {
         tracker: Arc::new(tracker(options.config.clone(), clock)?),
-        udp: Arc::new(udp_front(&seed()?)),
+        fronts: Fronts::new(&seed()?, &options.config),
         sockets: opened.workers,
         clock,
         control: Arc::clone(&control),

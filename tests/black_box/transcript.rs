@@ -97,7 +97,8 @@ impl Tracked for Core {
         let Self(worker) = self;
         let peer = SocketAddr::new(from, 1);
         let tracker = Arc::clone(worker.tracker());
-        let mut connection = Connection::new(NOW, peer, peer, tracker.config());
+        let front = Arc::new(http::Front::new(tracker.config()));
+        let mut connection = Connection::new(NOW, peer, peer, &front);
         let mut reply = vec![0; http::REPLY_MAX];
         let mut received = Vec::new();
         let reads = pieces.iter().flat_map(|piece| piece.chunks(http::HEAD_MAX));

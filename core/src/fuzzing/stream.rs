@@ -1,11 +1,12 @@
 //! Bytes over a connection, in one piece and in many.
 
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::bencode::Value;
-use crate::http::{Connection, FRONT, REPLY_MAX, Response, Step};
+use crate::http::{self, Connection, FRONT, REPLY_MAX, Response, Step};
 use crate::{Config, Worker};
 
 use super::{NOW, address, take, worker};
@@ -40,7 +41,8 @@ fn converse<'a>(settings: u8, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Vec
     };
     let mut worker = worker(config);
     let peer = SocketAddr::new(address(1, settings & 8 != 0), 4000);
-    let mut connection = Connection::new(NOW, peer, peer, worker.tracker().config());
+    let front = Arc::new(http::Front::new(worker.tracker().config()));
+    let mut connection = Connection::new(NOW, peer, peer, &front);
     let mut reply = vec![0; REPLY_MAX];
     let mut written = Vec::new();
     for piece in pieces {

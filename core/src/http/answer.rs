@@ -3,9 +3,10 @@
 use core::fmt;
 use core::net::IpAddr;
 
+use super::front::Front;
 use super::full_scrape::FullScrape;
 use super::head::{self, Framing, Status};
-use super::page::{Found, Page, PageStream};
+use super::page::{Found, Page, PageStream, Pages};
 use super::query::{self, AnnounceQuery, PeerForm, ScrapeQuery};
 use super::request::{self, Method, Request};
 use super::response::{AnnounceResponse, Failure, PeerList, Retry, encode_scrape};
@@ -34,6 +35,7 @@ pub(super) fn answer(
     now: Instant,
     request: Result<Request<'_>, request::Fault>,
     peer: IpAddr,
+    front: &Front,
     worker: &mut Worker,
     reply: &mut [u8],
 ) -> Answer {
@@ -47,14 +49,14 @@ pub(super) fn answer(
         Err(fault) => return refuse_last(Trouble::Request(fault), worker, reply),
     };
     let framing = Framing::of(&request, worker.tracker().config().keep_alive());
-    let answered = match Route::of(request.path, worker.tracker().config().path_prefix().as_bytes()) {
-        Route::Announce => announce(now, &request, peer, framing, worker, reply),
-        Route::Scrape => scrape(now, &request, peer, framing, worker, reply),
-        Route::Astray => Err(Trouble::Astray),
-        // No browser sends this: a client that is shown a page takes the tracker for broken.
-        Route::Page(_) if query::names_torrent(request.query) => Err(Trouble::Astray),
-        Route::Page(path) => page(now, &request, path, peer, framing, worker, reply),
+    let asked = Asked {
+        now,
+        request: &request,
+        peer,
+        framing,
+        front,
     };
+    let answered = asked.answer(worker, reply);
     answered.unwrap_or_else(|trouble| refuse(trouble, framing, worker, reply))
 }
 
@@ -181,33 +183,110 @@ impl Again {
     }
 }
 
-fn announce(
+/// A request, and where it came from.
+struct Asked<'a> {
     now: Instant,
-    request: &Request<'_>,
+    request: &'a Request<'a>,
+    /// The other end of the connection: the client's, or a proxy's.
     peer: IpAddr,
     framing: Framing,
-    worker: &mut Worker,
-    reply: &mut [u8],
-) -> Result<Answer, Trouble> {
-    let config = worker.tracker().config();
-    let ids_kept = config.swarms().peer_ids;
-    let client = forwarded::client(request, peer, config.trusted_proxies()).map_err(|fault| {
-        worker.count(Count::HttpForwardedMissing);
-        Trouble::Forwarded(fault)
-    })?;
-    let is_ignored = forwarded::is_ignored(request, peer, config.trusted_proxies());
-    let AnnounceQuery { mut announce, form } =
-        AnnounceQuery::parse(request.query, client).map_err(Trouble::Query)?;
-    see(&mut announce, is_ignored, worker);
-    let ids = form == PeerForm::Dictionaries { ids: true } && ids_kept;
-    let (announced, peers) = worker
-        .announce_into_scratch(now, &announce, ids)
-        .map_err(Trouble::Refused)?;
-    let len = head::encode(Status::Ok, framing, reply, |out| {
-        encode_announce(client, form, &announced, peers, out)
-    });
-    worker.count(Count::HttpAnnounce);
-    Ok(whole(len, Status::Ok, framing, worker))
+    front: &'a Front,
+}
+
+impl Asked<'_> {
+    fn answer(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+        let prefix = worker.tracker().config().path_prefix().as_bytes();
+        match Route::of(self.request.path, prefix) {
+            Route::Announce => self.announce(worker, reply),
+            Route::Scrape => self.scrape(worker, reply),
+            Route::Astray => Err(Trouble::Astray),
+            // No browser sends this: a client that is shown a page takes the tracker for broken.
+            Route::Page(_) if query::names_torrent(self.request.query) => Err(Trouble::Astray),
+            Route::Page(path) => self.page(path, worker, reply),
+        }
+    }
+
+    fn announce(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+        let Self { request, peer, .. } = *self;
+        let config = worker.tracker().config();
+        let ids_kept = config.swarms().peer_ids;
+        let client = forwarded::client(request, peer, config.trusted_proxies()).map_err(|fault| {
+            worker.count(Count::HttpForwardedMissing);
+            Trouble::Forwarded(fault)
+        })?;
+        let is_ignored = forwarded::is_ignored(request, peer, config.trusted_proxies());
+        let AnnounceQuery { mut announce, form } =
+            AnnounceQuery::parse(request.query, client).map_err(Trouble::Query)?;
+        see(&mut announce, is_ignored, worker);
+        let ids = form == PeerForm::Dictionaries { ids: true } && ids_kept;
+        let (announced, peers) = worker
+            .announce_into_scratch(self.now, &announce, ids)
+            .map_err(Trouble::Refused)?;
+        let len = head::encode(Status::Ok, self.framing, reply, |out| {
+            encode_announce(client, form, &announced, peers, out)
+        });
+        worker.count(Count::HttpAnnounce);
+        Ok(whole(len, Status::Ok, self.framing, worker))
+    }
+
+    fn scrape(&self, worker: &Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+        let mut query = ScrapeQuery::parse(self.request.query).map_err(Trouble::Query)?;
+        if query.info_hashes().is_empty() {
+            return self.full_scrape(worker, reply);
+        }
+        let len = head::encode(Status::Ok, self.framing, reply, |out| {
+            encode_scrape(query.sorted(), |info_hash| worker.scrape(info_hash), out)
+        });
+        worker.count(Count::HttpScrape);
+        Ok(whole(len, Status::Ok, self.framing, worker))
+    }
+
+    fn full_scrape(&self, worker: &Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+        if !worker.tracker().config().full_scrape() {
+            return Err(Trouble::FullScrapeOff);
+        }
+        let framing = Framing {
+            // Without chunks, the end of the connection is the end of the body.
+            keep_alive: self.framing.keep_alive && self.framing.chunks,
+            ..self.framing
+        };
+        let answer = if framing.body {
+            // Like other scrapes it tells nothing about its client, so that no proxy has to name it.
+            let proxies = worker.tracker().config().trusted_proxies();
+            let reader = forwarded::client(self.request, self.peer, proxies).unwrap_or(self.peer);
+            let stream = FullScrape::begin(self.now, framing, reader, self.front.full_scrapes(), worker)
+                .ok_or(Trouble::FullScrapeBusy)?;
+            count_answer(Status::Ok, framing, worker);
+            Answer::Stream(Stream::FullScrape(stream))
+        } else {
+            let len = head::encode_stream(framing, reply);
+            whole(len, Status::Ok, framing, worker)
+        };
+        worker.count(Count::HttpScrape);
+        worker.count(Count::HttpFullScrape);
+        Ok(answer)
+    }
+
+    /// A page outside the protocol, at `path` within the prefix.
+    fn page(&self, path: &[u8], worker: &Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+        let (request, framing, tracker) = (self.request, self.framing, worker.tracker());
+        // The proxy host itself may read pages without the header; a malformed header is refused.
+        let reader = match forwarded::client(request, self.peer, tracker.config().trusted_proxies()) {
+            Err(forwarded::Fault::Missing) => self.peer,
+            reader => reader.map_err(Trouble::Forwarded)?,
+        };
+        let find = |pages: &dyn Pages| pages.find(self.now, &request.at(path), reader, tracker);
+        match self.front.pages().map(find) {
+            Some(Found::Page(page)) => {
+                worker.count(Count::HttpPage);
+                Ok(shown(page, Status::Ok, framing, worker))
+            }
+            Some(Found::Forbidden(page)) => Ok(shown(page, Status::Forbidden, framing, worker)),
+            Some(Found::Busy) => Err(Trouble::PagesBusy),
+            Some(Found::Nothing) | None if path == b"/" => Ok(landing_page(framing, worker, reply)),
+            Some(Found::Nothing) | None => Err(Trouble::NotFound),
+        }
+    }
 }
 
 /// Notes where an announce comes from. A proxy's address is that of no peer: the client is handed peers as one whom nobody
@@ -262,95 +341,13 @@ fn encode_announce(
     }
 }
 
-fn scrape(
-    now: Instant,
-    request: &Request<'_>,
-    peer: IpAddr,
-    framing: Framing,
-    worker: &Worker,
-    reply: &mut [u8],
-) -> Result<Answer, Trouble> {
-    let mut query = ScrapeQuery::parse(request.query).map_err(Trouble::Query)?;
-    if query.info_hashes().is_empty() {
-        return full_scrape(now, request, peer, framing, worker, reply);
-    }
-    let len = head::encode(Status::Ok, framing, reply, |out| {
-        encode_scrape(query.sorted(), |info_hash| worker.scrape(info_hash), out)
-    });
-    worker.count(Count::HttpScrape);
-    Ok(whole(len, Status::Ok, framing, worker))
-}
-
-fn full_scrape(
-    now: Instant,
-    request: &Request<'_>,
-    peer: IpAddr,
-    framing: Framing,
-    worker: &Worker,
-    reply: &mut [u8],
-) -> Result<Answer, Trouble> {
-    if !worker.tracker().config().full_scrape() {
-        return Err(Trouble::FullScrapeOff);
-    }
-    let framing = Framing {
-        // Without chunks, the end of the connection is the end of the body.
-        keep_alive: framing.keep_alive && framing.chunks,
-        ..framing
-    };
-    let answer = if framing.body {
-        // Like other scrapes it tells nothing about its client, so that no proxy has to name it.
-        let proxies = worker.tracker().config().trusted_proxies();
-        let reader = forwarded::client(request, peer, proxies).unwrap_or(peer);
-        let stream = FullScrape::begin(now, framing, reader, worker).ok_or(Trouble::FullScrapeBusy)?;
-        count_answer(Status::Ok, framing, worker);
-        Answer::Stream(Stream::FullScrape(stream))
-    } else {
-        let len = head::encode_stream(framing, reply);
-        whole(len, Status::Ok, framing, worker)
-    };
-    worker.count(Count::HttpScrape);
-    worker.count(Count::HttpFullScrape);
-    Ok(answer)
-}
-
-/// What there is besides the protocol, at `path` within the prefix.
-fn page(
-    now: Instant,
-    request: &Request<'_>,
-    path: &[u8],
-    peer: IpAddr,
-    framing: Framing,
-    worker: &Worker,
-    reply: &mut [u8],
-) -> Result<Answer, Trouble> {
-    let tracker = worker.tracker();
-    // A proxy's own host may watch without it; one that forwards nonsense is nobody that could be let in.
-    let reader = match forwarded::client(request, peer, tracker.config().trusted_proxies()) {
-        Err(forwarded::Fault::Missing) => peer,
-        reader => reader.map_err(Trouble::Forwarded)?,
-    };
-    match tracker
-        .pages()
-        .map(|pages| pages.find(now, &request.at(path), reader, tracker))
-    {
-        Some(Found::Page(page)) => {
-            worker.count(Count::HttpPage);
-            Ok(shown(page, Status::Ok, framing, worker))
-        }
-        Some(Found::Forbidden(page)) => Ok(shown(page, Status::Forbidden, framing, worker)),
-        Some(Found::Busy) => Err(Trouble::PagesBusy),
-        Some(Found::Nothing) | None if path == b"/" => Ok(front(framing, worker, reply)),
-        Some(Found::Nothing) | None => Err(Trouble::NotFound),
-    }
-}
-
 fn shown(page: Page, status: Status, framing: Framing, worker: &Worker) -> Answer {
     count_answer(status, framing, worker);
     Answer::Stream(Stream::Page(PageStream::new(page, status, framing)))
 }
 
-/// A word to people who look what is here.
-fn front(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
+/// The plain-text landing page.
+fn landing_page(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
     let head_len = head::encode_page(Status::Ok, framing, "text/plain", FRONT.len(), reply);
     let len = head_len.and_then(|head_len| {
         let body = if framing.body { FRONT } else { &[] };

@@ -1,16 +1,19 @@
 //! One HTTP connection: bytes in, answers out, deadlines kept.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::answer::{Answer, Trouble, answer, refuse_last};
+use super::front::Front;
+use super::progress::Progress;
 use super::request::{Request, head_end, is_foreign};
-use super::stream::{Progress, Stream};
+use super::stream::Stream;
 use super::{HEAD_MAX, Step};
 use crate::stats::Count;
-use crate::{Config, Instant, Worker};
+use crate::{Instant, Worker};
 
 /// The server's side of one connection.
 ///
@@ -21,9 +24,10 @@ use crate::{Config, Instant, Worker};
 ///   write under way, if any, is then given up.
 ///
 /// Requests are answered one at a time and in order; while an answer is written, nothing is read, so that a client that
-/// does not read cannot make memory grow. Calls out of order close the connection.
+/// does not read cannot make memory grow. A call out of order closes the connection, and [`misuse`](Self::misuse) names it.
 #[derive(Debug)]
 pub struct Connection {
+    front: Arc<Front>,
     peer: SocketAddr,
     local: SocketAddr,
     timeout: Duration,
@@ -40,6 +44,20 @@ pub struct Connection {
     scanned: usize,
     /// Whether the last request that was served was the client's last, or what came is no HTTP at all.
     is_heard_out: bool,
+    misuse: Option<Misuse>,
+}
+
+/// What the driver of a connection did out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misuse {
+    /// It handed in bytes while an answer was to be written.
+    ReceivedWhileWriting,
+    /// It handed in bytes after it was told to close.
+    ReceivedAfterClose,
+    /// It went on as after a write while it was told to read.
+    RespondedWhileReading,
+    /// It went on as after a write after it was told to close.
+    RespondedAfterClose,
 }
 
 #[derive(Debug)]
@@ -57,9 +75,10 @@ enum State {
 impl Connection {
     /// A connection from `peer` to `local` that was accepted at `now`.
     #[must_use]
-    pub fn new(now: Instant, peer: SocketAddr, local: SocketAddr, config: &Config) -> Self {
-        let timeout = config.socket_timeout();
+    pub fn new(now: Instant, peer: SocketAddr, local: SocketAddr, front: &Arc<Front>) -> Self {
+        let timeout = front.timeout();
         Self {
+            front: Arc::clone(front),
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             local,
             timeout,
@@ -70,6 +89,7 @@ impl Connection {
             served: 0,
             scanned: 0,
             is_heard_out: false,
+            misuse: None,
         }
     }
 
@@ -87,8 +107,10 @@ impl Connection {
 
     /// Takes what was read. At most one request is answered.
     pub fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step {
-        if !matches!(self.state, State::Reading) {
-            return self.close();
+        match self.state {
+            State::Reading => {}
+            State::Writing { .. } | State::Streaming(_) => return self.misused(Misuse::ReceivedWhileWriting),
+            State::Closed => return self.misused(Misuse::ReceivedAfterClose),
         }
         if self.input.is_empty() {
             // The usual case: what came is one whole head, and is served where it stands.
@@ -112,7 +134,9 @@ impl Connection {
                 self.step
             }
             State::Streaming(stream) => self.stream(now, stream, worker, reply),
-            State::Reading | State::Writing { keep_alive: false } | State::Closed => self.close(),
+            State::Writing { keep_alive: false } => self.close(),
+            State::Reading => self.misused(Misuse::RespondedWhileReading),
+            State::Closed => self.misused(Misuse::RespondedAfterClose),
         }
     }
 
@@ -134,6 +158,12 @@ impl Connection {
     #[must_use]
     pub const fn is_heard_out(&self) -> bool {
         self.is_heard_out
+    }
+
+    /// What the driver did out of order first, if it did anything so.
+    #[must_use]
+    pub const fn misuse(&self) -> Option<Misuse> {
+        self.misuse
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
@@ -176,7 +206,7 @@ impl Connection {
             self.scanned = 0;
             let request = Request::parse(head);
             self.is_heard_out = head.len() == input.len() && request.is_ok_and(|request| request.is_last());
-            let answer = answer(now, request, self.peer.ip(), worker, reply);
+            let answer = answer(now, request, self.peer.ip(), &self.front, worker, reply);
             self.begin(now, answer, worker, reply);
             return blank + head.len();
         }
@@ -264,6 +294,11 @@ impl Connection {
         self.extend_deadline(now);
         self.state = state;
         self.step = Step::Write(len);
+    }
+
+    fn misused(&mut self, misuse: Misuse) -> Step {
+        self.misuse = self.misuse.or(Some(misuse));
+        self.close()
     }
 
     fn close(&mut self) -> Step {

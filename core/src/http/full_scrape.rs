@@ -8,8 +8,8 @@ use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 
 use super::head::{self, Framing};
+use super::progress::Progress;
 use super::response::{SCRAPE_ENTRY_MAX, encode_scrape_entry};
-use super::stream::Progress;
 use crate::announce::Counts;
 use crate::bencode;
 use crate::config::{
@@ -40,8 +40,14 @@ pub(super) struct FullScrape {
 
 impl FullScrape {
     /// Begins, unless there are too many readers or there is no memory for the info-hashes.
-    pub(super) fn begin(now: Instant, framing: Framing, reader: IpAddr, worker: &Worker) -> Option<Self> {
-        let (list, place) = Place::claim(now, reader, worker.tracker())?;
+    pub(super) fn begin(
+        now: Instant,
+        framing: Framing,
+        reader: IpAddr,
+        scrapes: &Arc<FullScrapes>,
+        worker: &Worker,
+    ) -> Option<Self> {
+        let (list, place) = Place::claim(now, reader, scrapes, worker.tracker())?;
         Some(Self {
             framing,
             list,
@@ -277,16 +283,20 @@ fn sift_down(heap: &mut [Reverse<InfoHash>]) {
     }
 }
 
+/// The full scrapes that are running.
+#[derive(Debug, Default)]
+pub(super) struct FullScrapes(Lock<Running>);
+
 /// Who reads a full scrape at the moment, and what.
 #[derive(Debug, Default)]
-pub(crate) struct FullScrapes {
+struct Running {
     /// Invariant: at most [`FULL_SCRAPE_READERS_MAX`].
     readers: Vec<IpAddr>,
     /// Those that someone reads, the newest last. Invariant: at most [`FULL_SCRAPE_LISTS_MAX`].
     lists: Vec<Weak<List>>,
 }
 
-impl FullScrapes {
+impl Running {
     fn has_room(&self, reader: IpAddr) -> bool {
         let own = self.readers.iter().filter(|&&other| other == reader).count();
         self.readers.len() < FULL_SCRAPE_READERS_MAX && own < FULL_SCRAPE_READERS_OF_ADDRESS_MAX
@@ -307,35 +317,40 @@ impl FullScrapes {
     }
 }
 
-/// Holds one of the places that a tracker has for readers of full scrapes.
+/// Holds one of the places that there are for readers of full scrapes.
 #[derive(Debug)]
 struct Place {
-    tracker: Arc<Tracker>,
+    scrapes: Arc<FullScrapes>,
     reader: IpAddr,
 }
 
 impl Place {
-    fn claim(now: Instant, reader: IpAddr, tracker: &Arc<Tracker>) -> Option<(Arc<List>, Self)> {
+    fn claim(
+        now: Instant,
+        reader: IpAddr,
+        scrapes: &Arc<FullScrapes>,
+        tracker: &Tracker,
+    ) -> Option<(Arc<List>, Self)> {
         let reader = household(reader);
         let torrents = usize::try_from(tracker.totals().torrents).ok()?;
-        let list = tracker.full_scrapes().with(|scrapes| {
-            let list = scrapes
+        let list = scrapes.0.with(|running| {
+            let list = running
                 .has_room(reader)
-                .then(|| scrapes.list(now, torrents))
+                .then(|| running.list(now, torrents))
                 .flatten()?;
-            scrapes.readers.push(reader);
+            running.readers.push(reader);
             Some(list)
         })?;
-        let tracker = Arc::clone(tracker);
-        Some((list, Self { tracker, reader }))
+        let scrapes = Arc::clone(scrapes);
+        Some((list, Self { scrapes, reader }))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.tracker.full_scrapes().with(|scrapes| {
-            if let Some(own) = scrapes.readers.iter().position(|&other| other == self.reader) {
-                scrapes.readers.swap_remove(own);
+        self.scrapes.0.with(|running| {
+            if let Some(own) = running.readers.iter().position(|&other| other == self.reader) {
+                running.readers.swap_remove(own);
             }
         });
     }

@@ -17,9 +17,11 @@
 mod answer;
 mod connection;
 pub mod forwarded;
+mod front;
 mod full_scrape;
 mod head;
 mod page;
+mod progress;
 pub mod query;
 pub mod request;
 pub mod response;
@@ -28,8 +30,8 @@ mod stream;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use answer::FRONT;
-pub use connection::Connection;
-pub(crate) use full_scrape::FullScrapes;
+pub use connection::{Connection, Misuse};
+pub use front::Front;
 pub use head::{Fault as ResponseFault, Response};
 pub use page::{Found, Page, Pages};
 

@@ -5,8 +5,8 @@ use core::fmt;
 use core::net::IpAddr;
 
 use super::head::{self, Framing, Status};
+use super::progress::Progress;
 use super::request::Request;
-use super::stream::Progress;
 use crate::{Instant, Tracker};
 
 /// Makes pages for people and machines that watch the tracker.

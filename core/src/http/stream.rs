@@ -2,6 +2,7 @@
 
 use super::full_scrape::FullScrape;
 use super::page::PageStream;
+use super::progress::Progress;
 use crate::{Instant, Worker};
 
 /// An answer on its way.
@@ -37,17 +38,4 @@ impl Stream {
             Self::Page(_) => None,
         }
     }
-}
-
-/// What one call brought.
-#[derive(Debug)]
-pub(super) enum Progress {
-    /// Nothing to write yet.
-    Working,
-    /// A piece of so many bytes.
-    Piece(usize),
-    /// The last piece; the connection stays open or not.
-    Last { len: usize, keep_alive: bool },
-    /// The reply buffer is too small for any piece.
-    Impossible,
 }

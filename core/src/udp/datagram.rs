@@ -101,6 +101,12 @@ impl<'a> Datagram<'a> {
 pub struct Handled<'b, 'a>(pub(super) &'b [Datagram<'a>]);
 
 impl<'b, 'a> Handled<'b, 'a> {
+    /// All datagrams, each with its verdict.
+    #[must_use]
+    pub const fn datagrams(&self) -> &'b [Datagram<'a>] {
+        self.0
+    }
+
     /// The datagrams to answer: their places in the batch, and their replies.
     pub fn replies(&self) -> impl Iterator<Item = (usize, &'b [u8])> + use<'b, 'a> {
         let datagrams = self.0.iter().enumerate();

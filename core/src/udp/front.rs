@@ -79,7 +79,7 @@ impl<P: Prefetch> Front<P> {
         if N > 1 {
             worker.prefetch(&mut requests, Request::prepared_mut, &self.prefetch);
         }
-        for (request, datagram) in requests.into_iter().zip(piece) {
+        for (request, datagram) in requests.iter().zip(piece) {
             datagram.verdict = self.respond(worker, now, request, datagram);
         }
     }
@@ -112,10 +112,10 @@ impl<P: Prefetch> Front<P> {
         &self,
         worker: &Worker,
         now: Instant,
-        request: Request,
+        request: &Request,
         datagram: &mut Datagram<'_>,
     ) -> Verdict {
-        let (count, len) = match request {
+        let (count, len) = match *request {
             Request::Dropped(reason) => return drop_datagram(worker, reason),
             Request::Connect(transaction_id) => {
                 let (sender, room) = (datagram.sender(), datagram.len());
@@ -124,7 +124,7 @@ impl<P: Prefetch> Front<P> {
                 let reply = reply.get_mut(..room).unwrap_or_default();
                 self.connect_to(now, sender, transaction_id, reply)
             }
-            Request::Announce(transaction_id, prepared) => {
+            Request::Announce(transaction_id, ref prepared) => {
                 announce_to(worker, now, transaction_id, prepared, datagram.reply_buffer())
             }
             Request::Scrape(transaction_id) => scrape_to(worker, transaction_id, &mut datagram.room),
@@ -214,7 +214,7 @@ fn announce_to(
     worker: &Worker,
     now: Instant,
     transaction_id: u32,
-    prepared: Prepared,
+    prepared: &Prepared,
     reply: &mut [u8],
 ) -> (Count, usize) {
     let family = prepared.announce().peer.family();

@@ -2,8 +2,8 @@
 
 use crate::support::{HASH, House, ID, announce, captures, reason, statuses};
 use etracker_core::Config;
-use etracker_core::http::Step;
 use etracker_core::http::response::{AnnounceResponse, ScrapeResponse};
+use etracker_core::http::{Misuse, Step};
 use etracker_core::stats::Count;
 
 #[test]
@@ -361,4 +361,31 @@ fn what_happens_is_counted() {
     for (count, expected) in counted {
         assert_eq!(house.count(count), expected, "{}", count.name());
     }
+}
+
+#[test]
+fn a_call_out_of_order_closes_the_connection_and_is_named() {
+    let house = House::new(Config::default());
+    let request = b"GET /scrape HTTP/1.1\r\n\r\n";
+    let mut client = house.connect("192.0.2.1");
+    assert_eq!(client.misuse(), None);
+    assert_eq!(client.go_on(), Step::Close);
+    assert_eq!(client.misuse(), Some(Misuse::RespondedWhileReading));
+    assert_eq!(client.go_on(), Step::Close);
+    assert_eq!(
+        client.misuse(),
+        Some(Misuse::RespondedWhileReading),
+        "the first is kept"
+    );
+
+    let mut client = house.connect("192.0.2.1");
+    assert!(matches!(client.give(request), Step::Write(_)));
+    assert_eq!(client.give(request), Step::Close);
+    assert_eq!(client.misuse(), Some(Misuse::ReceivedWhileWriting));
+
+    let mut client = house.connect("192.0.2.1");
+    assert!(matches!(client.give(request), Step::Write(_)));
+    assert_eq!((client.go_on(), client.misuse()), (Step::Close, None));
+    assert_eq!(client.give(request), Step::Close);
+    assert_eq!(client.misuse(), Some(Misuse::ReceivedAfterClose));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etracker_core::announce::{Announce, Endpoint, Event};
 use etracker_core::http::response::{AnnounceResponse, Failure};
-use etracker_core::http::{Connection, REPLY_MAX, Response, Step};
+use etracker_core::http::{Connection, Front, Misuse, REPLY_MAX, Response, Step};
 use etracker_core::interval::LoadAverage;
 use etracker_core::stats::Count;
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
@@ -17,6 +17,7 @@ use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
 /// A tracker with one worker.
 pub(crate) struct House {
     pub(crate) tracker: Arc<Tracker>,
+    front: Arc<Front>,
     worker: RefCell<Worker>,
     now: Cell<Instant>,
 }
@@ -24,10 +25,12 @@ pub(crate) struct House {
 impl House {
     pub(crate) fn new(config: Config) -> Self {
         let now = Instant::from_secs(1_800_000_000);
+        let front = Arc::new(Front::new(&config));
         let tracker = Arc::new(Tracker::new(config, Seed::new([7; 32]), now));
         Self {
             worker: RefCell::new(Worker::new(Arc::clone(&tracker))),
             tracker,
+            front,
             now: Cell::new(now),
         }
     }
@@ -79,7 +82,7 @@ impl House {
         let peer = SocketAddr::new(ip, 40_000);
         Client {
             house: self,
-            connection: Connection::new(self.now.get(), peer, local, self.tracker.config()),
+            connection: Connection::new(self.now.get(), peer, local, &self.front),
             reply: vec![0; reply_len],
             received: Vec::new(),
             read: 0,
@@ -103,6 +106,11 @@ impl Client<'_> {
     /// Whether it has said its last.
     pub(crate) const fn is_heard_out(&self) -> bool {
         self.connection.is_heard_out()
+    }
+
+    /// What the driver did out of order.
+    pub(crate) const fn misuse(&self) -> Option<Misuse> {
+        self.connection.misuse()
     }
 
     /// Hands `bytes` to the connection and carries out all that follows.

@@ -14,7 +14,7 @@ use etracker_core::http::{Found, Pages};
 use etracker_core::stats::Count;
 use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response, ScrapeRequest};
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, Listen, ServeError, open, udp_front};
+use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, ServeError, open};
 
 /// A tracker that serves until this is dropped.
 struct Server {
@@ -26,14 +26,14 @@ struct Server {
 
 impl Server {
     fn start(workers: usize, connections_max: usize, config: Config) -> Self {
-        Self::start_with(workers, connections_max, config, |tracker| tracker)
+        Self::start_with(workers, connections_max, config, |fronts, _| fronts)
     }
 
     fn start_with(
         workers: usize,
         connections_max: usize,
         config: Config,
-        furnish: impl FnOnce(Tracker) -> Tracker,
+        furnish: impl FnOnce(Fronts, &Config) -> Fronts,
     ) -> Self {
         let listen = Listen {
             addresses: vec![[127, 0, 0, 1].into(), "::1".parse().unwrap()],
@@ -45,12 +45,12 @@ impl Server {
         // A free TCP port may be taken over UDP; then another is tried.
         let opened = (0..20).find_map(|_| open(&listen).ok()).unwrap();
         let clock = Clock::start();
-        let tracker = Tracker::new(config, Seed::new([1; 32]), clock.now());
-        let tracker = Arc::new(furnish(tracker));
+        let fronts = furnish(Fronts::new(&Seed::new([1; 32]), &config), &config);
+        let tracker = Arc::new(Tracker::new(config, Seed::new([1; 32]), clock.now()));
         let control = Arc::new(Control::new());
         let job = Job {
             tracker: Arc::clone(&tracker),
-            udp: Arc::new(udp_front(&Seed::new([1; 32]))),
+            fronts,
             sockets: opened.workers,
             clock,
             control: Arc::clone(&control),
@@ -369,7 +369,7 @@ fn a_worker_that_cannot_go_on_ends_all() {
     opened.workers[1].tcp[0] = broken.into();
     let job = Job {
         tracker: Arc::new(Tracker::new(config(), Seed::new([1; 32]), clock.now())),
-        udp: Arc::new(udp_front(&Seed::new([1; 32]))),
+        fronts: Fronts::new(&Seed::new([1; 32]), &config()),
         sockets: opened.workers,
         clock,
         control: Arc::new(Control::new()),
@@ -413,7 +413,9 @@ fn witnessed(workers: usize) -> (Server, Arc<Witness>) {
     let witness = Arc::new(Witness::default());
     witness.awaited.store(u64::MAX, SeqCst);
     let pages = Arc::clone(&witness);
-    let server = Server::start_with(workers, 100, keep_alive(), |tracker| tracker.with_pages(pages));
+    let server = Server::start_with(workers, 100, keep_alive(), |fronts, config| {
+        fronts.with_pages(config, pages)
+    });
     (server, witness)
 }
 
@@ -581,10 +583,11 @@ fn a_panic_of_a_task_ends_all() {
         workers: 2,
     };
     let opened = open(&listen).unwrap();
-    let tracker = Tracker::new(config(), Seed::new([1; 32]), clock.now()).with_pages(Arc::new(Faulty));
+    let tracker = Tracker::new(config(), Seed::new([1; 32]), clock.now());
+    let fronts = Fronts::new(&Seed::new([1; 32]), &config()).with_pages(&config(), Arc::new(Faulty));
     let job = Job {
         tracker: Arc::new(tracker),
-        udp: Arc::new(udp_front(&Seed::new([1; 32]))),
+        fronts,
         sockets: opened.workers,
         clock,
         control: Arc::new(Control::new()),

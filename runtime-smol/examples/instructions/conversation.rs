@@ -16,7 +16,7 @@ use etracker_core::seed::Random;
 use etracker_core::swarm::{Handout, Swarms};
 use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response, ScrapeRequest};
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, Listen, open, udp_front};
+use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, open};
 use etracker_smol::Stepped;
 use socket2::{Domain, Socket, Type};
 
@@ -89,7 +89,7 @@ impl Scene {
                 Seed::new([7; 32]),
                 NOW,
             )),
-            udp: Arc::new(udp_front(&Seed::new([7; 32]))),
+            fronts: Fronts::new(&Seed::new([7; 32]), &Config::default()),
             sockets: opened.workers,
             clock: Clock::fixed(NOW),
             control: Arc::new(Control::new()),

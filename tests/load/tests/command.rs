@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use etracker_core::{Config, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Job, Listen, ServeError, open, udp_front};
+use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, ServeError, open};
 
 /// A tracker that serves until this is dropped.
 struct Server {
@@ -30,9 +30,10 @@ impl Server {
         let clock = Clock::start();
         let config = Config::default().with_keep_alive(true);
         let control = Arc::new(Control::new());
+        let fronts = Fronts::new(&Seed::new([1; 32]), &config);
         let job = Job {
             tracker: Arc::new(Tracker::new(config, Seed::new([1; 32]), clock.now())),
-            udp: Arc::new(udp_front(&Seed::new([1; 32]))),
+            fronts,
             sockets: opened.workers,
             clock,
             control: Arc::clone(&control),

@@ -28,6 +28,7 @@ pub(crate) struct Server {
     seed: Seed,
     access: Access,
     front: Front,
+    http_front: Arc<http::Front>,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) workers: Vec<Worker>,
     clock: Clock,
@@ -49,9 +50,11 @@ impl Server {
         };
         let ((tracker, workers), used) =
             watched(|| tracker(&config, &core_seed, &access, scenario.workers, now))?;
+        let http_front = Arc::new(http::Front::new(&config));
         Ok(Self {
             config,
             front: Front::new(&core_seed),
+            http_front,
             seed: core_seed,
             access,
             tracker,
@@ -110,7 +113,7 @@ impl Server {
     /// Opens the tracker's end of a connection.
     pub(crate) fn accept(&self, now: Millis, from: SocketAddr) -> http::Connection {
         let local = SocketAddr::from(([192, 0, 2, 1], 6969));
-        http::Connection::new(Instant::from_millis(now), from, local, &self.config)
+        http::Connection::new(Instant::from_millis(now), from, local, &self.http_front)
     }
 
     /// Has a connection do something.
