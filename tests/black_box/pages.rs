@@ -257,13 +257,13 @@ fn readers_who_ask_too_often_are_told_and_announces_are_not_held_up() {
     );
 }
 
-#[test]
-#[ignore = "needs chromium"]
-fn the_live_page_shows_the_numbers_of_the_json() {
-    let tracker = Tracker::start(&[]);
-    populate(&tracker);
-    shown(&tracker);
-    let profile = std::env::temp_dir().join(format!("etracker-chromium-{}", std::process::id()));
+/// The live page as a browser shows it.
+pub(crate) fn live_page(tracker: &Tracker) -> String {
+    let profile = std::env::temp_dir().join(format!(
+        "etracker-chromium-{}-{}",
+        std::process::id(),
+        tracker.port()
+    ));
     let output = Command::new("chromium")
         .args([
             "--headless",
@@ -283,7 +283,16 @@ fn the_live_page_shows_the_numbers_of_the_json() {
         .output()
         .unwrap();
     let _ = std::fs::remove_dir_all(&profile);
-    let dom = String::from_utf8(output.stdout).unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn the_live_page_shows_the_numbers_of_the_json() {
+    let tracker = Tracker::start(&[]);
+    populate(&tracker);
+    shown(&tracker);
+    let dom = live_page(&tracker);
     let json = json(&tracker);
     let sum = |value: &Value| value["ipv4"].as_u64().unwrap() + value["ipv6"].as_u64().unwrap();
     let swarms = &json["swarms"];
