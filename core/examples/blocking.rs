@@ -1,4 +1,8 @@
-//! A tracker over UDP without any runtime: the core, driven from a plain loop. `cargo run --example blocking -- 6969`
+//! A tracker over UDP without any runtime: the core, driven from a plain loop.
+//!
+//! `cargo run --package etracker-core --example blocking -- 6969` serves udp://127.0.0.1:6969.
+#![expect(clippy::print_stdout, reason = "a program says where it listens")]
+#![expect(clippy::disallowed_methods, reason = "a driver brings the time")]
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -14,6 +18,7 @@ fn main() -> io::Result<()> {
         .and_then(|port| port.parse().ok())
         .unwrap_or(6969);
     let socket = UdpSocket::bind(("127.0.0.1", port))?;
+    println!("Listening on UDP {}", socket.local_addr()?);
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let clock = Clock::start();
