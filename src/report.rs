@@ -97,6 +97,8 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("pathPrefix", path(config.path_prefix())),
         ("fullScrape", switch(config.full_scrape())),
         ("noPeerIds", switch(!swarms.peer_ids)),
+        ("maxTorrents", swarms.torrents_max.to_string()),
+        ("maxPeersPerTorrent", swarms.peers_per_torrent_max.to_string()),
         (
             "peersPerAddress",
             swarms.peers_per_address_max.unwrap_or(0).to_string(),

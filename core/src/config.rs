@@ -88,8 +88,8 @@ impl Default for Config {
                 peer_ids: true,
                 peers_per_address_max: Some(64),
                 private_peers: true,
-                torrents_max: TORRENTS_MAX,
-                peers_per_torrent_max: PEERS_PER_TORRENT_MAX,
+                torrents_max: *TORRENTS.end(),
+                peers_per_torrent_max: *PEERS_PER_TORRENT.end(),
                 peer_age_max_minutes: peer_age_max_minutes(intervals),
                 workers: 1,
             },
@@ -201,18 +201,18 @@ impl Config {
     /// Sets how many torrents there may be.
     ///
     /// # Errors
-    /// If `torrents` is 0 or above [`TORRENTS_MAX`].
+    /// If `torrents` is outside [`TORRENTS`].
     pub fn with_torrents_max(mut self, torrents: u32) -> Result<Self, OutOfRange> {
-        self.swarms.torrents_max = check("torrents", torrents, 1..=TORRENTS_MAX)?;
+        self.swarms.torrents_max = check("torrents", torrents, TORRENTS)?;
         Ok(self)
     }
 
     /// Sets how many peers one torrent may hold.
     ///
     /// # Errors
-    /// If `peers` is 0 or above [`PEERS_PER_TORRENT_MAX`].
+    /// If `peers` is outside [`PEERS_PER_TORRENT`].
     pub fn with_peers_per_torrent_max(mut self, peers: u32) -> Result<Self, OutOfRange> {
-        self.swarms.peers_per_torrent_max = check("peers per torrent", peers, 1..=PEERS_PER_TORRENT_MAX)?;
+        self.swarms.peers_per_torrent_max = check("peers per torrent", peers, PEERS_PER_TORRENT)?;
         Ok(self)
     }
 
@@ -395,10 +395,10 @@ pub const FULL_SCRAPE_GRACE: Duration = Duration::from_secs(10);
 pub const PATH_PREFIX_MAX: usize = 255;
 /// Peers of one address in one torrent; 0 is no limit. The upper end bounds the work of counting them.
 pub const PEERS_PER_ADDRESS: RangeInclusive<u32> = 0..=1024;
-/// Torrents in all: some thirty times the largest public trackers.
-pub const TORRENTS_MAX: u32 = 1 << 27;
-/// Peers in one torrent: ten times the largest swarms seen.
-pub const PEERS_PER_TORRENT_MAX: u32 = 1 << 24;
+/// Torrents in all. The upper end is some thirty times the largest public trackers.
+pub const TORRENTS: RangeInclusive<u32> = 1..=1 << 27;
+/// Peers in one torrent. The upper end is ten times the largest swarms seen.
+pub const PEERS_PER_TORRENT: RangeInclusive<u32> = 1..=1 << 24;
 /// Peers and torrents looked at in one step of the sweep: some tens of microseconds.
 pub const SWEEP_WORK: usize = 4096;
 /// Milliseconds within which the sweep looks at each peer once, so that none outlives its time by more than this.

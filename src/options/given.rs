@@ -6,7 +6,9 @@ use std::ops::RangeInclusive;
 use bpaf::doc::Section;
 use bpaf::{OptionParser, Parser, construct};
 use etracker_core::Config;
-use etracker_core::config::{INTERVAL_SECS, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, SOCKET_TIMEOUT_SECS};
+use etracker_core::config::{
+    INTERVAL_SECS, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, PEERS_PER_TORRENT, SOCKET_TIMEOUT_SECS, TORRENTS,
+};
 
 use super::name::{self, Name};
 use super::ranges::{
@@ -61,6 +63,8 @@ pub(super) struct Service {
 pub(super) struct Swarms {
     pub(super) max_load_avg: Option<String>,
     pub(super) max_peers_per_response: Option<String>,
+    pub(super) max_torrents: Option<String>,
+    pub(super) max_peers_per_torrent: Option<String>,
     pub(super) peers_per_address: Option<String>,
     pub(super) private_peers: Option<String>,
     pub(super) no_peer_ids: bool,
@@ -222,6 +226,14 @@ fn swarms(defaults: &Config) -> impl Parser<Swarms> + use<> {
         defaults.peers_per_response_max(),
     );
     let max_peers_per_response = value(name::MAX_PEERS_PER_RESPONSE, "NUM", &peers);
+    let torrents = number("Torrents in all", TORRENTS, defaults.swarms().torrents_max);
+    let max_torrents = value(name::MAX_TORRENTS, "NUM", &torrents);
+    let per_torrent = number(
+        "Peers in one torrent",
+        PEERS_PER_TORRENT,
+        defaults.swarms().peers_per_torrent_max,
+    );
+    let max_peers_per_torrent = value(name::MAX_PEERS_PER_TORRENT, "NUM", &per_torrent);
     let per_address = defaults.swarms().peers_per_address_max.unwrap_or(0);
     let per_address = number(
         "Peers of one address in one torrent, 0: any",
@@ -235,6 +247,8 @@ fn swarms(defaults: &Config) -> impl Parser<Swarms> + use<> {
     construct!(Swarms {
         max_load_avg,
         max_peers_per_response,
+        max_torrents,
+        max_peers_per_torrent,
         peers_per_address,
         private_peers,
         no_peer_ids,

@@ -18,7 +18,9 @@ use std::str::FromStr as _;
 
 use bpaf::ParseFailure;
 use etracker_core::Config;
-use etracker_core::config::{PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, SOCKET_TIMEOUT_SECS};
+use etracker_core::config::{
+    PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, PEERS_PER_TORRENT, SOCKET_TIMEOUT_SECS, TORRENTS,
+};
 use etracker_runtime_common::{Address, Listen};
 use ipnet::IpNet;
 use strsim::osa_distance;
@@ -264,6 +266,17 @@ fn swarms(
     )?;
     if let Some(peers) = per_response {
         config = config.with_peers_per_response_max(peers.value)?;
+    }
+    if let Some(torrents) = reader.number(name::MAX_TORRENTS, given.max_torrents, TORRENTS)? {
+        config = config.with_torrents_max(torrents.value)?;
+    }
+    let per_torrent = reader.number(
+        name::MAX_PEERS_PER_TORRENT,
+        given.max_peers_per_torrent,
+        PEERS_PER_TORRENT,
+    )?;
+    if let Some(peers) = per_torrent {
+        config = config.with_peers_per_torrent_max(peers.value)?;
     }
     let per_address = reader.number(
         name::PEERS_PER_ADDRESS,

@@ -34,6 +34,8 @@ pub(super) const MIN_INTERVAL: Name = long("min-interval");
 pub(super) const MAX_INTERVAL: Name = long("max-interval");
 pub(super) const MAX_LOAD_AVG: Name = both('a', "max-load-avg");
 pub(super) const MAX_PEERS_PER_RESPONSE: Name = both('m', "max-peers-per-response");
+pub(super) const MAX_TORRENTS: Name = long("max-torrents");
+pub(super) const MAX_PEERS_PER_TORRENT: Name = long("max-peers-per-torrent");
 pub(super) const PEERS_PER_ADDRESS: Name = long("peers-per-address");
 pub(super) const PRIVATE_PEERS: Name = long("private-peers");
 pub(super) const NO_PEER_IDS: Name = long("no-peer-ids");
@@ -75,6 +77,8 @@ pub(super) const IN_ENVIRONMENT: &[Name] = &[
     MAX_INTERVAL,
     MAX_LOAD_AVG,
     MAX_PEERS_PER_RESPONSE,
+    MAX_TORRENTS,
+    MAX_PEERS_PER_TORRENT,
     PEERS_PER_ADDRESS,
     PRIVATE_PEERS,
     NO_PEER_IDS,

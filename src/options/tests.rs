@@ -84,6 +84,8 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("--max-interval", "7200", "maxInterval", "7200"),
     ("-a --max-load-avg", "1.25", "maxLoadAvg", "1.25"),
     ("-m --max-peers-per-response", "300", "maxPeersPerResponse", "300"),
+    ("--max-torrents", "1000", "maxTorrents", "1000"),
+    ("--max-peers-per-torrent", "200", "maxPeersPerTorrent", "200"),
     ("--peers-per-address", "0", "peersPerAddress", "0"),
     ("--private-peers", "deny", "privatePeers", "deny"),
     ("--no-peer-ids", "", "noPeerIds", "1"),
@@ -136,6 +138,8 @@ fn a_number_out_of_range_is_refused_with_option_value_and_range() {
         ("max-interval", "60", "7200"),
         ("max-peers-per-response", "1", "1000"),
         ("socket-timeout", "1", "300"),
+        ("max-torrents", "1", "134217728"),
+        ("max-peers-per-torrent", "1", "16777216"),
         ("peers-per-address", "0", "1024"),
         ("failed", "0", "1000000"),
         ("state-period", "1", "86400"),
@@ -158,8 +162,8 @@ fn a_number_out_of_range_is_refused_with_option_value_and_range() {
 #[test]
 fn the_ends_of_every_range_are_taken() {
     for arguments in [
-        "-p 1 -w 1 -e 1 -m 1 --peers-per-address 0 -a 0.5",
-        "-p 65535 -w 256 -e 300 -m 1000 --peers-per-address 1024 -a 10000",
+        "-p 1 -w 1 -e 1 -m 1 --max-torrents 1 --max-peers-per-torrent 1 --peers-per-address 0 -a 0.5",
+        "-p 65535 -w 256 -e 300 -m 1000 --max-torrents 134217728 --max-peers-per-torrent 16777216 --peers-per-address 1024 -a 10000",
         "--min-interval 60 --max-interval 60 -i 60",
         "--min-interval 7200 --max-interval 7200 -i 7200",
     ] {
@@ -597,6 +601,8 @@ fn help_names_every_option_with_its_default() {
         "--max-interval",
         "-a, --max-load-avg",
         "-m, --max-peers-per-response",
+        "--max-torrents",
+        "--max-peers-per-torrent",
         "--peers-per-address",
         "--private-peers",
         "--no-peer-ids",
@@ -623,6 +629,8 @@ fn help_names_every_option_with_its_default() {
         "(1799)",
         "(239; in public 300)",
         "(60)",
+        "(134217728)",
+        "(16777216)",
         "(64)",
         "(3)",
         &format!("({})", Runtime::DEFAULT.name()),

@@ -162,6 +162,16 @@ impl UdpClient {
         (1..=TRIES_MAX).find(answered).unwrap()
     }
 
+    /// Announces, and gives the reason if that is refused.
+    pub(crate) fn refusal(&self, announce: &Announce) -> Option<String> {
+        let reply = self.announce_raw(announce);
+        match Response::decode(&reply) {
+            Some(Response::Error(error)) => Some(String::from_utf8_lossy(error.message).into_owned()),
+            Some(Response::Announce(..)) => None,
+            other => panic!("no answer to an announce: {other:?}"),
+        }
+    }
+
     /// Announces, and gives the reply as it came.
     pub(crate) fn announce_raw(&self, announce: &Announce) -> Vec<u8> {
         self.exchange(&self.announce_request(announce))

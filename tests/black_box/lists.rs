@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use etracker_core::InfoHash;
 use etracker_core::announce::Counts;
-use etracker_core::udp::packet::{RequestHead, Response};
+use etracker_core::udp::packet::RequestHead;
 use rustix::process::Signal;
 
 use crate::clients::{UdpClient, connect, http_announce, newcomer};
@@ -49,12 +49,7 @@ impl Drop for List {
 
 /// What a client over UDP is told about a torrent: the reason of a refusal, or nothing.
 fn refusal(client: &UdpClient, info_hash: InfoHash) -> Option<String> {
-    let reply = client.announce_raw(&newcomer(info_hash, (LOCALHOST, 1001).into()));
-    match Response::decode(&reply) {
-        Some(Response::Error(error)) => Some(String::from_utf8_lossy(error.message).into_owned()),
-        Some(Response::Announce(..)) => None,
-        other => panic!("{other:?}"),
-    }
+    client.refusal(&newcomer(info_hash, (LOCALHOST, 1001).into()))
 }
 
 /// Tries until `done`.

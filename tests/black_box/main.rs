@@ -16,6 +16,7 @@ mod functional;
 mod harness;
 mod hidden_clients;
 mod hostile;
+mod limits;
 mod lists;
 mod logs;
 mod pages;
