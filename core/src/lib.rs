@@ -55,6 +55,7 @@ pub mod bencode;
 pub mod config;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod host;
 pub mod http;
 pub mod ids;
 pub mod interval;
@@ -72,8 +73,9 @@ pub mod udp;
 mod upkeep;
 
 pub use config::Config;
+pub use host::Host;
 pub use ids::{InfoHash, PeerId};
 pub use seed::Seed;
 pub use time::Instant;
 pub use tracker::{Peers, Prepared, Tracker, Worker};
-pub use upkeep::{Host, Upkept};
+pub use upkeep::Upkept;

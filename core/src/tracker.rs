@@ -11,6 +11,7 @@ use core::time::Duration;
 use crate::access::{Access, Gate, Gates};
 use crate::announce::{Announce, Announced, Counts, Event, Family, Refusal};
 use crate::config::{PEER_GRACE_SECS, PEERS_PER_RESPONSE};
+use crate::host::Host;
 use crate::interval::IntervalController;
 use crate::lock::Lock;
 use crate::prefetch::Prefetch;
@@ -20,7 +21,7 @@ use crate::sight::{self, Sight};
 use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation};
 use crate::swarm::{self, Handout, Swarms, Totals};
 use crate::time::Instant;
-use crate::upkeep::{Host, Upkeep, Upkept};
+use crate::upkeep::{Upkeep, Upkept};
 use crate::{Config, InfoHash, PeerId};
 
 /// What all workers share: configuration, swarms, interval.

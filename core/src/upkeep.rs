@@ -5,31 +5,12 @@ use core::time::Duration;
 
 use crate::access::{Access, Purge, Purged};
 use crate::config::{Config, SWEEP_PERIOD_MILLIS, SWEEP_WORK};
-use crate::interval::{IntervalController, LoadAverage};
+use crate::host::Host;
+use crate::interval::IntervalController;
 use crate::seed::{Random, Seed};
 use crate::stats::{Count, Evaluation, History, Level, Meter, Rates, Sweeps};
 use crate::swarm::{SHARDS_MAX, Swarms, SweepPosition, Swept};
 use crate::time::Instant;
-
-/// What the driver of a tracker knows of its host. One that knows only the load average hands in that.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Host {
-    /// Load averages over 1, 5 and 15 minutes.
-    pub load: LoadAverage,
-    /// Memory that the process keeps in use, in bytes; 0 if that is not known.
-    pub memory_bytes: u64,
-    /// How long the call before this one took; zero if that was not measured.
-    pub upkeep_time: Duration,
-}
-
-impl From<LoadAverage> for Host {
-    fn from(load: LoadAverage) -> Self {
-        Self {
-            load,
-            ..Self::default()
-        }
-    }
-}
 
 /// What a call of [`Tracker::handle_timeout`](crate::Tracker::handle_timeout) did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

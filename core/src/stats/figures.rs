@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 
 use super::{Count, Operation, Rates, Sweeps};
+use crate::host::Host;
 use crate::interval::IntervalController;
 use crate::swarm::{Fullest, Totals};
-use crate::upkeep::Host;
 
 /// The figures behind every page, taken together so that pages agree.
 #[derive(Clone, Debug)]

@@ -7,14 +7,16 @@ mod figures;
 mod history;
 mod rates;
 mod sweeps;
+mod worker;
 
-pub use counters::{Count, Counters};
+pub use counters::Count;
 pub use evaluation::Evaluation;
 pub use failures::{ERRORS, Operation};
 pub use figures::{Failed, Figures};
 pub use history::{DAY_SAMPLES, DAY_STEP_SECS, HOUR_SAMPLES, HOUR_STEP_SECS, History, Level, Sample, Series};
 pub use rates::Rates;
 pub use sweeps::{Pass, Removed, Sweeps};
+pub use worker::Counters;
 
 use counters::Counter;
 pub(crate) use rates::Meter;

@@ -1,0 +1,52 @@
+//! Counters that one worker writes and anyone reads.
+
+use super::counters::{Count, Counter};
+use super::failures::{Failures, Operation};
+use crate::sight::Votes;
+
+/// The counters of one worker, on cache lines of their own.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Counters {
+    counts: [Counter; Count::ALL.len()],
+    failures: Failures,
+    /// Where announces come from.
+    pub(crate) votes: Votes,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            counts: core::array::from_fn(|_| Counter::default()),
+            failures: Failures::default(),
+            votes: Votes::default(),
+        }
+    }
+}
+
+impl Counters {
+    /// Adds `more` to one count. For the one worker that owns these counters: others would lose updates.
+    pub fn add(&self, count: Count, more: u64) {
+        if let Some(counter) = self.counts.get(count as usize) {
+            counter.add(more);
+        }
+    }
+
+    /// The value of one count.
+    #[must_use]
+    pub fn get(&self, count: Count) -> u64 {
+        self.counts.get(count as usize).map_or(0, Counter::get)
+    }
+
+    /// Counts one failure of `operation` and the system's number of the error. For the owner alone, as [`add`](Self::add).
+    pub fn fail(&self, operation: Operation, error: i32) {
+        self.add(operation.count(), 1);
+        self.failures.add(operation, error);
+    }
+
+    /// Failures of `operation` with the error number `error`, which is below [`ERRORS`](super::ERRORS).
+    #[must_use]
+    pub fn failures(&self, operation: Operation, error: usize) -> u64 {
+        self.failures.get(operation, error)
+    }
+}
