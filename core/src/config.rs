@@ -365,32 +365,32 @@ impl core::error::Error for BadPathPrefix {}
 /// Announce intervals, in seconds.
 pub const INTERVAL_SECS: RangeInclusive<u32> = 60..=7200;
 /// Seconds by which the interval is made shorter or longer at one evaluation.
-pub const INTERVAL_STEP_SECS: u32 = 60;
+pub(crate) const INTERVAL_STEP_SECS: u32 = 60;
 /// Seconds that a peer may be late with its announce before it expires.
-pub const PEER_GRACE_SECS: u32 = 61;
+pub(crate) const PEER_GRACE_SECS: u32 = 61;
 /// Steps of the coarse clock that a peer may be old: as many as six bits tell apart, and those that are older from these.
 /// Minutes up to a longest interval of an hour, and two minutes up to two hours.
-pub const STEPS_MAX: u32 = 62;
+pub(crate) const STEPS_MAX: u32 = 62;
 /// The load average limit is never below this: an idle machine reaches a few tenths.
 pub const LOAD_LIMIT_MIN: f64 = 0.5;
 /// Peers in one answer. A thousand dictionaries fit [`crate::http::REPLY_MAX`].
 pub const PEERS_PER_RESPONSE: RangeInclusive<u32> = 1..=1000;
 /// Peers handed out to a client that does not say how many it wants.
-pub const NUMWANT_DEFAULT: u32 = 50;
+const NUMWANT_DEFAULT: u32 = 50;
 /// Seconds an HTTP client may keep the tracker waiting.
 pub const SOCKET_TIMEOUT_SECS: RangeInclusive<u32> = 1..=300;
 /// Readers of full scrapes at once; one more is told to come back in a minute.
-pub const FULL_SCRAPE_READERS_MAX: usize = 32;
+pub(crate) const FULL_SCRAPE_READERS_MAX: usize = 32;
 /// Of those, readers of one address (IPv6: one /64), so that it leaves places to others.
-pub const FULL_SCRAPE_READERS_OF_ADDRESS_MAX: usize = 16;
+pub(crate) const FULL_SCRAPE_READERS_OF_ADDRESS_MAX: usize = 16;
 /// Lists of all torrents that are kept for readers of full scrapes, at 20 bytes for each torrent.
-pub const FULL_SCRAPE_LISTS_MAX: usize = 2;
+pub(crate) const FULL_SCRAPE_LISTS_MAX: usize = 2;
 /// For how long further readers of full scrapes get the list that another one's began with. The counts are always new.
-pub const FULL_SCRAPE_AGE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const FULL_SCRAPE_AGE_MAX: Duration = Duration::from_secs(60);
 /// Bytes a second that a reader of a full scrape has to take on average. A slower one is closed.
-pub const FULL_SCRAPE_RATE_MIN: u64 = 64 * 1024;
+pub(crate) const FULL_SCRAPE_RATE_MIN: u64 = 64 * 1024;
 /// How long a full scrape may wait for its reader in all, before its rate is looked at.
-pub const FULL_SCRAPE_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const FULL_SCRAPE_GRACE: Duration = Duration::from_secs(10);
 /// Bytes of a path prefix: more than any proxy adds.
 pub const PATH_PREFIX_MAX: usize = 255;
 /// Peers of one address in one torrent; 0 is no limit. The upper end bounds the work of counting them.
@@ -402,7 +402,7 @@ pub const PEERS_PER_TORRENT: RangeInclusive<u32> = 1..=1 << 24;
 /// Peers and torrents looked at in one step of the sweep: some tens of microseconds.
 pub const SWEEP_WORK: usize = 4096;
 /// Milliseconds within which the sweep looks at each peer once, so that none outlives its time by more than this.
-pub const SWEEP_PERIOD_MILLIS: u64 = 60_000;
+pub(crate) const SWEEP_PERIOD_MILLIS: u64 = 60_000;
 
 fn check(what: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<u32, OutOfRange> {
     if range.contains(&value) {

@@ -88,4 +88,4 @@ impl Minute {
 }
 
 /// Milliseconds in a [`Minute`].
-pub const MILLIS_PER_MINUTE: u64 = 60_000;
+const MILLIS_PER_MINUTE: u64 = 60_000;

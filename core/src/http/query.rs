@@ -212,7 +212,7 @@ impl core::error::Error for Fault {}
 pub const SCRAPE_MAX: usize = HEAD_MAX / "info_hash=01234567890123456789&".len();
 
 /// What a client that does not say how much is left is taken to lack: a seeder is only who says so.
-pub const LEFT_UNKNOWN: u64 = u64::MAX;
+const LEFT_UNKNOWN: u64 = u64::MAX;
 
 /// The parameters that matter, as they were sent.
 #[derive(Clone, Copy, Debug, Default)]

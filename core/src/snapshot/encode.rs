@@ -43,7 +43,7 @@ impl Encoder {
         encoder
     }
 
-    /// Appends about [`STEP_WORK`] more torrents and peers to `out`; true when that was all. Locks one shard meanwhile.
+    /// Appends about 1024 more torrents and peers to `out`; true when that was all. Locks one shard meanwhile.
     #[must_use]
     pub fn step(&mut self, now: Instant, swarms: &Swarms, out: &mut Vec<u8>) -> bool {
         let mut position = core::mem::take(&mut self.position);

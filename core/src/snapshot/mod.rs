@@ -92,7 +92,7 @@ pub const MAGIC: [u8; 8] = *b"etracker";
 /// The version of the form described here.
 pub const VERSION: u32 = 1;
 /// Torrents and peers of one step, while one shard is locked: some tens of microseconds.
-pub const STEP_WORK: usize = 1024;
+pub(crate) const STEP_WORK: usize = 1024;
 /// Bytes of a chunk's body from which a new one is begun.
 const CHUNK_LEN: usize = 1 << 16;
 /// Bytes of the longest body that is read: no writer comes near it.

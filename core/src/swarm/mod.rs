@@ -15,5 +15,6 @@ pub use packed::{Packed, PackedSweep, PackedWalk};
 #[cfg(test)]
 pub(crate) use packed::{Work, take_work};
 pub use plain::{Plain, PlainPosition};
-pub use shards::{Fullest, PREFETCHED_TOGETHER, SHARDS_MAX, Swarms, SweepPosition, WalkPosition};
+pub(crate) use shards::SHARDS_MAX;
+pub use shards::{Fullest, PREFETCHED_TOGETHER, Swarms, SweepPosition, WalkPosition};
 pub use store::{Peer, Prepared, Room, Stage, Store, Swept, Totals, Visit};

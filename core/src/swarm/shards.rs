@@ -238,7 +238,7 @@ fn shards_for(workers: usize) -> usize {
 
 const SHARDS_PER_WORKER: usize = 32;
 /// Shards at most: what eight bits of a hash tell apart.
-pub const SHARDS_MAX: usize = 256;
+pub(crate) const SHARDS_MAX: usize = 256;
 
 /// How unevenly swarms are spread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

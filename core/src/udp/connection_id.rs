@@ -25,7 +25,7 @@ impl ConnectionIds {
         self.of_tick(tick(now), ip)
     }
 
-    /// Whether `id` was made for `ip` during this tick or the [`AGE_MAX_TICKS`] before it.
+    /// Whether `id` was made for `ip` during this tick or the eight before it.
     #[must_use]
     pub fn check(&self, now: Instant, ip: IpAddr, id: u64) -> bool {
         let now = tick(now);
@@ -45,7 +45,7 @@ impl ConnectionIds {
 }
 
 /// Ticks for which an id is accepted after its own: at least two minutes in all, as BEP 15 asks, and less than three.
-pub const AGE_MAX_TICKS: u64 = 8;
+const AGE_MAX_TICKS: u64 = 8;
 /// Milliseconds of a tick.
 const TICK_MILLIS: u64 = 16_000;
 const MAC_BITS: u32 = 56;

@@ -74,7 +74,7 @@ pub fn encode_url(url: &[u8], out: &mut [u8]) -> usize {
 }
 
 /// Ends the list.
-pub const END: u8 = 0;
+const END: u8 = 0;
 /// Does nothing, and has no data.
 pub const NOP: u8 = 1;
 /// Carries a piece of the URL's path and query.
