@@ -48,24 +48,19 @@ impl Intervals {
     }
 }
 
-/// The part of the settings that swarms need.
+/// The part of the settings that swarms need. It is taken from a [`Config`], and valid as that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SwarmConfig {
-    /// Whether peer ids are kept for dictionary answers, at 20 bytes a peer.
-    pub peer_ids: bool,
-    /// Peers of one address (IPv6: one /64) in one torrent; `None` is no limit. Loopback is never limited.
-    pub peers_per_address_max: Option<u32>,
-    /// Whether addresses that are [`Local`](crate::scope::Scope::Local), as loopback and private ones, may take part.
-    pub private_peers: bool,
-    /// Torrents in all.
-    pub torrents_max: u32,
-    /// Peers in one torrent.
-    pub peers_per_torrent_max: u32,
-    /// Minutes of the coarse clock after which a silent peer is gone: it is kept while its age is at most this, rounded up
-    /// to whole [steps](Self::minutes_per_step). By a fine clock it may have been silent for up to a step more then.
-    pub peer_age_max_minutes: u32,
-    /// Workers that share the swarms.
-    pub workers: usize,
+    pub(crate) peer_ids: bool,
+    pub(crate) peers_per_address_max: Option<u32>,
+    pub(crate) private_peers: bool,
+    /// Invariant: within [`TORRENTS`].
+    pub(crate) torrents_max: u32,
+    /// Invariant: within [`PEERS_PER_TORRENT`].
+    pub(crate) peers_per_torrent_max: u32,
+    /// Invariant: what [`peer_age_max_minutes`] makes of intervals within [`INTERVAL_SECS`].
+    peer_age_max_minutes: u32,
+    pub(crate) workers: usize,
 }
 
 impl Default for Config {
@@ -287,6 +282,49 @@ impl Config {
 }
 
 impl SwarmConfig {
+    /// Whether peer ids are kept for dictionary answers, at 20 bytes a peer.
+    #[must_use]
+    pub const fn peer_ids(&self) -> bool {
+        self.peer_ids
+    }
+
+    /// Peers of one address (IPv6: one /64) in one torrent; `None` is no limit. Loopback is never limited.
+    #[must_use]
+    pub const fn peers_per_address_max(&self) -> Option<u32> {
+        self.peers_per_address_max
+    }
+
+    /// Whether addresses that are [`Local`](crate::scope::Scope::Local), as loopback and private ones, may take part.
+    #[must_use]
+    pub const fn private_peers(&self) -> bool {
+        self.private_peers
+    }
+
+    /// Torrents in all.
+    #[must_use]
+    pub const fn torrents_max(&self) -> u32 {
+        self.torrents_max
+    }
+
+    /// Peers in one torrent.
+    #[must_use]
+    pub const fn peers_per_torrent_max(&self) -> u32 {
+        self.peers_per_torrent_max
+    }
+
+    /// Minutes of the coarse clock after which a silent peer is gone: it is kept while its age is at most this, rounded up
+    /// to whole [steps](Self::minutes_per_step). By a fine clock it may have been silent for up to a step more then.
+    #[must_use]
+    pub const fn peer_age_max_minutes(&self) -> u32 {
+        self.peer_age_max_minutes
+    }
+
+    /// Workers that share the swarms.
+    #[must_use]
+    pub const fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// Minutes of a step of the coarse clock: one, or more where ages of up to [`STEPS_MAX`] steps would not do.
     #[must_use]
     pub const fn minutes_per_step(&self) -> u32 {
@@ -426,4 +464,27 @@ fn is_plain_segment(segment: &str) -> bool {
 /// its time, rounded up to steps, and for less than a step more.
 const fn peer_age_max_minutes(intervals: Intervals) -> u32 {
     (intervals.max + PEER_GRACE_SECS).div_ceil(60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_intervals_the_age_of_peers_fits_the_steps_that_stamps_have() {
+        for max in INTERVAL_SECS {
+            let intervals = Intervals {
+                initial: max,
+                min: 60,
+                max,
+            };
+            let config = Config::default().with_intervals(intervals).unwrap();
+            let swarms = config.swarms();
+            assert!((1..=STEPS_MAX).contains(&swarms.age_max_steps()), "{max}");
+            assert!(
+                u64::from(swarms.peer_age_max_minutes()) * 60 > u64::from(max),
+                "{max}"
+            );
+        }
+    }
 }

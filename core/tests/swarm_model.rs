@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
 use etracker_core::announce::{Announce, Counts, Endpoint, Event, Family, Refusal};
-use etracker_core::config::SwarmConfig;
+use etracker_core::config::{Intervals, SwarmConfig};
 use etracker_core::seed::{Key, Random};
 use etracker_core::swarm::{Handout, Packed, Peer, Plain, Prepared, Room, Stage, Store, Swept, Visit};
 use etracker_core::time::Minute;
@@ -60,9 +60,9 @@ struct Ask {
 }
 
 /// How a run is dealt: torrents are many or few, peers come or go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Deal {
-    config: SwarmConfig,
+    config: Config,
     torrents: u16,
     peers: u16,
     /// Of 100 announces, how many go to the first torrent whatever was drawn, from leechers mostly: so many that its
@@ -76,13 +76,21 @@ struct Deal {
 
 impl Deal {
     fn draw(random: &mut Random) -> Self {
-        let mut config = *Config::default().swarms();
-        config.peer_ids = random.bool();
-        config.peers_per_address_max = *pick(random, &[None, Some(1), Some(3), Some(64)]);
-        config.peers_per_torrent_max = *pick(random, &[1 << 24, 1 << 24, 5, 40, 300]);
-        config.peer_age_max_minutes = *pick(random, &[2, 31, 62, 63, 122, 1000]);
+        let config = Config::default()
+            .with_peer_ids(random.bool())
+            .with_peers_per_address_max(*pick(random, &[0, 1, 3, 64]))
+            .and_then(|config| {
+                config.with_peers_per_torrent_max(*pick(random, &[1 << 24, 1 << 24, 5, 40, 300]))
+            });
+        // Peers are kept for 3, 31, 62, 63, 100 and 122 minutes.
+        let longest = *pick(random, &[60, 1799, 3600, 3660, 5900, 7200]);
+        let intervals = Intervals {
+            initial: longest,
+            min: 60,
+            max: longest,
+        };
         Self {
-            config,
+            config: config.unwrap().with_intervals(intervals).unwrap(),
             torrents: *pick(random, &[1, 2, 30, 300]),
             peers: *pick(random, &[3, 40, 150, 1000]),
             crowd: 0,
@@ -95,7 +103,7 @@ impl Deal {
     /// As it is, or so that one swarm becomes large.
     fn crowded(mut self, crowded: bool) -> Self {
         if crowded {
-            self.config.peers_per_torrent_max = 1 << 24;
+            self.config = self.config.with_peers_per_torrent_max(1 << 24).unwrap();
             (self.peers, self.crowd) = (6000, 95);
             (self.stopped, self.passes) = (self.stopped.min(5), self.passes.min(2));
         }
@@ -187,10 +195,11 @@ impl Arbitrary for Run {
         let Self { deal, ops } = self.clone();
         let pieces = [2, 4, 8, 16, 64, 512].map(|parts| ops.len().div_ceil(parts).max(1));
         Box::new(pieces.into_iter().flat_map(move |piece| {
-            let ops = ops.clone();
+            let (deal, ops) = (deal.clone(), ops.clone());
             (0..ops.len()).step_by(piece).map(move |from| {
                 let mut shorter = ops.clone();
                 shorter.drain(from..(from + piece).min(ops.len()));
+                let deal = deal.clone();
                 Self { deal, ops: shorter }
             })
         }))
@@ -215,12 +224,12 @@ impl Pair {
     fn new(deal: &Deal, seed: u8) -> Self {
         let key = Seed::new([seed; 32]).key("tables");
         Self {
-            plain: Plain::new(&deal.config, key),
-            packed: Packed::new(&deal.config, key),
+            plain: Plain::new(deal.config.swarms(), key),
+            packed: Packed::new(deal.config.swarms(), key),
             key,
             random: key.random(1),
             now: Minute::new(28_000_000),
-            config: deal.config,
+            config: *deal.config.swarms(),
             sweep: Default::default(),
             vacated: BTreeMap::new(),
             torrents: deal.torrents,
@@ -455,7 +464,7 @@ impl Visit for Seen {
             been_seeder: peer.been_seeder,
             announced: Some(peer.announced).filter(|&announced| !self.config.is_too_old(self.now, announced)),
         };
-        assert!(self.config.peer_ids || peer.id == PeerId::default());
+        assert!(self.config.peer_ids() || peer.id == PeerId::default());
         let earlier = self.peers.insert((*info_hash, peer.endpoint), seen);
         assert_eq!(earlier, None, "a peer shown twice");
     }

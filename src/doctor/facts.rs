@@ -168,7 +168,7 @@ impl Facts {
             hidden,
             strange_variables: options.strange_variables.clone(),
             intervals: options.config.intervals(),
-            private_peers: options.config.swarms().private_peers,
+            private_peers: options.config.swarms().private_peers(),
         })
     }
 }

@@ -226,15 +226,15 @@ fn swarms(defaults: &Config) -> impl Parser<Swarms> + use<> {
         defaults.peers_per_response_max(),
     );
     let max_peers_per_response = value(name::MAX_PEERS_PER_RESPONSE, "NUM", &peers);
-    let torrents = number("Torrents in all", TORRENTS, defaults.swarms().torrents_max);
+    let torrents = number("Torrents in all", TORRENTS, defaults.swarms().torrents_max());
     let max_torrents = value(name::MAX_TORRENTS, "NUM", &torrents);
     let per_torrent = number(
         "Peers in one torrent",
         PEERS_PER_TORRENT,
-        defaults.swarms().peers_per_torrent_max,
+        defaults.swarms().peers_per_torrent_max(),
     );
     let max_peers_per_torrent = value(name::MAX_PEERS_PER_TORRENT, "NUM", &per_torrent);
-    let per_address = defaults.swarms().peers_per_address_max.unwrap_or(0);
+    let per_address = defaults.swarms().peers_per_address_max().unwrap_or(0);
     let per_address = number(
         "Peers of one address in one torrent, 0: any",
         PEERS_PER_ADDRESS,

@@ -62,8 +62,8 @@ fn nothing_given_is_the_defaults() {
     assert_eq!(config.socket_timeout(), Duration::from_secs(3));
     assert!(!config.keep_alive() && !config.full_scrape());
     assert_eq!(config.trusted_proxies(), None);
-    assert!(config.swarms().peer_ids && config.swarms().private_peers);
-    assert_eq!(config.swarms().peers_per_address_max, Some(64));
+    assert!(config.swarms().peer_ids() && config.swarms().private_peers());
+    assert_eq!(config.swarms().peers_per_address_max(), Some(64));
 }
 
 /// The names of each option, a value, and the setting that it changes as the start shows it.

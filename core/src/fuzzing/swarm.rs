@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::announce::{Announce, Counts, Endpoint, Event, Refusal, compact_peers};
-use crate::config::SwarmConfig;
+use crate::config::{Intervals, OutOfRange, SwarmConfig};
 use crate::seed::{Key, Random};
 use crate::swarm::{Handout, Packed, Peer, Plain, Prepared, Room, Stage, Store, Visit};
 use crate::time::Minute;
@@ -18,21 +18,8 @@ use super::{NOW, address, take};
 /// It is the stores that are compared, each as it stands in one shard, so that torrents share their pages.
 pub fn swarm_ops(mut data: &[u8]) {
     let settings = take(&mut data);
-    let mut config = *Config::default().swarms();
-    config.peer_ids = settings & 1 != 0;
-    config.peers_per_address_max = [None, Some(1), Some(4), Some(64)]
-        .into_iter()
-        .nth((settings >> 1 & 3).into())
-        .flatten();
-    config.peers_per_torrent_max = if settings & 8 == 0 { 1 << 24 } else { 40 };
-    config.torrents_max = if settings & 16 == 0 { 1 << 20 } else { 3 };
-    config.peer_age_max_minutes = match settings >> 5 & 3 {
-        0 => 31,
-        1 => 2,
-        2 => 62,
-        _ => 122,
-    };
-    let mut pair = Pair::new(&config);
+    let config = config(settings).unwrap_or_default();
+    let mut pair = Pair::new(config.swarms());
     for op in data.as_chunks::<4>().0 {
         if pair.work > WORK_MAX {
             break;
@@ -40,6 +27,29 @@ pub fn swarm_ops(mut data: &[u8]) {
         pair.carry_out(*op);
     }
     pair.compare();
+}
+
+/// The settings that the bits of a byte choose.
+fn config(settings: u8) -> Result<Config, OutOfRange> {
+    let per_address = [0, 1, 4, 64].into_iter().nth((settings >> 1 & 3).into());
+    // Peers are kept for 31, 3, 62 and 122 minutes.
+    let longest = match settings >> 5 & 3 {
+        0 => 1799,
+        1 => 60,
+        2 => 3600,
+        _ => 7200,
+    };
+    let intervals = Intervals {
+        initial: longest,
+        min: 60,
+        max: longest,
+    };
+    Config::default()
+        .with_peer_ids(settings & 1 != 0)
+        .with_peers_per_address_max(per_address.unwrap_or_default())?
+        .with_peers_per_torrent_max(if settings & 8 == 0 { 1 << 24 } else { 40 })?
+        .with_torrents_max(if settings & 16 == 0 { 1 << 20 } else { 3 })?
+        .with_intervals(intervals)
 }
 
 /// Announces, and peers looked at by a comparison, after which an input ends: some milliseconds, enough for swarms of

@@ -46,11 +46,11 @@ impl Rules {
         let age_max = (u64::from(config.intervals().max) + 61) * SECOND;
         let step = if age_max > 62 * MINUTE { 2 * MINUTE } else { MINUTE };
         Self {
-            peer_ids: swarms.peer_ids,
-            private_peers: swarms.private_peers,
-            peers_per_address_max: swarms.peers_per_address_max.map(|max| max as usize),
-            peers_per_torrent_max: swarms.peers_per_torrent_max as usize,
-            torrents_max: swarms.torrents_max as usize,
+            peer_ids: swarms.peer_ids(),
+            private_peers: swarms.private_peers(),
+            peers_per_address_max: swarms.peers_per_address_max().map(|max| max as usize),
+            peers_per_torrent_max: swarms.peers_per_torrent_max() as usize,
+            torrents_max: swarms.torrents_max() as usize,
             denied,
             step,
             age_max_steps: age_max.div_ceil(step),

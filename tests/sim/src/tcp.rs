@@ -282,7 +282,7 @@ impl World {
                 (Endpoint { ip, port }, id)
             })
             .collect();
-        let ids = ask.form == Form::Dictionaries && self.scenario.config.swarms().peer_ids;
+        let ids = ask.form == Form::Dictionaries && self.scenario.config.swarms().peer_ids();
         ensure(peers.iter().all(|(_, id)| id.is_some() == ids), "C-06", || {
             format!("peer ids are wrongly there or missing: {response:?}")
         })?;
