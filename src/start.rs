@@ -79,6 +79,7 @@ fn serve(
     let shelf = Arc::new(shelf(&options, clock.now(), &zone));
     let (state, tracker, ids) = with_state(state, tracker, ids, clock)?;
     let fronts = Fronts::new(&ids, tracker.config()).with_pages(tracker.config(), shelf);
+    let (state, tracker) = (state.map(Arc::new), Arc::new(tracker));
     let period = options.lasting.state_period;
     let keeper = keeper(state.as_ref(), period, &tracker, clock, control)?;
     lists::reload_on(reloads, options.lists, Arc::clone(&tracker)).map_err(Failure::Thread)?;
@@ -177,13 +178,13 @@ fn with_state(
     tracker: Tracker,
     ids: Seed,
     clock: Clock,
-) -> Result<(Option<Arc<StateFile>>, Arc<Tracker>, Seed), Failure> {
+) -> Result<(Option<StateFile>, Tracker, Seed), Failure> {
     let Some(found) = found else {
-        return Ok((None, Arc::new(tracker), ids));
+        return Ok((None, tracker, ids));
     };
     let (state, tracker) = StateFile::open(found, tracker, ids, clock).map_err(Failure::State)?;
     let ids = state.connection_id_seed().clone();
-    Ok((Some(Arc::new(state)), Arc::new(tracker), ids))
+    Ok((Some(state), tracker, ids))
 }
 
 /// The seed of connection ids: the supervisor's, if there is one, whose end is watched from now on.

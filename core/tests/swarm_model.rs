@@ -74,6 +74,8 @@ struct Deal {
     passes: u16,
 }
 
+const IN_RANGE: &str = "settings within their ranges";
+
 impl Deal {
     fn draw(random: &mut Random) -> Self {
         let config = Config::default()
@@ -90,7 +92,9 @@ impl Deal {
             max: longest,
         };
         Self {
-            config: config.unwrap().with_intervals(intervals).unwrap(),
+            config: config
+                .and_then(|config| config.with_intervals(intervals))
+                .expect(IN_RANGE),
             torrents: *pick(random, &[1, 2, 30, 300]),
             peers: *pick(random, &[3, 40, 150, 1000]),
             crowd: 0,
@@ -103,7 +107,7 @@ impl Deal {
     /// As it is, or so that one swarm becomes large.
     fn crowded(mut self, crowded: bool) -> Self {
         if crowded {
-            self.config = self.config.with_peers_per_torrent_max(1 << 24).unwrap();
+            self.config = self.config.with_peers_per_torrent_max(1 << 24).expect(IN_RANGE);
             (self.peers, self.crowd) = (6000, 95);
             (self.stopped, self.passes) = (self.stopped.min(5), self.passes.min(2));
         }

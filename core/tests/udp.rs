@@ -367,7 +367,7 @@ impl Prefetch for &Lines {
 fn a_datagram_answered_where_it_lies_gets_the_same_reply() {
     let scrape = {
         let mut bytes = [0; ScrapeRequest::LEN_MAX];
-        let info_hashes: Vec<_> = (0..SCRAPE_MAX as u32).map(|n| hash_of(n % 3).0).collect();
+        let info_hashes: Vec<_> = (0u32..).take(SCRAPE_MAX).map(|n| hash_of(n % 3).0).collect();
         let request = ScrapeRequest {
             connection_id: id_of(V4),
             transaction_id: 7,

@@ -113,7 +113,7 @@ fn count_received(batch: &[Datagram<'_>], worker: &Worker) {
         .iter()
         .filter(|datagram| datagram.sender().is_ipv4())
         .count();
-    let bytes: usize = batch.iter().map(|datagram| datagram.len()).sum();
+    let bytes: usize = batch.iter().map(Datagram::len).sum();
     let counters = worker.counters();
     counters.add(Count::UdpReceived4, v4 as u64);
     counters.add(Count::UdpReceived6, (batch.len() - v4) as u64);
