@@ -286,6 +286,7 @@ fn limits_of_today_hold_for_peers_of_yesterday() {
 fn a_snapshot_among_changes_is_whole() {
     let tracker = Arc::new(populated(2000));
     let mut worker = Worker::new(Arc::clone(&tracker));
+    let before = Held::by(&tracker);
     let (mut bytes, mut steps) = (Vec::new(), 0);
     let mut encoder = Encoder::begin(LATER, &SECRET, &mut bytes);
     while !encoder.step(LATER, tracker.swarms(), &mut bytes) {
@@ -294,7 +295,22 @@ fn a_snapshot_among_changes_is_whole() {
         announce(&mut worker, steps, 0, Event::Stopped);
     }
     assert!(steps > 4);
-    restored(&bytes, &[], Config::default(), LATER);
+    let after = Held::by(&tracker);
+    let (tracker, counts) = restored(&bytes, &[], Config::default(), LATER);
+    let held = Held::by(&tracker);
+    assert_eq!(counts.peers, held.peers.len() as u64, "no peer comes twice");
+    let is_still = |(key, peer): &(&_, &_)| after.peers.get(*key) == Some(*peer);
+    for (key, peer) in before.peers.iter().filter(is_still) {
+        assert_eq!(held.peers.get(key), Some(peer), "a peer that stayed is lost");
+    }
+    for (key, peer) in &held.peers {
+        let known = [&before, &after].map(|held| held.peers.get(key));
+        assert!(known.contains(&Some(peer)), "{key:?} comes out of nowhere");
+    }
+    let is_unchanged = |(info_hash, counts): &(&_, &_)| after.torrents.get(*info_hash) == Some(*counts);
+    for (info_hash, counts) in before.torrents.iter().filter(is_unchanged) {
+        assert_eq!(held.torrents.get(info_hash), Some(counts), "{info_hash}");
+    }
 }
 
 #[test]
