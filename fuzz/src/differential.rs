@@ -150,9 +150,9 @@ fn over_http(worker: &mut Worker, announce: &Announce) -> Answer {
     };
     let (mut parameters, mut head) = (Vec::new(), Vec::new());
     query.encode(&mut parameters);
-    encode_get("tracker", "/announce", &parameters, &mut head);
+    encode_get("tracker", "/announce", &parameters, "test/1.0", &mut head);
     let front = Arc::new(http::Front::new(worker.tracker().config()));
-    let mut connection = Connection::new(NOW, peer, peer, &front);
+    let mut connection = Connection::new(NOW, peer, &front);
     let mut reply = vec![0; http::REPLY_MAX];
     let Step::Write(len) = connection.receive(NOW, &head, worker, &mut reply) else {
         panic!("a whole request is not answered");

@@ -120,7 +120,7 @@ impl Probe {
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;
             let mut request = Vec::new();
-            encode_get(&at.to_string(), "/stats.json", b"", &mut request);
+            encode_get(&at.to_string(), "/stats.json", b"", AGENT, &mut request);
             stream.write_all(&request)?;
             read_response(&mut stream, STATS_MAX)
         };
@@ -164,7 +164,7 @@ impl Probe {
         let (mut query, mut request) = (Vec::new(), Vec::new());
         let (announce, form) = (announce(), PeerForm::Compact);
         AnnounceQuery { announce, form }.encode(&mut query);
-        encode_get(&at.to_string(), "/announce", &query, &mut request);
+        encode_get(&at.to_string(), "/announce", &query, AGENT, &mut request);
         if self.forwarded {
             // Before the empty line.
             request.truncate(request.len() - 2);
@@ -234,6 +234,8 @@ pub(super) fn shortened(reason: &[u8], max: usize) -> String {
     printable.take(max).map(|&byte| char::from(byte)).collect()
 }
 
+/// What the tracker is told to be asked by.
+const AGENT: &str = concat!("etracker/", env!("CARGO_PKG_VERSION"));
 /// How long an answer is waited for: this host is close.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Datagrams sent before there is no answer.

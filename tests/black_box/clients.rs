@@ -80,7 +80,7 @@ fn http_request(to: SocketAddr, announce: &Announce, form: Option<PeerForm>) -> 
             .unwrap();
         query.drain(at..at + compact.len());
     }
-    encode_get(&to.to_string(), "/announce", &query, &mut request);
+    encode_get(&to.to_string(), "/announce", &query, "test/1.0", &mut request);
     request
 }
 
@@ -88,7 +88,7 @@ fn http_request(to: SocketAddr, announce: &Announce, form: Option<PeerForm>) -> 
 pub(crate) fn http_get(from: IpAddr, to: SocketAddr, path: &str) -> HttpResponse {
     let mut stream = connect(from, to);
     let mut request = Vec::new();
-    encode_get(&to.to_string(), path, b"", &mut request);
+    encode_get(&to.to_string(), path, b"", "test/1.0", &mut request);
     stream.write_all(&request).unwrap();
     read_response(&mut stream)
 }

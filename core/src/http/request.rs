@@ -121,8 +121,8 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Writes the head of a GET request, as a client sends it. The connection closes after the answer.
-pub fn encode_get(authority: &str, path: &str, query: &[u8], out: &mut Vec<u8>) {
+/// Writes the head of a GET request, as the client called `agent` sends it. The connection closes after the answer.
+pub fn encode_get(authority: &str, path: &str, query: &[u8], agent: &str, out: &mut Vec<u8>) {
     let pieces: [&[u8]; 9] = [
         b"GET ",
         path.as_bytes(),
@@ -130,8 +130,8 @@ pub fn encode_get(authority: &str, path: &str, query: &[u8], out: &mut Vec<u8>) 
         query,
         b" HTTP/1.1\r\nHost: ",
         authority.as_bytes(),
-        b"\r\nUser-Agent: etracker-client/",
-        env!("CARGO_PKG_VERSION").as_bytes(),
+        b"\r\nUser-Agent: ",
+        agent.as_bytes(),
         b"\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n",
     ];
     pieces.iter().for_each(|piece| out.extend_from_slice(piece));

@@ -707,7 +707,7 @@ fn a_clients_own_requests_mean_what_they_say() {
     let mut encoded = Vec::new();
     query.encode(&mut encoded);
     let mut head = Vec::new();
-    encode_get("[::1]:6969", "/announce?k=v", &encoded, &mut head);
+    encode_get("[::1]:6969", "/announce?k=v", &encoded, "test/1.0", &mut head);
     let response = house.connect("::1").exchange(&head).unwrap();
     let body = AnnounceResponse::decode(&response.body).unwrap();
     assert_eq!((body.complete, body.downloaded), (Some(1), Some(1)));

@@ -22,7 +22,7 @@ fn scrapes_are_sorted_and_unique_whatever_was_asked() {
     let mut query = Vec::new();
     ScrapeQuery::encode(&[asked.clone(), vec![hash()]].concat(), &mut query);
     let mut head = Vec::new();
-    encode_get("tracker", "/scrape", &query, &mut head);
+    encode_get("tracker", "/scrape", &query, "test/1.0", &mut head);
     let response = house.connect("198.51.100.7").exchange(&head).unwrap();
     let files: Vec<_> = ScrapeResponse::decode(&response.body).unwrap().iter().collect();
     let zeros = Counts::default();

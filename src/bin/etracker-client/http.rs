@@ -55,12 +55,12 @@ fn request(target: &Target, question: &Question) -> Result<Vec<u8>, Failure> {
         Question::Announce(announce) => {
             let (announce, form) = (*announce, PeerForm::Compact);
             AnnounceQuery { announce, form }.encode(&mut query);
-            encode_get(&target.authority, &target.path, &query, &mut request);
+            encode_get(&target.authority, &target.path, &query, AGENT, &mut request);
         }
         Question::Scrape(info_hashes) => {
             ScrapeQuery::encode(info_hashes, &mut query);
             let path = scrape_path(&target.path).ok_or(Failure::NoScrape)?;
-            encode_get(&target.authority, &path, &query, &mut request);
+            encode_get(&target.authority, &path, &query, AGENT, &mut request);
         }
     }
     Ok(request)
@@ -137,6 +137,8 @@ fn left(deadline: Instant) -> Result<Duration, Failure> {
     }
 }
 
+/// What the tracker is told to be asked by.
+const AGENT: &str = concat!("etracker-client/", env!("CARGO_PKG_VERSION"));
 /// Bytes of the longest answer that is read.
 const RESPONSE_MAX: usize = 1 << 20;
 
