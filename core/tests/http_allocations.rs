@@ -96,9 +96,8 @@ impl Server {
     }
 
     fn connect(&self) -> Connection {
-        let [peer, local] =
-            ["192.0.2.1:4000", "192.0.2.2:80"].map(|text| text.parse::<SocketAddr>().unwrap());
-        Connection::new(NOW, peer, local, &self.front)
+        let peer: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        Connection::new(NOW, peer, &self.front)
     }
 
     /// Serves `bytes` and all that follows from them.

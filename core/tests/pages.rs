@@ -58,8 +58,7 @@ impl Reader {
     /// What comes over one connection in answer to `requests`, and the lengths of its pieces.
     fn fetch(&mut self, peer: &str, requests: &str) -> (Vec<u8>, Vec<usize>) {
         let ip: IpAddr = peer.parse().expect("an address");
-        let local = "203.0.113.1:80".parse().expect("an address");
-        let mut connection = Connection::new(NOW, (ip, 9).into(), local, &self.front);
+        let mut connection = Connection::new(NOW, (ip, 9).into(), &self.front);
         let (mut received, mut pieces) = (Vec::new(), Vec::new());
         let mut step = connection.receive(NOW, requests.as_bytes(), &mut self.worker, &mut self.reply);
         while let Step::Write(len) = step {

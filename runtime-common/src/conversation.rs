@@ -57,10 +57,10 @@ enum Parting {
 }
 
 impl<S: Stream> Conversation<S> {
-    /// Welcomes the client `peer` that connected to `local`.
-    pub(crate) fn new(desk: &Desk<S>, stream: S, peer: SocketAddr, local: SocketAddr) -> Self {
+    /// Welcomes the client `peer`.
+    pub(crate) fn new(desk: &Desk<S>, stream: S, peer: SocketAddr) -> Self {
         let mut shared = desk.borrow();
-        let connection = Connection::new(shared.clock.now(), peer, local, &shared.fronts.http);
+        let connection = Connection::new(shared.clock.now(), peer, &shared.fronts.http);
         shared.worker.count(Count::AcceptPassed);
         Self {
             desk: desk.clone(),
@@ -157,7 +157,7 @@ impl<S: Stream> Talk<S> {
                     self.next = Next::Respond;
                     break;
                 }
-                Ok(Step::Close) if self.has_ended || self.connection.is_heard_out() => {
+                Ok(Step::Close) if self.has_ended || self.connection.client_is_done() => {
                     return Poll::Ready(Parting::Abrupt);
                 }
                 Ok(Step::Close) => return Poll::Ready(Parting::Goodbye),
@@ -405,7 +405,7 @@ mod tests {
 
     fn conversation(desk: &Desk<Client>, client: &Client) -> Conversation<Client> {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        Conversation::new(desk, client.clone(), peer, peer)
+        Conversation::new(desk, client.clone(), peer)
     }
 
     /// Bytes that clients have yet to take, and connections, those included that linger.

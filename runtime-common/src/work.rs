@@ -111,9 +111,8 @@ fn start<M: Mechanism>(mechanism: &M, desk: &Desk<M::Stream>, job: WorkerJob) ->
         employ(mechanism, desk, task);
     }
     for listener in job.sockets.tcp {
-        let local = listener.local_addr()?;
         let (listener, mechanism_too) = (mechanism.tcp(listener)?, mechanism.clone());
-        let task = move |desk| async move { accept_clients(&mechanism_too, &desk, &listener, local).await };
+        let task = move |desk| async move { accept_clients(&mechanism_too, &desk, &listener).await };
         employ(mechanism, desk, task);
     }
     employ(mechanism, desk, |desk| async move { tick::<M>(&desk).await });
@@ -179,7 +178,6 @@ async fn accept_clients<M: Mechanism>(
     mechanism: &M,
     desk: &Desk<M::Stream>,
     listener: &M::Tcp,
-    local: SocketAddr,
 ) -> io::Result<Infallible> {
     let mut turns = 0;
     loop {
@@ -191,10 +189,7 @@ async fn accept_clients<M: Mechanism>(
                 sighted(shared.clock.now(), peer, Count::AcceptDenied);
             }
             Ok((stream, peer)) => {
-                let (conversation, guard) = (
-                    Conversation::new(desk, stream, peer, local),
-                    PanicGuard(desk.clone()),
-                );
+                let (conversation, guard) = (Conversation::new(desk, stream, peer), PanicGuard(desk.clone()));
                 mechanism.spawn(async move {
                     conversation.await;
                     drop(guard);

@@ -98,7 +98,7 @@ impl Tracked for Core {
         let peer = SocketAddr::new(from, 1);
         let tracker = Arc::clone(worker.tracker());
         let front = Arc::new(http::Front::new(tracker.config()));
-        let mut connection = Connection::new(NOW, peer, peer, &front);
+        let mut connection = Connection::new(NOW, peer, &front);
         let mut reply = vec![0; http::REPLY_MAX];
         let mut received = Vec::new();
         let reads = pieces.iter().flat_map(|piece| piece.chunks(http::HEAD_MAX));

@@ -42,7 +42,7 @@ fn converse<'a>(settings: u8, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Vec
     let mut worker = worker(config);
     let peer = SocketAddr::new(address(1, settings & 8 != 0), 4000);
     let front = Arc::new(http::Front::new(worker.tracker().config()));
-    let mut connection = Connection::new(NOW, peer, peer, &front);
+    let mut connection = Connection::new(NOW, peer, &front);
     let mut reply = vec![0; REPLY_MAX];
     let mut written = Vec::new();
     for piece in pieces {

@@ -29,7 +29,6 @@ use crate::{Instant, Worker};
 pub struct Connection {
     front: Arc<Front>,
     peer: SocketAddr,
-    local: SocketAddr,
     timeout: Duration,
     deadline: Instant,
     state: State,
@@ -43,7 +42,7 @@ pub struct Connection {
     /// Bytes after those that hold no end of a head.
     scanned: usize,
     /// Whether the last request that was served was the client's last, or what came is no HTTP at all.
-    is_heard_out: bool,
+    client_is_done: bool,
     misuse: Option<Misuse>,
 }
 
@@ -73,14 +72,13 @@ enum State {
 }
 
 impl Connection {
-    /// A connection from `peer` to `local` that was accepted at `now`.
+    /// A connection from `peer` that was accepted at `now`.
     #[must_use]
-    pub fn new(now: Instant, peer: SocketAddr, local: SocketAddr, front: &Arc<Front>) -> Self {
+    pub fn new(now: Instant, peer: SocketAddr, front: &Arc<Front>) -> Self {
         let timeout = front.timeout();
         Self {
             front: Arc::clone(front),
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-            local,
             timeout,
             deadline: now.saturating_add(timeout),
             state: State::Reading,
@@ -88,7 +86,7 @@ impl Connection {
             input: Vec::new(),
             served: 0,
             scanned: 0,
-            is_heard_out: false,
+            client_is_done: false,
             misuse: None,
         }
     }
@@ -97,12 +95,6 @@ impl Connection {
     #[must_use]
     pub const fn peer(&self) -> SocketAddr {
         self.peer
-    }
-
-    /// This end.
-    #[must_use]
-    pub const fn local(&self) -> SocketAddr {
-        self.local
     }
 
     /// Takes what was read. At most one request is answered.
@@ -156,8 +148,8 @@ impl Connection {
     /// closed at once, for there are no bytes to come that would reset it (RFC 9112, section 9.6). So it can if the client
     /// speaks no HTTP, for it waits for no answer that a reset could spoil.
     #[must_use]
-    pub const fn is_heard_out(&self) -> bool {
-        self.is_heard_out
+    pub const fn client_is_done(&self) -> bool {
+        self.client_is_done
     }
 
     /// What the driver did out of order first, if it did anything so.
@@ -205,7 +197,7 @@ impl Connection {
         } else if let Some(head) = head_end.and_then(|end| input.get(..end)) {
             self.scanned = 0;
             let request = Request::parse(head);
-            self.is_heard_out = head.len() == input.len() && request.is_ok_and(|request| request.is_last());
+            self.client_is_done = head.len() == input.len() && request.is_ok_and(|request| request.is_last());
             let answer = answer(now, request, self.peer.ip(), &self.front, worker, reply);
             self.begin(now, answer, worker, reply);
             return blank + head.len();
@@ -286,7 +278,7 @@ impl Connection {
     /// Closes without a word on who speaks another protocol: the client would not understand it.
     fn hang_up(&mut self, worker: &Worker) {
         worker.count(Count::HttpForeign);
-        self.is_heard_out = true;
+        self.client_is_done = true;
         _ = self.close();
     }
 

@@ -45,7 +45,7 @@ pub enum Step {
     Write(usize),
     /// Let others run, then call [`Connection::respond`].
     Again,
-    /// Close: at once if the client [was heard out](Connection::is_heard_out), else shut down the writing side and drain
+    /// Close: at once if the [client is done](Connection::client_is_done), else shut down the writing side and drain
     /// what still comes for a bounded while before.
     Close,
 }

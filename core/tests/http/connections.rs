@@ -38,7 +38,7 @@ fn every_recorded_request_is_answered_with_success() {
 }
 
 #[test]
-fn a_client_is_heard_out_when_it_says_so_and_sends_nothing_more() {
+fn a_client_client_is_done_when_it_says_so_and_sends_nothing_more() {
     let cases = [
         ("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", true),
         ("\r\nHEAD / HTTP/1.1\r\nConnection: Close\r\n\r\n", true),
@@ -54,11 +54,11 @@ fn a_client_is_heard_out_when_it_says_so_and_sends_nothing_more() {
     ];
     for keep_alive in [true, false] {
         let house = House::new(Config::default().with_keep_alive(keep_alive));
-        for (sent, is_heard_out) in cases {
+        for (sent, client_is_done) in cases {
             let mut client = house.connect("198.51.100.7");
             client.send(sent.as_bytes());
             let pipelined = !keep_alive && sent.starts_with("GET / HTTP/1.1\r\n\r\nG");
-            assert_eq!(client.is_heard_out(), is_heard_out && !pipelined, "{sent}");
+            assert_eq!(client.client_is_done(), client_is_done && !pipelined, "{sent}");
         }
     }
 }
@@ -134,7 +134,7 @@ fn what_begins_as_no_http_can_is_closed_at_its_first_byte_and_counted() {
             "{}",
             opening.escape_ascii()
         );
-        assert!(client.is_heard_out(), "closing waits for nothing");
+        assert!(client.client_is_done(), "closing waits for nothing");
         assert_eq!(house.count(Count::HttpForeign), number);
     }
     let mut client = house.connect("198.51.100.7");

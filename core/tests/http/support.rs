@@ -78,11 +78,10 @@ impl House {
     /// A client whose connection is driven with a reply buffer of `reply_len` bytes.
     pub(crate) fn connect_with_reply(&self, ip: &str, reply_len: usize) -> Client<'_> {
         let ip: IpAddr = ip.parse().unwrap();
-        let local: SocketAddr = "203.0.113.1:6969".parse().unwrap();
         let peer = SocketAddr::new(ip, 40_000);
         Client {
             house: self,
-            connection: Connection::new(self.now.get(), peer, local, &self.front),
+            connection: Connection::new(self.now.get(), peer, &self.front),
             reply: vec![0; reply_len],
             received: Vec::new(),
             read: 0,
@@ -104,8 +103,8 @@ pub(crate) struct Client<'a> {
 
 impl Client<'_> {
     /// Whether it has said its last.
-    pub(crate) const fn is_heard_out(&self) -> bool {
-        self.connection.is_heard_out()
+    pub(crate) const fn client_is_done(&self) -> bool {
+        self.connection.client_is_done()
     }
 
     /// What the driver did out of order.

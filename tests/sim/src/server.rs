@@ -112,8 +112,7 @@ impl Server {
 
     /// Opens the tracker's end of a connection.
     pub(crate) fn accept(&self, now: Millis, from: SocketAddr) -> http::Connection {
-        let local = SocketAddr::from(([192, 0, 2, 1], 6969));
-        http::Connection::new(Instant::from_millis(now), from, local, &self.http_front)
+        http::Connection::new(Instant::from_millis(now), from, &self.http_front)
     }
 
     /// Has a connection do something.
