@@ -158,13 +158,13 @@ fn is_of_clients(failed: &Failed) -> bool {
             | ErrorKind::NetworkUnreachable
     );
     is_of_network
-        || match failed.operation {
+        || matches!(
+            (failed.operation, failed.error),
             // Datagrams from port 0, and from a broadcast address.
-            Operation::SendUdp => matches!(failed.error, libc::EINVAL | libc::EACCES),
+            (Operation::SendUdp, libc::EINVAL | libc::EACCES)
             // Linux hands an error of the new connection's network on.
-            Operation::Accept => failed.error == libc::EPROTO,
-            Operation::Send | Operation::Receive | Operation::ReceiveUdp => false,
-        }
+            | (Operation::Accept, libc::EPROTO)
+        )
 }
 
 fn log(evaluation: &Evaluation) {

@@ -140,6 +140,7 @@ pub struct Announced {
 
 /// Why a well-formed announce is not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Refusal {
     /// No client can have the address: see [`Scope::Never`](crate::scope::Scope::Never).
     ImpossibleAddress,

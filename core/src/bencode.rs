@@ -226,6 +226,7 @@ impl<'a> Dictionary<'a> {
 
 /// Why bytes are not canonical bencode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// They end too early.
     Truncated,

@@ -359,6 +359,7 @@ impl SwarmConfig {
 
 /// A setting that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OutOfRange {
     /// The setting.
     pub what: &'static str,
@@ -386,6 +387,7 @@ impl core::error::Error for OutOfRange {}
 
 /// A path prefix that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BadPathPrefix;
 
 impl fmt::Display for BadPathPrefix {

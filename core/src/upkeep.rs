@@ -14,6 +14,7 @@ use crate::time::Instant;
 
 /// What a call of [`Tracker::handle_timeout`](crate::Tracker::handle_timeout) did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Upkept {
     /// Whether the interval was evaluated; [`Tracker::evaluation`](crate::Tracker::evaluation) has the figures.
     pub evaluated: bool,

@@ -51,6 +51,7 @@ impl FromStr for Address {
 
 /// What an address is not. Displayed as what it must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AddressError {
     /// It is none.
     Malformed,

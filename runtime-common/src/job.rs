@@ -66,6 +66,7 @@ impl Job {
 
 /// Why serving ended without having been told to. Workers are numbered from 1.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ServeError {
     /// A worker could not start.
     Start {

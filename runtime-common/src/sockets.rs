@@ -82,6 +82,7 @@ impl fmt::Display for Transport {
 
 /// An address that cannot be listened on. Displayed as one line that names it and the reason.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum OpenError {
     /// Another socket listens there.
     InUse(Transport, SocketAddr),

@@ -34,6 +34,7 @@ pub fn check() -> Result<(), Lack> {
 
 /// What a system lacks that glommio needs, shown as one line that says what to do.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Lack {
     /// There is no io_uring for this process.
     Ring(io::Error),

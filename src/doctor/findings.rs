@@ -229,7 +229,7 @@ fn no_place(error: &SocketError, facts: &Facts) -> Finding {
         SocketError::Open(OpenError::NoInterface(_)) => {
             "one of those that `ip link` shows, or -f COUNT, which tries again if it comes later".to_owned()
         }
-        SocketError::Open(OpenError::Refused(..)) => AS_THE_SYSTEM_SAYS.to_owned(),
+        SocketError::Open(_) => AS_THE_SYSTEM_SAYS.to_owned(),
         SocketError::Kind { .. } | SocketError::Unwanted(_) => {
             "sockets of the options' protocols in the socket unit, or none".to_owned()
         }

@@ -82,6 +82,7 @@ const DROP_WORK: usize = 64;
 
 /// What one step of a purge did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Purged {
     /// Torrents dropped with all their peers.
     pub torrents: u64,

@@ -195,6 +195,7 @@ impl core::error::Error for BadLines {}
 
 /// A line that no list can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BadLine {
     /// Its number; the first line is 1.
     pub number: u64,
@@ -204,6 +205,7 @@ pub struct BadLine {
 
 /// What is wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// It should be an info-hash.
     NotInfoHash,

@@ -48,6 +48,7 @@ pub struct Connection {
 
 /// What the driver of a connection did out of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Misuse {
     /// It handed in bytes while an answer was to be written.
     ReceivedWhileWriting,

@@ -53,6 +53,7 @@ pub fn is_proxy(peer: IpAddr) -> bool {
 
 /// Why it is not known whom a proxy speaks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The header is missing or empty.
     Missing,

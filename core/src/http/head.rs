@@ -225,6 +225,7 @@ impl Response {
 
 /// Why bytes are not a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The head is not HTTP.
     NotHttp,

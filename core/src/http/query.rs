@@ -160,6 +160,7 @@ pub fn names_torrent(query: &[u8]) -> bool {
 
 /// What is wrong with a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// More than one info-hash in an announce.
     InfoHashRepeated,

@@ -159,6 +159,7 @@ pub enum Version {
 
 /// Why a head is not HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The first line is not a method, a target and a version, or holds a NUL or a bare CR.
     RequestLine,

@@ -284,6 +284,7 @@ impl<'a> Failure<&'a [u8]> {
 
 /// Why a body is not the answer looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// It is not canonical bencode.
     Bencode(bencode::Fault),

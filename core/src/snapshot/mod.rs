@@ -57,6 +57,7 @@ pub enum Entry {
 
 /// Why bytes are no snapshot that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Damage {
     /// They do not begin like one.
     Foreign,

@@ -20,6 +20,7 @@ macro_rules! counts {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
         /// What is counted.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         pub enum Count {
             $($(#[doc = $doc])+ $variant,)+
         }

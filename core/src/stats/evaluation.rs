@@ -12,6 +12,7 @@ use crate::time::Instant;
 ///
 /// Shown as a line of the log, without the time: the legend is in the README.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// When it was.
     pub at: Instant,

@@ -4,6 +4,7 @@ use super::{Count, Counter};
 
 /// Calls that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Operation {
     /// Writing to a TCP connection.
     Send,

@@ -9,6 +9,7 @@ use crate::swarm::{Fullest, Totals};
 
 /// The figures behind every page, taken together so that pages agree.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Figures {
     /// The sums over all workers. Invariant: in the order of [`Count::ALL`].
     pub(crate) counts: [u64; Count::ALL.len()],
@@ -48,6 +49,7 @@ impl Figures {
 
 /// How often a call failed with one error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Failed {
     /// The call.
     pub operation: Operation,

@@ -117,6 +117,7 @@ impl Series {
 
 /// One step of the history.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Sample {
     /// Requests per second, on average over the step.
     pub rates: Rates,
@@ -128,6 +129,7 @@ pub struct Sample {
 
 /// What stands at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Level {
     /// Torrents and peers.
     pub totals: Totals,

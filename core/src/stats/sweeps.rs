@@ -68,6 +68,7 @@ impl Sweeps {
 
 /// What steps of the sweep removed, and how long they took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Removed {
     /// Peers that were silent for too long.
     pub peers: u64,
@@ -92,6 +93,7 @@ impl Removed {
 
 /// One pass over all peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Pass {
     /// What it removed and how long it took.
     pub removed: Removed,

@@ -199,6 +199,7 @@ pub enum Room {
 
 /// What one step of a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Swept {
     /// Peers removed because they were silent for too long.
     pub peers_removed: u64,

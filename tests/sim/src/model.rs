@@ -392,6 +392,8 @@ impl Model {
                 let near = |peer: &Endpoint| is_neighbour(peer.ip, ask.peer.ip);
                 stranger && self.address_max(ask).is_some_and(|max| room(max, &near))
             }
+            // One that this model does not know yet is a finding.
+            _ => false,
         }
     }
 
