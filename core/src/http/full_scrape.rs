@@ -311,6 +311,10 @@ impl Running {
         if let Some(list) = newest.filter(|list| is_full || is_new(list)) {
             return Some(list);
         }
+        #[cfg_attr(
+            not(feature = "std"),
+            expect(clippy::arc_with_non_send_sync, reason = "without std there is one thread")
+        )]
         let list = Arc::new(List::new(now, torrents)?);
         self.lists.push(Arc::downgrade(&list));
         Some(list)
