@@ -10,15 +10,15 @@ use etracker_core::{Instant, Worker};
 
 use crate::Stream;
 use crate::datagram_io::error_number;
-use crate::desk::{Desk, Shared};
 use crate::seats::SeatId;
 use crate::sightings::sighted;
+use crate::worker_state::{WorkerHandle, WorkerState};
 
 /// Serves one client until it, or its time, is gone. Reads before it waits, and uses the worker's buffers; only a
 /// client that is slow to take its answer has memory of its own for the rest of it.
 #[derive(Debug)]
 pub(crate) struct Conversation<S: Stream> {
-    desk: Desk<S>,
+    handle: WorkerHandle<S>,
     seat: SeatId,
     talk: Option<Talk<S>>,
 }
@@ -58,13 +58,13 @@ enum Parting {
 
 impl<S: Stream> Conversation<S> {
     /// Welcomes the client `peer`.
-    pub(crate) fn new(desk: &Desk<S>, stream: S, peer: SocketAddr) -> Self {
-        let mut shared = desk.borrow();
-        let connection = Connection::new(shared.clock.now(), peer, &shared.fronts.http);
-        shared.worker.count(Count::AcceptPassed);
+    pub(crate) fn new(handle: &WorkerHandle<S>, stream: S, peer: SocketAddr) -> Self {
+        let mut state = handle.borrow();
+        let connection = Connection::new(state.clock.now(), peer, &state.fronts.http);
+        state.worker.count(Count::AcceptPassed);
         Self {
-            desk: desk.clone(),
-            seat: shared.take_seat(),
+            handle: handle.clone(),
+            seat: state.take_seat(),
             talk: Some(Talk {
                 stream,
                 connection,
@@ -82,43 +82,43 @@ impl<S: Stream> Future for Conversation<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { desk, seat, talk } = &mut *self;
-        let mut shared = desk.borrow();
-        let now = shared.clock.now();
+        let Self { handle, seat, talk } = &mut *self;
+        let mut state = handle.borrow();
+        let now = state.clock.now();
         let Some(talking) = talk else {
             return Poll::Ready(());
         };
-        if shared.answered >= ANSWERS_MAX {
-            shared.answered = 0;
-            shared.worker.count(Count::GaveWay);
+        if state.answered >= ANSWERS_MAX {
+            state.answered = 0;
+            state.worker.count(Count::GaveWay);
             talking.stream.look();
         }
-        if let Poll::Ready(parting) = talking.proceed(cx, now, *seat, &mut shared) {
-            shared.unsent -= talking.unsent.len();
+        if let Poll::Ready(parting) = talking.proceed(cx, now, *seat, &mut state) {
+            state.unsent -= talking.unsent.len();
             if let (Some(talk), Parting::Goodbye) = (talk.take(), parting) {
-                shared.part(now, talk.stream);
+                state.linger(now, talk.stream);
             }
             return Poll::Ready(());
         }
         if talking.next == Next::Read {
-            shared.seats.wait(*seat, now);
+            state.seats.wait(*seat, now);
         } else {
-            shared.seats.stir(*seat);
+            state.seats.stir(*seat);
         }
         let deadline = talking.connection.poll_timeout();
-        shared.seats.sleep(*seat, deadline, cx.waker());
+        state.seats.sleep(*seat, deadline, cx.waker());
         Poll::Pending
     }
 }
 
 impl<S: Stream> Drop for Conversation<S> {
     fn drop(&mut self) {
-        let mut shared = self.desk.borrow();
+        let mut state = self.handle.borrow();
         if let Some(talk) = &self.talk {
-            shared.unsent -= talk.unsent.len();
+            state.unsent -= talk.unsent.len();
         }
-        shared.worker.count(Count::Closed);
-        shared.leave_seat(self.seat);
+        state.worker.count(Count::Closed);
+        state.leave_seat(self.seat);
     }
 }
 
@@ -128,27 +128,27 @@ impl<S: Stream> Talk<S> {
         cx: &mut Context<'_>,
         now: Instant,
         seat: SeatId,
-        shared: &mut Shared<S>,
+        state: &mut WorkerState<S>,
     ) -> Poll<Parting> {
-        if shared.seats.is_asked_to_leave(seat) {
+        if state.seats.is_asked_to_leave(seat) {
             return Poll::Ready(Parting::Abrupt);
         }
         let mut overdue = now >= self.connection.poll_timeout();
         for _ in 0..TURNS_MAX {
-            if self.is_idle && shared.is_ending() {
+            if self.is_idle && state.is_ending() {
                 return Poll::Ready(Parting::Goodbye);
             }
             let step = if std::mem::take(&mut overdue) {
-                self.time_out(now, shared)
+                self.time_out(now, state)
             } else {
-                ready!(self.turn(cx, now, shared))
+                ready!(self.turn(cx, now, state))
             };
             self.next = match step {
                 Ok(Step::Read) => Next::Read,
-                Ok(Step::Write(len)) => match ready!(self.write(cx, len, shared)) {
+                Ok(Step::Write(len)) => match ready!(self.write(cx, len, state)) {
                     Ok(()) => {
-                        shared.seats.stir(seat);
-                        shared.answered += 1;
+                        state.seats.stir(seat);
+                        state.answered += 1;
                         Next::Respond
                     }
                     Err(parting) => return Poll::Ready(parting),
@@ -173,20 +173,18 @@ impl<S: Stream> Talk<S> {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        shared: &mut Shared<S>,
+        state: &mut WorkerState<S>,
     ) -> Poll<Result<Step, Parting>> {
         match self.next {
-            Next::Read => return self.read(cx, now, shared),
+            Next::Read => return self.read(cx, now, state),
             Next::Flush => {
-                if let Err(parting) = ready!(self.flush(cx, shared)) {
+                if let Err(parting) = ready!(self.flush(cx, state)) {
                     return Poll::Ready(Err(parting));
                 }
             }
             Next::Respond => {}
         }
-        let step = self
-            .connection
-            .respond(now, &mut shared.worker, &mut shared.reply);
+        let step = self.connection.respond(now, &mut state.worker, &mut state.reply);
         self.is_idle = step == Step::Read;
         Poll::Ready(Ok(step))
     }
@@ -195,14 +193,14 @@ impl<S: Stream> Talk<S> {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        shared: &mut Shared<S>,
+        state: &mut WorkerState<S>,
     ) -> Poll<Result<Step, Parting>> {
         if self.has_ended {
             return Poll::Ready(Err(Parting::Abrupt));
         }
-        let Shared {
+        let WorkerState {
             worker, input, reply, ..
-        } = shared;
+        } = state;
         let step = match ready!(self.stream.poll_read(cx, input)) {
             Ok(0) => {
                 self.has_ended = true;
@@ -231,14 +229,14 @@ impl<S: Stream> Talk<S> {
         &mut self,
         cx: &mut Context<'_>,
         len: usize,
-        shared: &mut Shared<S>,
+        state: &mut WorkerState<S>,
     ) -> Poll<Result<(), Parting>> {
-        let Shared {
+        let WorkerState {
             worker,
             reply,
             unsent,
             ..
-        } = shared;
+        } = state;
         let mut written = 0;
         let result = write_all(&mut self.stream, cx, &reply[..len], &mut written, worker);
         if result.is_pending() {
@@ -253,26 +251,26 @@ impl<S: Stream> Talk<S> {
         result
     }
 
-    fn flush(&mut self, cx: &mut Context<'_>, shared: &mut Shared<S>) -> Poll<Result<(), Parting>> {
+    fn flush(&mut self, cx: &mut Context<'_>, state: &mut WorkerState<S>) -> Poll<Result<(), Parting>> {
         let Self {
             stream,
             unsent,
             taken,
             ..
         } = self;
-        ready!(write_all(stream, cx, unsent, taken, &shared.worker))?;
-        shared.unsent -= unsent.len();
+        ready!(write_all(stream, cx, unsent, taken, &state.worker))?;
+        state.unsent -= unsent.len();
         self.unsent = Vec::new();
         Poll::Ready(Ok(()))
     }
 
     /// A client that did not take its answer in time is not given another.
-    fn time_out(&mut self, now: Instant, shared: &mut Shared<S>) -> Result<Step, Parting> {
+    fn time_out(&mut self, now: Instant, state: &mut WorkerState<S>) -> Result<Step, Parting> {
         let step = self
             .connection
-            .handle_timeout(now, &mut shared.worker, &mut shared.reply);
+            .handle_timeout(now, &mut state.worker, &mut state.reply);
         if self.next == Next::Flush {
-            shared.worker.count(Count::HttpSendFailed);
+            state.worker.count(Count::HttpSendFailed);
             return Err(Parting::Abrupt);
         }
         Ok(step)
@@ -385,12 +383,12 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET /scrape?info_hash=aaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\nHost: a\r\n\r\n";
 
-    fn desk() -> Desk<Client> {
+    fn handle() -> WorkerHandle<Client> {
         let clock = Clock::start();
         let config = Config::default().with_keep_alive(true);
         let tracker = Tracker::new(config, Seed::new([0; 32]), clock.now());
         let fronts = crate::Fronts::new(tracker.seed(), tracker.config());
-        Desk::new(Arc::new(tracker), fronts, clock, 100)
+        WorkerHandle::new(Arc::new(tracker), fronts, clock, 100)
     }
 
     fn client(sent: &[&[u8]], takes: usize) -> Client {
@@ -403,15 +401,15 @@ mod tests {
         client
     }
 
-    fn conversation(desk: &Desk<Client>, client: &Client) -> Conversation<Client> {
+    fn conversation(handle: &WorkerHandle<Client>, client: &Client) -> Conversation<Client> {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        Conversation::new(desk, client.clone(), peer)
+        Conversation::new(handle, client.clone(), peer)
     }
 
     /// Bytes that clients have yet to take, and connections, those included that linger.
-    fn left(desk: &Desk<Client>) -> (usize, usize) {
-        let shared = desk.borrow();
-        (shared.unsent, shared.connections())
+    fn left(handle: &WorkerHandle<Client>) -> (usize, usize) {
+        let state = handle.borrow();
+        (state.unsent, state.connections())
     }
 
     fn poll(conversation: &mut Conversation<Client>) -> Poll<()> {
@@ -420,8 +418,8 @@ mod tests {
 
     /// What a client receives that takes all at once.
     fn whole_answer() -> Vec<u8> {
-        let (desk, client) = (desk(), client(&[REQUEST], usize::MAX));
-        assert!(poll(&mut conversation(&desk, &client)).is_pending());
+        let (handle, client) = (handle(), client(&[REQUEST], usize::MAX));
+        assert!(poll(&mut conversation(&handle, &client)).is_pending());
         let wire = client.0.borrow();
         assert!(wire.received.starts_with(b"HTTP/1.1 200 OK\r\n"));
         wire.received.clone()
@@ -429,94 +427,94 @@ mod tests {
 
     #[test]
     fn an_answer_taken_in_pieces_is_whole_and_others_use_the_buffer_meanwhile() {
-        let (desk, whole) = (desk(), whole_answer());
+        let (handle, whole) = (handle(), whole_answer());
         let slow = client(&[REQUEST, REQUEST], 10);
-        let mut slowly = conversation(&desk, &slow);
+        let mut slowly = conversation(&handle, &slow);
         assert!(poll(&mut slowly).is_pending());
-        assert_eq!(desk.borrow().unsent, whole.len() - 10);
+        assert_eq!(handle.borrow().unsent, whole.len() - 10);
         let other = client(&[b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"], usize::MAX);
-        assert!(poll(&mut conversation(&desk, &other)).is_pending());
+        assert!(poll(&mut conversation(&handle, &other)).is_pending());
         for more in [1, 0, 7, usize::MAX] {
             slow.0.borrow_mut().takes = more;
             assert!(poll(&mut slowly).is_pending());
         }
         assert_eq!(slow.0.borrow().received, [whole.clone(), whole].concat());
-        assert_eq!(desk.borrow().unsent, 0);
+        assert_eq!(handle.borrow().unsent, 0);
     }
 
     #[test]
     fn a_client_that_is_always_ready_lets_others_have_their_turn() {
-        let desk = desk();
+        let handle = handle();
         let busy = client(&vec![REQUEST; 100], usize::MAX);
-        let mut busily = conversation(&desk, &busy);
+        let mut busily = conversation(&handle, &busy);
         assert!(poll(&mut busily).is_pending());
         assert_eq!(busy.0.borrow().reads, TURNS_MAX / 2);
         for _ in 0..100 {
             assert!(poll(&mut busily).is_pending());
         }
-        assert_eq!(desk.borrow().worker.counters().get(Count::HttpScrape), 100);
+        assert_eq!(handle.borrow().worker.counters().get(Count::HttpScrape), 100);
     }
 
     #[test]
     fn a_client_that_ends_is_closed_and_its_seat_is_free() {
-        let desk = desk();
+        let handle = handle();
         let gone = client(&[REQUEST, b""], usize::MAX);
-        let mut going = conversation(&desk, &gone);
-        assert_eq!(desk.borrow().connections(), 1);
+        let mut going = conversation(&handle, &gone);
+        assert_eq!(handle.borrow().connections(), 1);
         assert!(poll(&mut going).is_ready());
         drop(going);
         assert!(!gone.0.borrow().shut_down);
-        assert_eq!(desk.borrow().connections(), 0);
-        assert_eq!(desk.borrow().worker.counters().get(Count::Closed), 1);
+        assert_eq!(handle.borrow().connections(), 0);
+        assert_eq!(handle.borrow().worker.counters().get(Count::Closed), 1);
     }
 
     #[test]
     fn a_client_that_is_told_goodbye_lingers() {
-        let desk = desk();
+        let handle = handle();
         let refused = client(&[b"no HTTP\r\n\r\n"], usize::MAX);
-        let mut refusing = conversation(&desk, &refused);
+        let mut refusing = conversation(&handle, &refused);
         assert!(poll(&mut refusing).is_ready());
         drop(refusing);
         assert!(refused.0.borrow().shut_down);
         assert!(refused.0.borrow().received.starts_with(b"HTTP/1.1 400 "));
-        assert_eq!(desk.borrow().seats.taken(), 0);
-        assert_eq!(left(&desk), (0, 1));
+        assert_eq!(handle.borrow().seats.taken(), 0);
+        assert_eq!(left(&handle), (0, 1));
     }
 
     #[test]
     fn a_client_that_has_said_its_last_does_not_linger() {
-        let desk = desk();
+        let handle = handle();
         let last = client(&[b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"], usize::MAX);
-        assert!(poll(&mut conversation(&desk, &last)).is_ready());
+        assert!(poll(&mut conversation(&handle, &last)).is_ready());
         assert!(last.0.borrow().received.starts_with(b"HTTP/1.1 200 "));
         assert!(!last.0.borrow().shut_down);
-        assert_eq!(left(&desk), (0, 0));
+        assert_eq!(left(&handle), (0, 0));
     }
 
     #[test]
     fn unsent_answers_have_a_bound_over_all_clients() {
-        let desk = desk();
-        desk.borrow().unsent = UNSENT_MAX;
+        let handle = handle();
+        handle.borrow().unsent = UNSENT_MAX;
         let slow = client(&[REQUEST], 10);
-        let mut slowly = conversation(&desk, &slow);
+        let mut slowly = conversation(&handle, &slow);
         assert!(poll(&mut slowly).is_ready());
         drop(slowly);
-        assert_eq!(left(&desk), (UNSENT_MAX, 0));
-        desk.borrow().unsent = 0;
+        assert_eq!(left(&handle), (UNSENT_MAX, 0));
+        handle.borrow().unsent = 0;
         let slow = client(&[REQUEST], 10);
-        let mut slowly = conversation(&desk, &slow);
+        let mut slowly = conversation(&handle, &slow);
         assert!(poll(&mut slowly).is_pending());
         drop(slowly);
-        assert_eq!(left(&desk), (0, 0));
+        assert_eq!(left(&handle), (0, 0));
     }
 
     #[test]
     fn when_the_worker_ends_idle_clients_go_and_requests_under_way_are_answered() {
-        let desk = desk();
+        let handle = handle();
         let (idle, half) = (client(&[], 0), client(&[&REQUEST[..9]], usize::MAX));
-        let (mut idling, mut halfway) = (conversation(&desk, &idle), conversation(&desk, &half));
+        let (mut idling, mut halfway) = (conversation(&handle, &idle), conversation(&handle, &half));
         assert!(poll(&mut idling).is_pending() && poll(&mut halfway).is_pending());
-        desk.end(crate::desk::Ending::Stopped);
+        handle.end(crate::worker_state::Ending::Stopped);
         assert!(poll(&mut idling).is_ready() && poll(&mut halfway).is_pending());
         half.0.borrow_mut().sent.push_back(REQUEST[9..].to_vec());
         assert!(poll(&mut halfway).is_ready());

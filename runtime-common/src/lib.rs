@@ -8,7 +8,6 @@ mod control;
 mod conversation;
 mod crew;
 mod datagram_io;
-mod desk;
 mod fronts;
 mod inherited;
 mod job;
@@ -28,6 +27,7 @@ mod sys;
 mod udp;
 mod unserved;
 mod work;
+mod worker_state;
 
 pub use accept::accept;
 pub use address::{Address, AddressError};

@@ -13,11 +13,11 @@ use etracker_core::{Host, Tracker};
 use crate::accept::Trouble;
 use crate::conversation::Conversation;
 use crate::datagram_io::error_number;
-use crate::desk::{Desk, Ending};
 use crate::job::WorkerJob;
 use crate::pulse::{BEAT, Pulse};
 use crate::sightings::sighted;
 use crate::unserved::tell_unserved;
+use crate::worker_state::{Ending, WorkerHandle};
 use crate::{Clock, ServeError, Stream, Transport, load_average, resident_bytes};
 
 /// What a runtime does: it waits.
@@ -78,65 +78,72 @@ pub async fn work<M: Mechanism>(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let worker = job.number;
-    let desk = Desk::new(
+    let handle = WorkerHandle::new(
         Arc::clone(&job.tracker),
         job.fronts.clone(),
         job.clock,
         job.connections_max,
     );
-    start(&mechanism, &desk, job).map_err(|error| ServeError::Start { worker, error })?;
-    if desk.until_the_end(stop).await.is_some() {
-        desk.end(Ending::Stopped);
+    start(&mechanism, &handle, job).map_err(|error| ServeError::Start { worker, error })?;
+    if handle.until_the_end(stop).await.is_some() {
+        handle.end(Ending::Stopped);
     }
     for _ in 0..FAREWELL_MILLIS_MAX / NAP_MILLIS {
         M::sleep(Duration::from_millis(NAP_MILLIS)).await;
-        if desk.borrow().seats.taken() == 0 {
+        if handle.borrow().seats.taken() == 0 {
             break;
         }
     }
     // Those who have their answer are not waited for, only kept from losing it.
-    desk.borrow().tick();
-    match desk.ending() {
+    handle.borrow().tick();
+    match handle.ending() {
         None | Some(Ending::Stopped) => Ok(()),
         Some(Ending::Failed(error)) => Err(ServeError::Failed { worker, error }),
         Some(Ending::Panicked) => Err(ServeError::Panicked { worker }),
     }
 }
 
-fn start<M: Mechanism>(mechanism: &M, desk: &Desk<M::Stream>, job: WorkerJob) -> io::Result<()> {
+fn start<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, job: WorkerJob) -> io::Result<()> {
     for socket in job.sockets.udp {
         let socket = mechanism.udp(socket)?;
         let mechanism_too = mechanism.clone();
-        let task = |desk| async move { answer_datagrams(&mechanism_too, &desk, &socket).await };
-        employ(mechanism, desk, task);
+        let task = |handle| async move { answer_datagrams(&mechanism_too, &handle, &socket).await };
+        employ(mechanism, handle, task);
     }
     for listener in job.sockets.tcp {
         let (listener, mechanism_too) = (mechanism.tcp(listener)?, mechanism.clone());
-        let task = move |desk| async move { accept_clients(&mechanism_too, &desk, &listener).await };
-        employ(mechanism, desk, task);
+        let task = move |handle| async move { accept_clients(&mechanism_too, &handle, &listener).await };
+        employ(mechanism, handle, task);
     }
-    employ(mechanism, desk, |desk| async move { tick::<M>(&desk).await });
-    employ(mechanism, desk, |_| async move {
+    employ(
+        mechanism,
+        handle,
+        |handle| async move { tick::<M>(&handle).await },
+    );
+    employ(mechanism, handle, |_| async move {
         beat::<M>(&job.pulse, job.clock).await
     });
     if job.number == 1 {
         let mechanism_too = mechanism.clone();
         let task = |_| async move { keep_up(&mechanism_too, &job.tracker, job.clock).await };
-        employ(mechanism, desk, task);
+        employ(mechanism, handle, task);
     }
     Ok(())
 }
 
 /// Spawns what a worker does all its life. If that ends before, the worker does.
-fn employ<M: Mechanism, F>(mechanism: &M, desk: &Desk<M::Stream>, task: impl FnOnce(Desk<M::Stream>) -> F)
-where
+fn employ<M: Mechanism, F>(
+    mechanism: &M,
+    handle: &WorkerHandle<M::Stream>,
+    task: impl FnOnce(WorkerHandle<M::Stream>) -> F,
+) where
     F: Future<Output = io::Result<Infallible>> + 'static,
 {
-    let (desk, task) = (desk.clone(), task(desk.clone()));
+    let (handle, task) = (handle.clone(), task(handle.clone()));
     mechanism.spawn(async move {
-        let desk = PanicGuard(desk);
-        if let Some(Err(error)) = desk.0.until_the_end(task).await {
-            desk.0.end(Ending::Failed(error));
+        let handle = PanicGuard(handle);
+        if let Some(Err(error)) = handle.0.until_the_end(task).await {
+            handle.0.end(Ending::Failed(error));
         }
     });
 }
@@ -145,12 +152,12 @@ where
 /// and other sockets that are as full.
 async fn answer_datagrams<M: Mechanism>(
     mechanism: &M,
-    desk: &Desk<M::Stream>,
+    handle: &WorkerHandle<M::Stream>,
     socket: &M::Udp,
 ) -> io::Result<Infallible> {
     let mut batches = 0;
     loop {
-        let received = desk.borrow().exchange(M::socket(socket));
+        let received = handle.borrow().exchange(M::socket(socket));
         match received {
             Ok(count) if count < BATCH_MAX => {
                 if let Err(error) = M::readable(socket).await {
@@ -159,7 +166,7 @@ async fn answer_datagrams<M: Mechanism>(
             }
             Ok(_) => {
                 M::busy(socket);
-                desk.borrow().worker.count(Count::GaveWay);
+                handle.borrow().worker.count(Count::GaveWay);
                 batches += 1;
                 if batches < BATCHES_MAX {
                     mechanism.yield_if_ready().await;
@@ -176,33 +183,36 @@ async fn answer_datagrams<M: Mechanism>(
 /// Accepts clients while there is room for them, and serves them.
 async fn accept_clients<M: Mechanism>(
     mechanism: &M,
-    desk: &Desk<M::Stream>,
+    handle: &WorkerHandle<M::Stream>,
     listener: &M::Tcp,
 ) -> io::Result<Infallible> {
     let mut turns = 0;
     loop {
-        desk.room().await;
+        handle.wait_for_capacity().await;
         match M::accept(listener).await {
-            Ok((_, peer)) if !desk.borrow().worker.permits_address(peer.ip()) => {
-                let shared = desk.borrow();
-                shared.worker.count(Count::AcceptDenied);
-                sighted(shared.clock.now(), peer, Count::AcceptDenied);
+            Ok((_, peer)) if !handle.borrow().worker.permits_address(peer.ip()) => {
+                let state = handle.borrow();
+                state.worker.count(Count::AcceptDenied);
+                sighted(state.clock.now(), peer, Count::AcceptDenied);
             }
             Ok((stream, peer)) => {
-                let (conversation, guard) = (Conversation::new(desk, stream, peer), PanicGuard(desk.clone()));
+                let (conversation, guard) = (
+                    Conversation::new(handle, stream, peer),
+                    PanicGuard(handle.clone()),
+                );
                 mechanism.spawn(async move {
                     conversation.await;
                     drop(guard);
                 });
             }
             Err(error) => {
-                let counters = Arc::clone(desk.borrow().worker.counters());
+                let counters = Arc::clone(handle.borrow().worker.counters());
                 counters.fail(Operation::Accept, error_number(&error));
                 if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) {
-                    tell_unserved(desk.borrow().clock.now(), Transport::Tcp, &error);
+                    tell_unserved(handle.borrow().clock.now(), Transport::Tcp, &error);
                 }
                 if Trouble::of(&error) != Trouble::OfOneClient {
-                    desk.borrow().give_way();
+                    handle.borrow().give_way();
                     pause::<M>(error).await?;
                 }
             }
@@ -210,7 +220,7 @@ async fn accept_clients<M: Mechanism>(
         turns += 1;
         if turns == ACCEPTS_MAX {
             turns = 0;
-            desk.borrow().worker.count(Count::GaveWay);
+            handle.borrow().worker.count(Count::GaveWay);
             mechanism.yield_now().await;
         }
     }
@@ -226,11 +236,11 @@ async fn pause<M: Mechanism>(error: io::Error) -> io::Result<()> {
 }
 
 /// Sees to it that connections keep their time. One coarse clock for all of them: none has a timer of its own.
-async fn tick<M: Mechanism>(desk: &Desk<M::Stream>) -> io::Result<Infallible> {
+async fn tick<M: Mechanism>(handle: &WorkerHandle<M::Stream>) -> io::Result<Infallible> {
     loop {
-        desk.company().await;
+        handle.wait_for_connection().await;
         M::sleep(Duration::from_millis(TICK_MILLIS)).await;
-        desk.borrow().tick();
+        handle.borrow().tick();
     }
 }
 
@@ -264,7 +274,7 @@ async fn keep_up<M: Mechanism>(mechanism: &M, tracker: &Tracker, clock: Clock) -
 }
 
 /// Ends the worker when the task that holds it panics.
-struct PanicGuard<S: Stream>(Desk<S>);
+struct PanicGuard<S: Stream>(WorkerHandle<S>);
 
 impl<S: Stream> Drop for PanicGuard<S> {
     fn drop(&mut self) {
@@ -325,14 +335,14 @@ mod tests {
         let clock = Clock::start();
         let tracker = Tracker::new(Config::default(), Seed::new([0; 32]), clock.now());
         let fronts = Fronts::new(tracker.seed(), tracker.config());
-        let desk = Desk::<NoStream>::new(Arc::new(tracker), fronts, clock, 1);
-        drop(PanicGuard(desk.clone()));
-        assert!(!desk.is_ending());
+        let handle = WorkerHandle::<NoStream>::new(Arc::new(tracker), fronts, clock, 1);
+        drop(PanicGuard(handle.clone()));
+        assert!(!handle.is_ending());
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            let _guard = PanicGuard(desk.clone());
+            let _guard = PanicGuard(handle.clone());
             panic!("a task panics");
         }));
         assert!(panicked.is_err());
-        assert!(matches!(desk.ending(), Some(Ending::Panicked)));
+        assert!(matches!(handle.ending(), Some(Ending::Panicked)));
     }
 }

@@ -17,11 +17,11 @@ use crate::memory::give_memory_back;
 use crate::seats::{SeatId, Seats};
 use crate::{Clock, Fronts, Stream, UdpBatch};
 
-/// One worker's [`Shared`], in the hands of all its tasks.
+/// A reference to a worker's [`WorkerState`]. Each of its tasks holds one.
 #[derive(Debug)]
-pub(crate) struct Desk<S>(Rc<RefCell<Shared<S>>>);
+pub(crate) struct WorkerHandle<S>(Rc<RefCell<WorkerState<S>>>);
 
-impl<S> Clone for Desk<S> {
+impl<S> Clone for WorkerHandle<S> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
@@ -30,7 +30,7 @@ impl<S> Clone for Desk<S> {
 /// A worker's way into the tracker, the buffers that all its connections use in turn, and who is connected. Borrowed
 /// for as long as a task works, never while it waits.
 #[derive(Debug)]
-pub(crate) struct Shared<S> {
+pub(crate) struct WorkerState<S> {
     pub(crate) clock: Clock,
     pub(crate) worker: Worker,
     pub(crate) input: Box<[u8]>,
@@ -42,13 +42,13 @@ pub(crate) struct Shared<S> {
     /// Answers over HTTP since connections have last let others have their turn.
     pub(crate) answered: usize,
     /// The most connections there were since memory was last given back.
-    crowd: usize,
+    connections_peak: usize,
     pub(crate) fronts: Fronts,
     batch: UdpBatch,
     connections_max: usize,
     ending: Option<Ending>,
-    waiting_for_room: Vec<Waker>,
-    waiting_for_company: Vec<Waker>,
+    waiting_for_capacity: Vec<Waker>,
+    waiting_for_connection: Vec<Waker>,
     waiting_for_the_end: Vec<Waker>,
 }
 
@@ -63,10 +63,10 @@ pub(crate) enum Ending {
     Panicked,
 }
 
-impl<S: Stream> Desk<S> {
+impl<S: Stream> WorkerHandle<S> {
     /// A worker of `tracker` that has at most `connections_max` connections.
     pub(crate) fn new(tracker: Arc<Tracker>, fronts: Fronts, clock: Clock, connections_max: usize) -> Self {
-        Self(Rc::new(RefCell::new(Shared {
+        Self(Rc::new(RefCell::new(WorkerState {
             clock,
             worker: Worker::new(tracker),
             input: vec![0; HEAD_MAX].into_boxed_slice(),
@@ -75,34 +75,34 @@ impl<S: Stream> Desk<S> {
             lingering: Lingering::default(),
             unsent: 0,
             answered: 0,
-            crowd: 0,
+            connections_peak: 0,
             fronts,
             batch: UdpBatch::new(),
             connections_max,
             ending: None,
-            waiting_for_room: Vec::new(),
-            waiting_for_company: Vec::new(),
+            waiting_for_capacity: Vec::new(),
+            waiting_for_connection: Vec::new(),
             waiting_for_the_end: Vec::new(),
         })))
     }
 
-    pub(crate) fn borrow(&self) -> RefMut<'_, Shared<S>> {
+    pub(crate) fn borrow(&self) -> RefMut<'_, WorkerState<S>> {
         self.0.borrow_mut()
     }
 
-    /// Waits until there is room for a connection. Those who linger or idle give way.
-    pub(crate) async fn room(&self) {
-        poll_fn(|cx| self.borrow().poll_room(cx)).await;
+    /// Waits until one more connection is allowed. Connections that linger or idle are closed for that.
+    pub(crate) async fn wait_for_capacity(&self) {
+        poll_fn(|cx| self.borrow().poll_capacity(cx)).await;
     }
 
     /// Waits until there is a connection.
-    pub(crate) async fn company(&self) {
+    pub(crate) async fn wait_for_connection(&self) {
         poll_fn(|cx| {
-            let mut shared = self.borrow();
-            if shared.connections() > 0 {
+            let mut state = self.borrow();
+            if state.connections() > 0 {
                 return Poll::Ready(());
             }
-            enlist(&mut shared.waiting_for_company, cx);
+            enlist(&mut state.waiting_for_connection, cx);
             Poll::Pending
         })
         .await;
@@ -128,12 +128,12 @@ impl<S: Stream> Desk<S> {
     /// Ends the worker: wakes all who wait for that, and all connections. Only the first ending counts, but a failure
     /// is heard after a stop too.
     pub(crate) fn end(&self, ending: Ending) {
-        let mut shared = self.borrow();
-        if matches!(shared.ending, None | Some(Ending::Stopped)) {
-            shared.ending = Some(ending);
+        let mut state = self.borrow();
+        if matches!(state.ending, None | Some(Ending::Stopped)) {
+            state.ending = Some(ending);
         }
-        shared.seats.wake_all();
-        wake(&mut shared.waiting_for_the_end);
+        state.seats.wake_all();
+        wake(&mut state.waiting_for_the_end);
     }
 
     /// Whether the worker ends.
@@ -147,7 +147,7 @@ impl<S: Stream> Desk<S> {
     }
 }
 
-impl<S: Stream> Shared<S> {
+impl<S: Stream> WorkerState<S> {
     pub(crate) const fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
@@ -166,18 +166,18 @@ impl<S: Stream> Shared<S> {
 
     /// Takes a seat, whether there is room or not.
     pub(crate) fn take_seat(&mut self) -> SeatId {
-        wake(&mut self.waiting_for_company);
+        wake(&mut self.waiting_for_connection);
         self.seats.take()
     }
 
     /// Gives a seat back.
     pub(crate) fn leave_seat(&mut self, seat: SeatId) {
         self.seats.leave(seat);
-        wake(&mut self.waiting_for_room);
+        wake(&mut self.waiting_for_capacity);
     }
 
-    /// Takes a connection that has been answered for good, to close it when the client has.
-    pub(crate) fn part(&mut self, now: Instant, stream: S) {
+    /// Lets a connection that has had its last answer linger: it is closed when the client closes it, or is late.
+    pub(crate) fn linger(&mut self, now: Instant, stream: S) {
         self.lingering.look_at_few(now, &mut self.input);
         self.lingering.take(now, stream);
     }
@@ -187,18 +187,18 @@ impl<S: Stream> Shared<S> {
         let now = self.clock.now();
         self.seats.wake_overdue(now);
         self.lingering.look_at_all(now, &mut self.input);
-        wake(&mut self.waiting_for_room);
-        self.disperse();
+        wake(&mut self.waiting_for_capacity);
+        self.release_memory();
     }
 
-    /// Gives the memory of a crowd back when it has gone: the allocator would keep it for the next one.
-    fn disperse(&mut self) {
+    /// Gives the memory of many connections back when they are gone: the allocator would keep it for the next ones.
+    fn release_memory(&mut self) {
         let connections = self.connections();
-        self.crowd = self.crowd.max(connections);
-        if self.crowd < CROWD_MIN || connections > self.crowd / 8 {
+        self.connections_peak = self.connections_peak.max(connections);
+        if self.connections_peak < PEAK_MIN || connections > self.connections_peak / 8 {
             return;
         }
-        self.crowd = connections;
+        self.connections_peak = connections;
         if connections == 0 {
             self.seats = Seats::default();
         }
@@ -212,20 +212,20 @@ impl<S: Stream> Shared<S> {
         }
     }
 
-    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
+    fn poll_capacity(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.connections() >= self.connections_max {
             self.give_way();
         }
         if self.connections() < self.connections_max {
             return Poll::Ready(());
         }
-        enlist(&mut self.waiting_for_room, cx);
+        enlist(&mut self.waiting_for_capacity, cx);
         Poll::Pending
     }
 }
 
-/// Connections that are a crowd: about a megabyte of memory.
-const CROWD_MIN: usize = 1000;
+/// Connections at once after which memory is given back: about a megabyte.
+const PEAK_MIN: usize = 1000;
 
 fn enlist(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
     if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
