@@ -27,18 +27,18 @@ fn portable_accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)
     Ok((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
 }
 
-/// How far an error of a socket that serves many reaches.
+/// What an error of a listening or a UDP socket means for the clients it serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// The client went away, or its network failed: the next one may be served at once.
-    OfOneClient,
-    /// Descriptors or memory are short, or the call is forbidden: it passes, or there is no use in haste.
-    Passing,
-    /// The socket is not what it should be.
-    Lasting,
+pub(crate) enum SocketError {
+    /// One client went away, or its network failed: the next one is served at once.
+    Client,
+    /// Descriptors or memory are short, or the call is forbidden: try again after a pause.
+    Transient,
+    /// The socket cannot be used: the worker ends.
+    Fatal,
 }
 
-impl Trouble {
+impl SocketError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours")]
     pub(crate) fn of(error: &io::Error) -> Self {
         match error.kind() {
@@ -49,10 +49,10 @@ impl Trouble {
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
             | ErrorKind::NetworkDown
-            | ErrorKind::TimedOut => Self::OfOneClient,
-            ErrorKind::InvalidInput | ErrorKind::NotConnected => Self::Lasting,
-            _ if is_no_socket(error) => Self::Lasting,
-            _ => Self::Passing,
+            | ErrorKind::TimedOut => Self::Client,
+            ErrorKind::InvalidInput | ErrorKind::NotConnected => Self::Fatal,
+            _ if is_no_socket(error) => Self::Fatal,
+            _ => Self::Transient,
         }
     }
 }
@@ -97,9 +97,9 @@ mod tests {
     #[test]
     #[cfg(unix)]
     fn errors_are_told_apart_by_how_far_they_reach() {
-        let trouble = |number| Trouble::of(&io::Error::from_raw_os_error(number));
+        let kind = |number| SocketError::of(&io::Error::from_raw_os_error(number));
         // The last two may be a network's error that Linux hands on.
-        for passing in [
+        for transient in [
             libc::EMFILE,
             libc::ENFILE,
             libc::ENOMEM,
@@ -109,13 +109,13 @@ mod tests {
             libc::EPERM,
             libc::ENOSYS,
         ] {
-            assert_eq!(trouble(passing), Trouble::Passing);
+            assert_eq!(kind(transient), SocketError::Transient);
         }
-        for of_one in [libc::ECONNABORTED, libc::EHOSTUNREACH, libc::ENETDOWN] {
-            assert_eq!(trouble(of_one), Trouble::OfOneClient);
+        for client in [libc::ECONNABORTED, libc::EHOSTUNREACH, libc::ENETDOWN] {
+            assert_eq!(kind(client), SocketError::Client);
         }
-        for lasting in [libc::EBADF, libc::ENOTSOCK, libc::EINVAL] {
-            assert_eq!(trouble(lasting), Trouble::Lasting);
+        for fatal in [libc::EBADF, libc::ENOTSOCK, libc::EINVAL] {
+            assert_eq!(kind(fatal), SocketError::Fatal);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX};
 
-use crate::accept::Trouble;
+use crate::accept::SocketError;
 use crate::datagram_io::{DatagramIo, Datagrams, PAYLOAD_MAX, Sent, error_number};
 
 /// Batches by `recv_from` and `send_to`.
@@ -102,7 +102,7 @@ impl DatagramIo for Frames {
 fn is_of_one_datagram(error: &io::Error) -> bool {
     const WSAEMSGSIZE: i32 = 10040;
     let is_too_long = cfg!(windows) && error.raw_os_error() == Some(WSAEMSGSIZE);
-    is_too_long || Trouble::of(error) == Trouble::OfOneClient
+    is_too_long || SocketError::of(error) == SocketError::Client
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use etracker_core::stats::{Count, Operation};
 use etracker_core::udp::BATCH_MAX;
 use etracker_core::{Host, Tracker};
 
-use crate::accept::Trouble;
+use crate::accept::SocketError;
 use crate::conversation::Conversation;
 use crate::datagram_io::error_number;
 use crate::job::WorkerJob;
@@ -211,7 +211,7 @@ async fn accept_clients<M: Mechanism>(
                 if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) {
                     tell_unserved(handle.borrow().clock.now(), Transport::Tcp, &error);
                 }
-                if Trouble::of(&error) != Trouble::OfOneClient {
+                if SocketError::of(&error) != SocketError::Client {
                     handle.borrow().give_way();
                     pause::<M>(error).await?;
                 }
@@ -228,7 +228,7 @@ async fn accept_clients<M: Mechanism>(
 
 /// Waits out an error, unless it is there to stay.
 async fn pause<M: Mechanism>(error: io::Error) -> io::Result<()> {
-    if Trouble::of(&error) == Trouble::Lasting {
+    if SocketError::of(&error) == SocketError::Fatal {
         return Err(error);
     }
     M::sleep(Duration::from_millis(PAUSE_MILLIS)).await;
