@@ -88,8 +88,8 @@ pub async fn work<M: Mechanism>(
     if handle.until_the_end(stop).await.is_some() {
         handle.end(Ending::Stopped);
     }
-    for _ in 0..FAREWELL_MILLIS_MAX / NAP_MILLIS {
-        M::sleep(Duration::from_millis(NAP_MILLIS)).await;
+    for _ in 0..DRAIN_MILLIS_MAX / DRAIN_LOOK_MILLIS {
+        M::sleep(Duration::from_millis(DRAIN_LOOK_MILLIS)).await;
         if handle.borrow().seats.taken() == 0 {
             break;
         }
@@ -108,31 +108,31 @@ fn start<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, job: Wor
         let socket = mechanism.udp(socket)?;
         let mechanism_too = mechanism.clone();
         let task = |handle| async move { answer_datagrams(&mechanism_too, &handle, &socket).await };
-        employ(mechanism, handle, task);
+        spawn_essential(mechanism, handle, task);
     }
     for listener in job.sockets.tcp {
         let (listener, mechanism_too) = (mechanism.tcp(listener)?, mechanism.clone());
         let task = move |handle| async move { accept_clients(&mechanism_too, &handle, &listener).await };
-        employ(mechanism, handle, task);
+        spawn_essential(mechanism, handle, task);
     }
-    employ(
+    spawn_essential(
         mechanism,
         handle,
         |handle| async move { tick::<M>(&handle).await },
     );
-    employ(mechanism, handle, |_| async move {
+    spawn_essential(mechanism, handle, |_| async move {
         beat::<M>(&job.pulse, job.clock).await
     });
     if job.number == 1 {
         let mechanism_too = mechanism.clone();
-        let task = |_| async move { keep_up(&mechanism_too, &job.tracker, job.clock).await };
-        employ(mechanism, handle, task);
+        let task = |_| async move { maintain(&mechanism_too, &job.tracker, job.clock).await };
+        spawn_essential(mechanism, handle, task);
     }
     Ok(())
 }
 
-/// Spawns what a worker does all its life. If that ends before, the worker does.
-fn employ<M: Mechanism, F>(
+/// Spawns a task that the worker cannot do without: if it fails, the worker ends.
+fn spawn_essential<M: Mechanism, F>(
     mechanism: &M,
     handle: &WorkerHandle<M::Stream>,
     task: impl FnOnce(WorkerHandle<M::Stream>) -> F,
@@ -253,7 +253,7 @@ async fn beat<M: Mechanism>(pulse: &Pulse, clock: Clock) -> io::Result<Infallibl
 }
 
 /// Ages the tracker.
-async fn keep_up<M: Mechanism>(mechanism: &M, tracker: &Tracker, clock: Clock) -> io::Result<Infallible> {
+async fn maintain<M: Mechanism>(mechanism: &M, tracker: &Tracker, clock: Clock) -> io::Result<Infallible> {
     let mut upkeep_time = Duration::ZERO;
     loop {
         let wait = tracker.poll_timeout().saturating_since(clock.now());
@@ -293,9 +293,9 @@ const TICK_MILLIS: u64 = 250;
 /// Milliseconds after which something is tried again that the system had no room for.
 const PAUSE_MILLIS: u64 = 100;
 /// Milliseconds that answers under way are given when the worker stops.
-const FAREWELL_MILLIS_MAX: u64 = 1000;
+const DRAIN_MILLIS_MAX: u64 = 1000;
 /// Milliseconds between two looks at whether they are done.
-const NAP_MILLIS: u64 = 10;
+const DRAIN_LOOK_MILLIS: u64 = 10;
 
 #[cfg(test)]
 mod tests {
