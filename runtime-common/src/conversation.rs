@@ -9,9 +9,9 @@ use etracker_core::stats::{Count, Operation};
 use etracker_core::{Instant, Worker};
 
 use crate::Stream;
+use crate::client_log::log_client;
 use crate::datagram_io::error_number;
 use crate::seats::SeatId;
-use crate::sightings::sighted;
 use crate::worker_state::{WorkerHandle, WorkerState};
 
 /// Serves one client until it, or its time, is gone. Reads before it waits, and uses the worker's buffers; only a
@@ -212,7 +212,7 @@ impl<S: Stream> Talk<S> {
                 let failures = worker.counters().get(Count::HttpFailure);
                 let step = self.connection.receive(now, &input[..len], worker, reply);
                 if worker.counters().get(Count::HttpFailure) > failures {
-                    sighted(now, self.connection.peer(), Count::HttpFailure);
+                    log_client(now, self.connection.peer(), Count::HttpFailure);
                 }
                 step
             }

@@ -3,6 +3,7 @@
 
 mod accept;
 mod address;
+mod client_log;
 mod clock;
 mod control;
 mod conversation;
@@ -20,7 +21,6 @@ mod plain;
 mod prefetch;
 mod pulse;
 mod seats;
-mod sightings;
 mod sockets;
 mod stream;
 mod sys;
@@ -31,6 +31,7 @@ mod worker_state;
 
 pub use accept::accept;
 pub use address::{Address, AddressError};
+pub use client_log::ADDRESSES;
 pub use clock::Clock;
 pub use control::Control;
 pub use crew::run_workers;
@@ -43,7 +44,6 @@ pub use memory::{Memory, find_memory, join_free_memory_at_once, resident_bytes};
 pub use plain::Plain;
 pub use prefetch::Prefetcher;
 pub use pulse::{BEAT, Pulse};
-pub use sightings::ADDRESSES;
 pub use sockets::{
     IN_USE_MILLIS_MAX, Listen, Listening, OpenError, Opened, RECEIVE_BUFFER, Transport, WorkerSockets,
     is_absent, open,

@@ -8,10 +8,10 @@ use etracker_core::stats::{Count, Operation};
 use etracker_core::udp::{BATCH_MAX, Datagram, Verdict};
 use etracker_core::{Instant, Worker};
 
+use crate::client_log::log_client;
 use crate::datagram_io::{DatagramIo, error_number};
 #[cfg(not(target_os = "linux"))]
 use crate::one_by_one::Frames;
-use crate::sightings::sighted;
 #[cfg(target_os = "linux")]
 use crate::sys::Frames;
 use crate::unserved::tell_unserved;
@@ -100,7 +100,7 @@ impl<M: DatagramIo> Batch<M> {
             .filter_map(|(slot, datagram)| match datagram.verdict() {
                 Verdict::Reply(len) => Some((slot, len)),
                 Verdict::Drop(reason) => {
-                    sighted(now, datagram.sender(), reason);
+                    log_client(now, datagram.sender(), reason);
                     None
                 }
             })

@@ -11,11 +11,11 @@ use etracker_core::udp::BATCH_MAX;
 use etracker_core::{Host, Tracker};
 
 use crate::accept::SocketError;
+use crate::client_log::log_client;
 use crate::conversation::Conversation;
 use crate::datagram_io::error_number;
 use crate::job::WorkerJob;
 use crate::pulse::{BEAT, Pulse};
-use crate::sightings::sighted;
 use crate::unserved::tell_unserved;
 use crate::worker_state::{Ending, WorkerHandle};
 use crate::{Clock, ServeError, Stream, Transport, load_average, resident_bytes};
@@ -193,7 +193,7 @@ async fn accept_clients<M: Mechanism>(
             Ok((_, peer)) if !handle.borrow().worker.permits_address(peer.ip()) => {
                 let state = handle.borrow();
                 state.worker.count(Count::AcceptDenied);
-                sighted(state.clock.now(), peer, Count::AcceptDenied);
+                log_client(state.clock.now(), peer, Count::AcceptDenied);
             }
             Ok((stream, peer)) => {
                 let (conversation, guard) = (

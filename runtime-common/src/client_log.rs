@@ -11,20 +11,20 @@ use tracing::{Level, enabled, info};
 pub const ADDRESSES: &str = "etracker::addresses";
 
 /// Logs that `what` became of a client, if addresses are logged at all and this worker has not logged
-/// [`SIGHTINGS_PER_SECOND`] in this second.
-pub(crate) fn sighted(now: Instant, client: SocketAddr, what: impl Debug) {
-    if is_watched() && is_affordable(now) {
+/// [`LINES_PER_SECOND`] in this second.
+pub(crate) fn log_client(now: Instant, client: SocketAddr, what: impl Debug) {
+    if logs_addresses() && is_affordable(now) {
         info!(target: ADDRESSES, %client, ?what);
     }
 }
 
 /// Whether addresses are logged.
-pub(crate) fn is_watched() -> bool {
+pub(crate) fn logs_addresses() -> bool {
     enabled!(target: ADDRESSES, Level::INFO)
 }
 
 /// Lines with addresses that one worker logs in a second: enough to see who it is, too few to fill a disk.
-const SIGHTINGS_PER_SECOND: u32 = 10;
+const LINES_PER_SECOND: u32 = 10;
 
 fn is_affordable(now: Instant) -> bool {
     thread_local! {
@@ -33,7 +33,7 @@ fn is_affordable(now: Instant) -> bool {
     let (second, logged) = SECOND.get();
     let logged = if second == now.as_secs() { logged } else { 0 };
     SECOND.set((now.as_secs(), logged.saturating_add(1)));
-    logged < SIGHTINGS_PER_SECOND
+    logged < LINES_PER_SECOND
 }
 
 #[cfg(test)]
