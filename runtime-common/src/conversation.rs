@@ -49,11 +49,11 @@ enum Next {
 
 /// How a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Parting {
-    /// In good order.
-    Goodbye,
-    /// At once.
-    Abrupt,
+enum Close {
+    /// The writing side first, the rest when the client has closed too, so that it gets its answer.
+    Linger,
+    /// Both sides at once.
+    AtOnce,
 }
 
 impl<S: Stream> Conversation<S> {
@@ -93,17 +93,17 @@ impl<S: Stream> Future for Conversation<S> {
             state.worker.count(Count::GaveWay);
             talking.stream.look();
         }
-        if let Poll::Ready(parting) = talking.proceed(cx, now, *seat, &mut state) {
+        if let Poll::Ready(close) = talking.proceed(cx, now, *seat, &mut state) {
             state.unsent -= talking.unsent.len();
-            if let (Some(talk), Parting::Goodbye) = (talk.take(), parting) {
+            if let (Some(talk), Close::Linger) = (talk.take(), close) {
                 state.linger(now, talk.stream);
             }
             return Poll::Ready(());
         }
         if talking.next == Next::Read {
-            state.seats.wait(*seat, now);
+            state.seats.mark_waiting(*seat, now);
         } else {
-            state.seats.stir(*seat);
+            state.seats.mark_busy(*seat);
         }
         let deadline = talking.connection.poll_timeout();
         state.seats.sleep(*seat, deadline, cx.waker());
@@ -129,14 +129,14 @@ impl<S: Stream> Talk<S> {
         now: Instant,
         seat: SeatId,
         state: &mut WorkerState<S>,
-    ) -> Poll<Parting> {
+    ) -> Poll<Close> {
         if state.seats.is_asked_to_leave(seat) {
-            return Poll::Ready(Parting::Abrupt);
+            return Poll::Ready(Close::AtOnce);
         }
         let mut overdue = now >= self.connection.poll_timeout();
         for _ in 0..TURNS_MAX {
             if self.is_idle && state.is_ending() {
-                return Poll::Ready(Parting::Goodbye);
+                return Poll::Ready(Close::Linger);
             }
             let step = if std::mem::take(&mut overdue) {
                 self.time_out(now, state)
@@ -147,21 +147,21 @@ impl<S: Stream> Talk<S> {
                 Ok(Step::Read) => Next::Read,
                 Ok(Step::Write(len)) => match ready!(self.write(cx, len, state)) {
                     Ok(()) => {
-                        state.seats.stir(seat);
+                        state.seats.mark_busy(seat);
                         state.answered += 1;
                         Next::Respond
                     }
-                    Err(parting) => return Poll::Ready(parting),
+                    Err(close) => return Poll::Ready(close),
                 },
                 Ok(Step::Again) => {
                     self.next = Next::Respond;
                     break;
                 }
                 Ok(Step::Close) if self.has_ended || self.connection.client_is_done() => {
-                    return Poll::Ready(Parting::Abrupt);
+                    return Poll::Ready(Close::AtOnce);
                 }
-                Ok(Step::Close) => return Poll::Ready(Parting::Goodbye),
-                Err(parting) => return Poll::Ready(parting),
+                Ok(Step::Close) => return Poll::Ready(Close::Linger),
+                Err(close) => return Poll::Ready(close),
             };
         }
         self.stream.give_way(cx);
@@ -174,12 +174,12 @@ impl<S: Stream> Talk<S> {
         cx: &mut Context<'_>,
         now: Instant,
         state: &mut WorkerState<S>,
-    ) -> Poll<Result<Step, Parting>> {
+    ) -> Poll<Result<Step, Close>> {
         match self.next {
             Next::Read => return self.read(cx, now, state),
             Next::Flush => {
-                if let Err(parting) = ready!(self.flush(cx, state)) {
-                    return Poll::Ready(Err(parting));
+                if let Err(close) = ready!(self.flush(cx, state)) {
+                    return Poll::Ready(Err(close));
                 }
             }
             Next::Respond => {}
@@ -194,9 +194,9 @@ impl<S: Stream> Talk<S> {
         cx: &mut Context<'_>,
         now: Instant,
         state: &mut WorkerState<S>,
-    ) -> Poll<Result<Step, Parting>> {
+    ) -> Poll<Result<Step, Close>> {
         if self.has_ended {
-            return Poll::Ready(Err(Parting::Abrupt));
+            return Poll::Ready(Err(Close::AtOnce));
         }
         let WorkerState {
             worker, input, reply, ..
@@ -218,7 +218,7 @@ impl<S: Stream> Talk<S> {
             }
             Err(error) => {
                 worker.counters().fail(Operation::Receive, error_number(&error));
-                return Poll::Ready(Err(Parting::Abrupt));
+                return Poll::Ready(Err(Close::AtOnce));
             }
         };
         Poll::Ready(Ok(step))
@@ -230,7 +230,7 @@ impl<S: Stream> Talk<S> {
         cx: &mut Context<'_>,
         len: usize,
         state: &mut WorkerState<S>,
-    ) -> Poll<Result<(), Parting>> {
+    ) -> Poll<Result<(), Close>> {
         let WorkerState {
             worker,
             reply,
@@ -243,7 +243,7 @@ impl<S: Stream> Talk<S> {
             let rest = &reply[written..len];
             if *unsent + rest.len() > UNSENT_MAX {
                 worker.count(Count::HttpSendFailed);
-                return Poll::Ready(Err(Parting::Abrupt));
+                return Poll::Ready(Err(Close::AtOnce));
             }
             *unsent += rest.len();
             (self.unsent, self.taken, self.next) = (rest.to_vec(), 0, Next::Flush);
@@ -251,7 +251,7 @@ impl<S: Stream> Talk<S> {
         result
     }
 
-    fn flush(&mut self, cx: &mut Context<'_>, state: &mut WorkerState<S>) -> Poll<Result<(), Parting>> {
+    fn flush(&mut self, cx: &mut Context<'_>, state: &mut WorkerState<S>) -> Poll<Result<(), Close>> {
         let Self {
             stream,
             unsent,
@@ -265,13 +265,13 @@ impl<S: Stream> Talk<S> {
     }
 
     /// A client that did not take its answer in time is not given another.
-    fn time_out(&mut self, now: Instant, state: &mut WorkerState<S>) -> Result<Step, Parting> {
+    fn time_out(&mut self, now: Instant, state: &mut WorkerState<S>) -> Result<Step, Close> {
         let step = self
             .connection
             .handle_timeout(now, &mut state.worker, &mut state.reply);
         if self.next == Next::Flush {
             state.worker.count(Count::HttpSendFailed);
-            return Err(Parting::Abrupt);
+            return Err(Close::AtOnce);
         }
         Ok(step)
     }
@@ -284,7 +284,7 @@ fn write_all<S: Stream>(
     bytes: &[u8],
     written: &mut usize,
     worker: &Worker,
-) -> Poll<Result<(), Parting>> {
+) -> Poll<Result<(), Close>> {
     while *written < bytes.len() {
         match ready!(stream.poll_write(cx, &bytes[*written..])) {
             Ok(len) if len > 0 => {
@@ -293,11 +293,11 @@ fn write_all<S: Stream>(
             }
             Ok(_) => {
                 worker.count(Count::HttpSendFailed);
-                return Poll::Ready(Err(Parting::Abrupt));
+                return Poll::Ready(Err(Close::AtOnce));
             }
             Err(error) => {
                 worker.counters().fail(Operation::Send, error_number(&error));
-                return Poll::Ready(Err(Parting::Abrupt));
+                return Poll::Ready(Err(Close::AtOnce));
             }
         }
     }

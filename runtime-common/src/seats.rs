@@ -73,7 +73,7 @@ impl Seats {
 
     /// Gives a seat back.
     pub(crate) fn leave(&mut self, id: SeatId) {
-        self.stir(id);
+        self.mark_busy(id);
         let seat = &mut self.seats[id as usize];
         seat.taken = false;
         seat.waker = None;
@@ -91,7 +91,7 @@ impl Seats {
     }
 
     /// Notes that a connection waits for its client, unless it is known to wait already.
-    pub(crate) fn wait(&mut self, id: SeatId, now: Instant) {
+    pub(crate) fn mark_waiting(&mut self, id: SeatId, now: Instant) {
         let last = self.waiting_shortest;
         let seat = &mut self.seats[id as usize];
         if seat.waiting_since.is_some() {
@@ -104,7 +104,7 @@ impl Seats {
     }
 
     /// Notes that a connection no longer waits for its client.
-    pub(crate) fn stir(&mut self, id: SeatId) {
+    pub(crate) fn mark_busy(&mut self, id: SeatId) {
         let seat = &mut self.seats[id as usize];
         if seat.waiting_since.take().is_none() {
             return;
@@ -133,7 +133,7 @@ impl Seats {
         }
         seat.asked_to_leave = true;
         let waker = seat.waker.clone();
-        self.stir(id);
+        self.mark_busy(id);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -218,12 +218,12 @@ mod tests {
         let now = Instant::from_secs(100);
         let (ids, counts): (Vec<_>, Vec<_>) = (0..6).map(|_| seated(&mut seats, now)).unzip();
         for id in [3, 0, 4, 1] {
-            seats.wait(ids[id], Instant::from_secs(id as u64));
+            seats.mark_waiting(ids[id], Instant::from_secs(id as u64));
         }
         // Who has begun to wait does not begin anew; who was served in between does; who left is not asked.
-        seats.wait(ids[3], now);
-        seats.stir(ids[0]);
-        seats.wait(ids[0], now);
+        seats.mark_waiting(ids[3], now);
+        seats.mark_busy(ids[0]);
+        seats.mark_waiting(ids[0], now);
         seats.leave(ids[4]);
         let order: Vec<usize> = std::iter::from_fn(|| {
             seats.ask_longest_to_leave(Instant::from_secs(101));
@@ -239,7 +239,7 @@ mod tests {
     fn a_client_that_has_just_come_is_not_asked_to_leave() {
         let mut seats = Seats::default();
         let (id, count) = seated(&mut seats, Instant::from_secs(9));
-        seats.wait(id, Instant::from_millis(1000));
+        seats.mark_waiting(id, Instant::from_millis(1000));
         seats.ask_longest_to_leave(Instant::from_millis(1000 + WAIT_MILLIS_MIN - 1));
         assert_eq!((woken(&count), seats.is_asked_to_leave(id)), (0, false));
     }
@@ -249,7 +249,7 @@ mod tests {
         let mut seats = Seats::default();
         for _ in 0..10 {
             let ids = [seats.take(), seats.take(), seats.take()];
-            seats.wait(ids[1], Instant::default());
+            seats.mark_waiting(ids[1], Instant::default());
             assert_eq!(seats.taken(), 3);
             for id in ids {
                 seats.leave(id);
