@@ -53,7 +53,7 @@ impl<W: Waiter> Mechanism for Smol<W> {
     }
 
     fn busy(udp: &Self::Udp) {
-        udp.let_be();
+        udp.unregister();
     }
 
     async fn accept(tcp: &Self::Tcp) -> io::Result<(Self::Stream, SocketAddr)> {

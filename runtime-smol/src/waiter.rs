@@ -56,8 +56,8 @@ pub(crate) trait Watched<S>: Debug + Unpin + 'static {
     /// Notes that all that was there has just been read: reading would have to wait.
     fn drained(&self);
 
-    /// Notes that nobody will wait for the socket soon. What is written to it may be cheaper then.
-    fn let_be(&self) {}
+    /// Stops watching the socket until it is waited for again. Sending on it may be cheaper meanwhile.
+    fn unregister(&self) {}
 
     /// Notes that the socket has just taken all that it can: writing would have to wait.
     ///
@@ -130,13 +130,13 @@ mod tests {
         assert_eq!(waiter.block_on(read(&watched, &mut buffer)).unwrap(), 0);
     }
 
-    fn what_came_while_it_was_let_be_is_read<W: Waiter>() {
+    fn what_came_while_it_was_unregistered_is_read<W: Waiter>() {
         let (near, mut far) = pair();
         let waiter = W::new().unwrap();
         let watched = waiter.watch(near).unwrap();
         let mut buffer = [0; 3];
         for _ in 0..3 {
-            watched.let_be();
+            watched.unregister();
             far.write_all(b"one").unwrap();
             watched.drained();
             assert_eq!(waiter.block_on(read(&watched, &mut buffer)).unwrap(), 3);
@@ -184,7 +184,7 @@ mod tests {
     fn keeps_its_promises<W: Waiter>() {
         what_comes_is_read::<W>();
         an_end_that_came_with_the_last_bytes_is_seen::<W>();
-        what_came_while_it_was_let_be_is_read::<W>();
+        what_came_while_it_was_unregistered_is_read::<W>();
         a_full_socket_is_waited_for::<W>();
         a_task_woken_from_another_thread_goes_on::<W>();
     }
