@@ -26,7 +26,7 @@ pub(crate) fn choose(options: &Options, tell: Tell<'_>) -> Result<Serve, String>
         #[cfg(feature = "smol")]
         Runtime::Smol => Ok(etracker_smol::serve),
         #[cfg(feature = "glommio")]
-        Runtime::Glommio => glommio(tell).map_err(|lack| format!("{lack}; {OTHERWISE}")),
+        Runtime::Glommio => glommio(tell).map_err(|missing| format!("{missing}; {OTHERWISE}")),
     }
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn is_glommio(options: &Options) -> bool {
 }
 
 #[cfg(feature = "glommio")]
-fn glommio(tell: Tell<'_>) -> Result<Serve, etracker_glommio::Lack> {
+fn glommio(tell: Tell<'_>) -> Result<Serve, etracker_glommio::Missing> {
     limits::raise_locked_memory(tell);
     etracker_glommio::check()?;
     tell(&"Runtime: glommio");

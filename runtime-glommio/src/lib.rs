@@ -6,24 +6,25 @@ compile_error!(
     "etracker-glommio waits by io_uring, which only Linux has: build without the feature `glommio`"
 );
 
-mod means;
+mod executor;
 mod mechanism;
 mod processors;
+mod requirements;
 mod stream;
 mod sys;
 mod yielding;
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use etracker_runtime_common::{Control, Job, ServeError, run_workers, work};
 use futures_lite::AsyncReadExt as _;
-use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, net};
+use glommio::net;
 
-pub use crate::means::{LOCKED_BYTES_MIN, Lack, check};
+use crate::executor::executor;
 use crate::mechanism::Glommio;
 use crate::processors::Processors;
+pub use crate::requirements::{LOCKED_BYTES_MIN, Missing, check};
 
 /// Serves until [`Control::stop`](etracker_runtime_common::Control::stop) is called. Blocks.
 ///
@@ -37,42 +38,24 @@ pub fn serve(job: Job) -> Result<(), ServeError> {
         let worker = job.number;
         let start = |error| ServeError::Start { worker, error };
         processors.pin(worker);
-        let executor = executor().map_err(|lack| start(io::Error::other(lack)))?;
-        let (ear, mouth) = UnixStream::pair().map_err(start)?;
-        tell_stop(&job.control, mouth);
-        executor.run(async { work(Glommio, job, stop(ear)).await })
+        let executor = executor().map_err(|error| start(io::Error::other(Missing::from(error))))?;
+        let (stop_rx, stop_tx) = UnixStream::pair().map_err(start)?;
+        tell_stop(&job.control, stop_tx);
+        executor.run(async { work(Glommio, job, stop(stop_rx)).await })
     })
 }
 
-fn executor() -> Result<LocalExecutor, Lack> {
-    // Glommio's own placement asks sysfs, which a chroot lacks, and does not heed the processors that this process
-    // may use: `Processors` does.
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .io_memory(IO_MEMORY_BYTES)
-        .preempt_timer(PREEMPT)
-        .make()
-        .map_err(Lack::from)
-}
-
-/// Has `mouth` closed when the workers are asked to stop. A waker of glommio's is not called from other threads.
-fn tell_stop(control: &Control, mouth: UnixStream) {
+/// Has a byte written to `stop_tx` when the workers are asked to stop. A waker of glommio's must not be called from other
+/// threads.
+fn tell_stop(control: &Control, stop_tx: UnixStream) {
     control.on_change(move || {
         // The other end may be gone: then that worker has stopped already.
-        let _ = (&mouth).write_all(&[0]);
+        let _ = (&stop_tx).write_all(&[0]);
     });
 }
 
 /// Waits until the workers are asked to stop.
-async fn stop(ear: UnixStream) {
+async fn stop(stop_rx: UnixStream) {
     // What comes is the request, and an end or an error would be no reason to go on.
-    let _ = sys::watch::<net::UnixStream>(ear).read(&mut [0]).await;
+    let _ = sys::watch::<net::UnixStream>(stop_rx).read(&mut [0]).await;
 }
-
-/// Bytes that each of glommio's three rings registers for storage, which is not used here: its least. Locked memory is
-/// scarce.
-const IO_MEMORY_BYTES: usize = 64 << 10;
-/// Time after which tasks that always have something to do are made to let glommio look at its rings: never, as they let it
-/// by themselves, see `Mechanism::yield_now`. An executor that loses its processor for so long just as it wakes takes its
-/// tasks for done, and sleeps until something else wakes it. A quota takes the processor away for most of each tenth of a
-/// second.
-const PREEMPT: Duration = Duration::from_secs(3600);

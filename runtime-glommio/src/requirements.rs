@@ -9,33 +9,36 @@ use glommio::GlommioError;
 use io_uring::{IoUring, Probe, opcode};
 use rustix::process::{Resource, getrlimit};
 
-use crate::executor;
+use crate::executor::executor;
 
 /// Looks whether a worker can start here, as far as that can be told without sockets.
 ///
 /// # Errors
 /// What is missing.
-pub fn check() -> Result<(), Lack> {
+pub fn check() -> Result<(), Missing> {
     // Glommio asks for the same, but its error does not say so.
     if let Some(limit) = getrlimit(Resource::Memlock).current
         && limit < LOCKED_BYTES_MIN
     {
-        return Err(Lack::LockedMemory { limit });
+        return Err(Missing::LockedMemory { limit });
     }
     // Glommio ends the whole process where io_uring is missing: it must not be the first to try.
-    let ring = IoUring::new(1).map_err(Lack::Ring)?;
+    let ring = IoUring::new(1).map_err(Missing::Ring)?;
     let mut probe = Probe::new();
-    ring.submitter().register_probe(&mut probe).map_err(Lack::Ring)?;
+    ring.submitter()
+        .register_probe(&mut probe)
+        .map_err(Missing::Ring)?;
     if NEEDED.iter().any(|&operation| !probe.is_supported(operation)) {
-        return Err(Lack::Operations);
+        return Err(Missing::Operations);
     }
-    executor().map(drop)
+    executor()?;
+    Ok(())
 }
 
 /// What a system lacks that glommio needs, shown as one line that says what to do.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Lack {
+pub enum Missing {
     /// There is no io_uring for this process.
     Ring(io::Error),
     /// The io_uring of this kernel is too old.
@@ -49,7 +52,7 @@ pub enum Lack {
     Executor(io::Error),
 }
 
-impl fmt::Display for Lack {
+impl fmt::Display for Missing {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -77,9 +80,9 @@ impl fmt::Display for Lack {
     }
 }
 
-impl Error for Lack {}
+impl Error for Missing {}
 
-impl From<GlommioError<()>> for Lack {
+impl From<GlommioError<()>> for Missing {
     fn from(error: GlommioError<()>) -> Self {
         Self::Executor(error.into())
     }
@@ -120,14 +123,14 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said_in_one_line_with_what_to_do() {
-        let ring = |kind: ErrorKind| Lack::Ring(kind.into()).to_string();
+        let ring = |kind: ErrorKind| Missing::Ring(kind.into()).to_string();
         let limit = 64 << 10;
         for (line, advice) in [
-            (Lack::LockedMemory { limit }.to_string(), "(ulimit -l 512)"),
+            (Missing::LockedMemory { limit }.to_string(), "(ulimit -l 512)"),
             (ring(ErrorKind::PermissionDenied), "io_uring_disabled"),
             (ring(ErrorKind::Unsupported), "Linux 5.8"),
             (ring(ErrorKind::OutOfMemory), "ulimit -l"),
-            (Lack::Operations.to_string(), "Linux 5.8"),
+            (Missing::Operations.to_string(), "Linux 5.8"),
         ] {
             assert!(line.contains(advice) && !line.contains('\n'), "{line}");
         }
