@@ -129,7 +129,7 @@ pub struct Counts {
 
 /// The answer to an announce, beside the peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Announced {
+pub struct AnnounceOutcome {
     /// The counts after the announce, the announcer included.
     pub counts: Counts,
     /// Seconds after which the client should announce again.

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 
 use crate::access::{Access, Gate, Gates};
-use crate::announce::{Announce, Announced, Counts, Event, Family, Refusal};
+use crate::announce::{Announce, AnnounceOutcome, Counts, Event, Family, Refusal};
 use crate::config::{PEER_GRACE_SECS, PEERS_PER_RESPONSE};
 use crate::host::Host;
 use crate::interval::IntervalController;
@@ -272,7 +272,7 @@ impl Worker {
         now: Instant,
         announce: &Announce,
         peers: &mut Handout<'_>,
-    ) -> Result<Announced, Refusal> {
+    ) -> Result<AnnounceOutcome, Refusal> {
         let prepared = self.prepare(*announce);
         self.announce_prepared(now, &prepared, peers)
     }
@@ -286,7 +286,7 @@ impl Worker {
         now: Instant,
         announce: &Announce,
         ids: bool,
-    ) -> Result<(Announced, Peers<'_>), Refusal> {
+    ) -> Result<(AnnounceOutcome, Peers<'_>), Refusal> {
         let prepared = self.prepare(*announce);
         let Self {
             tracker,
@@ -344,7 +344,7 @@ impl Worker {
         now: Instant,
         prepared: &Prepared,
         peers: &mut Handout<'_>,
-    ) -> Result<Announced, Refusal> {
+    ) -> Result<AnnounceOutcome, Refusal> {
         let Self {
             tracker,
             counters,
@@ -415,7 +415,7 @@ fn execute(
     now: Instant,
     prepared: &Prepared,
     peers: &mut Handout<'_>,
-) -> Result<Announced, Refusal> {
+) -> Result<AnnounceOutcome, Refusal> {
     let Prepared { announce, state } = prepared;
     let mut act = |access: Option<&Access>| {
         admit(tracker, access, announce)?;
@@ -437,7 +437,7 @@ fn execute(
         counters.add(Count::AnnounceUnreachable, 1);
     }
     let interval_secs = tracker.interval_served_secs();
-    Ok(Announced {
+    Ok(AnnounceOutcome {
         counts,
         interval_secs,
         interval_min_secs: tracker.config.intervals().min_beside(interval_secs),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use etracker_core::access::{Access, AddressList, Entry as _, Network, TorrentList, Torrents};
-use etracker_core::announce::{Announce, Announced, Counts, Endpoint, Event, Refusal};
+use etracker_core::announce::{Announce, AnnounceOutcome, Counts, Endpoint, Event, Refusal};
 use etracker_core::stats::Count;
 use etracker_core::udp::{Datagram, DropReason, Front, Verdict};
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker, Worker};
@@ -51,7 +51,7 @@ fn worker(access: Access) -> Worker {
     Worker::new(Arc::new(tracker))
 }
 
-fn announce(worker: &mut Worker, torrent: u16, peer: &str, event: Event) -> Result<Announced, Refusal> {
+fn announce(worker: &mut Worker, torrent: u16, peer: &str, event: Event) -> Result<AnnounceOutcome, Refusal> {
     let peer: SocketAddr = peer.parse().expect("an address");
     let announce = Announce {
         info_hash: hash(torrent),

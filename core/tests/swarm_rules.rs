@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use etracker_core::announce::{Announce, Announced, Counts, Endpoint, Event, Family, Refusal};
+use etracker_core::announce::{Announce, AnnounceOutcome, Counts, Endpoint, Event, Family, Refusal};
 use etracker_core::config::Intervals;
 use etracker_core::stats::Count;
 use etracker_core::swarm::Handout;
@@ -45,7 +45,7 @@ impl Swarm {
         peer: &str,
         left: u64,
         event: Event,
-    ) -> Result<(Announced, Vec<SocketAddr>), Refusal> {
+    ) -> Result<(AnnounceOutcome, Vec<SocketAddr>), Refusal> {
         let address: SocketAddr = peer.parse().expect("an address");
         let announce = Announce {
             info_hash: InfoHash([torrent; 20]),

@@ -13,7 +13,7 @@ use super::response::{AnnounceResponse, Failure, PeerList, Retry, encode_scrape}
 use super::route::Route;
 use super::stream::Stream;
 use super::{HEAD_MAX, forwarded};
-use crate::announce::{Announce, Announced, Family, Refusal};
+use crate::announce::{Announce, AnnounceOutcome, Family, Refusal};
 use crate::config::Intervals;
 use crate::scope::Scope;
 use crate::stats::Count;
@@ -311,7 +311,7 @@ fn see(announce: &mut Announce, is_ignored: bool, worker: &Worker) {
 fn encode_announce(
     client: IpAddr,
     form: PeerForm,
-    announced: &Announced,
+    announced: &AnnounceOutcome,
     mut peers: Peers<'_>,
     out: &mut [u8],
 ) -> Option<usize> {
