@@ -76,7 +76,7 @@ impl Notifier {
 
 /// How long a manager that is behind with listening is waited for: what it misses it would wait for itself.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// By so much a worker's sign of life, or the upkeep that one of them does, is late only if it hangs.
+/// By so much a worker's sign of life, or the maintenance that one of them does, is late only if it hangs.
 const LATE: Duration = BEAT.saturating_mul(5);
 
 fn connect(address: std::ffi::OsString) -> io::Result<UnixDatagram> {

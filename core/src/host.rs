@@ -12,7 +12,7 @@ pub struct Host {
     /// Memory that the process keeps in use, in bytes; 0 if that is not known.
     pub memory_bytes: u64,
     /// How long the call before this one took; zero if that was not measured.
-    pub upkeep_time: Duration,
+    pub maintenance_time: Duration,
 }
 
 impl From<LoadAverage> for Host {

@@ -14,6 +14,7 @@ use crate::config::{PEER_GRACE_SECS, PEERS_PER_RESPONSE};
 use crate::host::Host;
 use crate::interval::IntervalController;
 use crate::lock::Lock;
+use crate::maintenance::{Maintenance, TimeoutOutcome};
 use crate::prefetch::Prefetch;
 use crate::scope::Scope;
 use crate::seed::{Random, Seed};
@@ -21,7 +22,6 @@ use crate::sight::{self, Sight};
 use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation};
 use crate::swarm::{self, Handout, Swarms, Totals};
 use crate::time::Instant;
-use crate::upkeep::{Upkeep, Upkept};
 use crate::{Config, InfoHash, PeerId};
 
 /// What all workers share: configuration, swarms, interval.
@@ -34,7 +34,7 @@ pub struct Tracker {
     seed: Seed,
     swarms: Swarms,
     interval_secs: AtomicU32,
-    upkeep: Lock<Upkeep>,
+    maintenance: Lock<Maintenance>,
     counters: Lock<Vec<Arc<Counters>>>,
     sight: Lock<Sight>,
     /// The lists that workers heed; `None` if there are none to heed.
@@ -45,11 +45,11 @@ impl Tracker {
     /// A tracker without torrents, whose secrets and choices come from `seed`.
     #[must_use]
     pub fn new(config: Config, seed: Seed, now: Instant) -> Self {
-        let upkeep = Upkeep::new(&config, &seed, now);
+        let maintenance = Maintenance::new(&config, &seed, now);
         Self {
             swarms: Swarms::new(config.swarms(), &seed),
-            interval_secs: AtomicU32::new(upkeep.interval().served_secs()),
-            upkeep: Lock::new(upkeep),
+            interval_secs: AtomicU32::new(maintenance.interval().served_secs()),
+            maintenance: Lock::new(maintenance),
             counters: Lock::default(),
             sight: Lock::default(),
             gates: None,
@@ -93,16 +93,18 @@ impl Tracker {
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
-        self.upkeep.with(|upkeep| upkeep.poll_timeout())
+        self.maintenance.with(|maintenance| maintenance.poll_timeout())
     }
 
     /// Does what is due at `now`: a step of the sweep, a step of dropping what new lists deny, a move of the interval, the
     /// statistics of a second. Each step is bounded by [`SWEEP_WORK`](crate::config::SWEEP_WORK), whatever it drops.
-    pub fn handle_timeout(&self, now: Instant, host: impl Into<Host>) -> Upkept {
-        self.upkeep.with(|upkeep| {
-            let upkept = upkeep.handle_timeout(now, host.into(), &self.swarms, |count| self.count(count));
-            self.interval_secs.store(upkeep.interval().served_secs(), Relaxed);
-            upkept
+    pub fn handle_timeout(&self, now: Instant, host: impl Into<Host>) -> TimeoutOutcome {
+        self.maintenance.with(|maintenance| {
+            let outcome =
+                maintenance.handle_timeout(now, host.into(), &self.swarms, |count| self.count(count));
+            self.interval_secs
+                .store(maintenance.interval().served_secs(), Relaxed);
+            outcome
         })
     }
 
@@ -115,7 +117,8 @@ impl Tracker {
         };
         let before = gates.replace(&access);
         // A purge by the lists before may still hold them.
-        self.upkeep.with(|upkeep| upkeep.begin_purge(access));
+        self.maintenance
+            .with(|maintenance| maintenance.begin_purge(access));
         // Freed here, where nobody waits.
         drop(before);
         true
@@ -130,27 +133,33 @@ impl Tracker {
     /// A copy of the interval controller, for those who show it.
     #[must_use]
     pub fn interval(&self) -> IntervalController {
-        self.upkeep.with(|upkeep| upkeep.interval().clone())
+        self.maintenance
+            .with(|maintenance| maintenance.interval().clone())
     }
 
     /// The figures of the last evaluation of the interval.
     #[must_use]
     pub fn evaluation(&self) -> Evaluation {
-        self.upkeep.with(|upkeep| upkeep.evaluation())
+        self.maintenance.with(|maintenance| maintenance.evaluation())
     }
 
     /// A copy of the history.
     #[must_use]
     pub fn history(&self) -> History {
-        self.upkeep.with(|upkeep| upkeep.history().clone())
+        self.maintenance.with(|maintenance| maintenance.history().clone())
     }
 
     /// All figures of this moment.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        let (rates, sweeps, interval, host) = self.upkeep.with(|upkeep| {
-            let interval = upkeep.interval().clone();
-            (upkeep.rates(), upkeep.sweeps(), interval, upkeep.host())
+        let (rates, sweeps, interval, host) = self.maintenance.with(|maintenance| {
+            let interval = maintenance.interval().clone();
+            (
+                maintenance.rates(),
+                maintenance.sweeps(),
+                interval,
+                maintenance.host(),
+            )
         });
         let mut counts = [0u64; Count::ALL.len()];
         for (sum, count) in counts.iter_mut().zip(Count::ALL) {

@@ -254,7 +254,7 @@ async fn beat<M: Mechanism>(pulse: &Pulse, clock: Clock) -> io::Result<Infallibl
 
 /// Ages the tracker.
 async fn maintain<M: Mechanism>(mechanism: &M, tracker: &Tracker, clock: Clock) -> io::Result<Infallible> {
-    let mut upkeep_time = Duration::ZERO;
+    let mut maintenance_time = Duration::ZERO;
     loop {
         let wait = tracker.poll_timeout().saturating_since(clock.now());
         if wait.is_zero() {
@@ -265,11 +265,11 @@ async fn maintain<M: Mechanism>(mechanism: &M, tracker: &Tracker, clock: Clock) 
         let host = Host {
             load: load_average(),
             memory_bytes: resident_bytes(),
-            upkeep_time,
+            maintenance_time,
         };
         let began = std::time::Instant::now();
         tracker.handle_timeout(clock.now(), host);
-        upkeep_time = began.elapsed();
+        maintenance_time = began.elapsed();
     }
 }
 

@@ -135,7 +135,7 @@ impl Server {
     }
 
     /// Does what is due, and says when there will be something next.
-    pub(crate) fn upkeep(&mut self, now: Millis, load: LoadAverage) -> Result<Millis, Violation> {
+    pub(crate) fn maintain(&mut self, now: Millis, load: LoadAverage) -> Result<Millis, Violation> {
         let tracker = &self.tracker;
         let (next, used) = watched(|| {
             tracker.handle_timeout(Instant::from_millis(now), load);

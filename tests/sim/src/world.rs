@@ -68,7 +68,7 @@ pub(crate) enum Event {
     /// An answer over HTTP, the interval and the peers or nothing, reaches its client.
     DeliverHttp(ActorId, HttpAsk, Option<Peers>, Note),
     /// The tracker's own duties are due.
-    Upkeep,
+    Maintenance,
     /// The load averages move.
     Load,
     /// Everything is compared.
@@ -80,7 +80,7 @@ impl Event {
     const fn is_of_machine(&self) -> bool {
         matches!(
             self,
-            Self::Wake(_) | Self::Stream(..) | Self::Upkeep | Self::Compare
+            Self::Wake(_) | Self::Stream(..) | Self::Maintenance | Self::Compare
         )
     }
 }
@@ -131,7 +131,7 @@ impl World {
             scenario,
         };
         world.populate(seed, cast);
-        world.queue.plan(EPOCH, Event::Upkeep);
+        world.queue.plan(EPOCH, Event::Maintenance);
         world.queue.plan(EPOCH, Event::Load);
         world.queue.plan(EPOCH + HOUR, Event::Compare);
         Ok(world)
@@ -146,7 +146,7 @@ impl World {
         self.steps += 1;
         if let Some((from, to)) = self.scenario.suspended(at).filter(|_| event.is_of_machine()) {
             // A timer counts the time during which the machine is awake; all else waits for it to wake up.
-            let asleep = matches!(event, Event::Upkeep)
+            let asleep = matches!(event, Event::Maintenance)
                 .then_some(at - from)
                 .unwrap_or_default();
             self.queue.plan(to + asleep, event);
@@ -162,7 +162,7 @@ impl World {
             Event::Deliver(to, bytes, note) => self.deliver(to, &bytes, note)?,
             Event::Stream(stream, happening) => self.happen(stream, happening)?,
             Event::DeliverHttp(actor, ask, answer, note) => self.deliver_http(actor, &ask, answer, note)?,
-            Event::Upkeep => self.upkeep()?,
+            Event::Maintenance => self.maintain()?,
             Event::Load => {
                 self.load
                     .sample(self.now, self.server.tracker.interval().served_secs());
@@ -554,13 +554,13 @@ impl World {
         Ok(Note::default())
     }
 
-    fn upkeep(&mut self) -> Result<(), Violation> {
+    fn maintain(&mut self) -> Result<(), Violation> {
         let now = self.server.time(self.now, &self.scenario.machine);
-        let next = self.server.upkeep(now, self.load.averages())?;
+        let next = self.server.maintain(now, self.load.averages())?;
         let late = self.chance.below(self.scenario.machine.wake + 1);
         // The tracker's clock may be behind.
         let wait = next.saturating_sub(now).max(1) + late;
-        self.queue.plan(self.now + wait, Event::Upkeep);
+        self.queue.plan(self.now + wait, Event::Maintenance);
         Ok(())
     }
 

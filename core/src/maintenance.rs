@@ -15,7 +15,7 @@ use crate::time::Instant;
 /// What a call of [`Tracker::handle_timeout`](crate::Tracker::handle_timeout) did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Upkept {
+pub struct TimeoutOutcome {
     /// Whether the interval was evaluated; [`Tracker::evaluation`](crate::Tracker::evaluation) has the figures.
     pub evaluated: bool,
     /// What the sweep removed.
@@ -26,7 +26,7 @@ pub struct Upkept {
 
 /// All that ages, and the statistics that are taken on the way.
 #[derive(Debug)]
-pub(crate) struct Upkeep {
+pub(crate) struct Maintenance {
     interval: IntervalController,
     sweep: Sweep,
     purge: Option<Purge>,
@@ -42,12 +42,13 @@ pub(crate) struct Upkeep {
     host: Host,
 }
 
-impl Upkeep {
+impl Maintenance {
     pub(crate) fn new(config: &Config, seed: &Seed, now: Instant) -> Self {
         Self {
             interval: IntervalController::new(now, config.intervals(), config.load_limit()),
             sweep: Sweep::new(now),
             purge: None,
+            // Another name would draw other numbers from the same seed.
             random: seed.key("upkeep").random(0),
             meter: Meter::new(now),
             history: History::new(now),
@@ -74,9 +75,9 @@ impl Upkeep {
         host: Host,
         swarms: &Swarms,
         count: impl Fn(Count) -> u64,
-    ) -> Upkept {
+    ) -> TimeoutOutcome {
         if self.swept {
-            self.sweeps.took(host.upkeep_time);
+            self.sweeps.took(host.maintenance_time);
         }
         self.host = host;
         self.called = now;
@@ -91,7 +92,7 @@ impl Upkeep {
         }
         let swept = self.sweep(now, swarms);
         let purged = self.purge(now, swarms);
-        Upkept {
+        TimeoutOutcome {
             evaluated,
             swept,
             purged,
