@@ -1,7 +1,7 @@
 //! What is logged: for whom, in which form, and that nobody waits for it.
 
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -86,12 +86,14 @@ fn in_json_every_line_on_standard_error_is_an_object() {
     told(&tracker.wait().stderr, "ended at once");
     // What is refused once the options are understood, by the environment too.
     let bad_state = folder.path("nowhere/state");
-    for arguments in [
-        &["--state", &bad_state][..],
-        &["--deny-list", &bad_state],
-        &["-f", "1", "--bind", "192.0.2.1"],
+    let holder = TcpListener::bind((LOCALHOST, 0)).unwrap();
+    let taken = holder.local_addr().unwrap().port();
+    for (port, arguments) in [
+        (free_port(), &["--state", &bad_state][..]),
+        (free_port(), &["--deny-list", &bad_state]),
+        (taken, &["-f", "1", "--bind", "127.0.0.1"]),
     ] {
-        let port = free_port().to_string();
+        let port = port.to_string();
         let mut command = command();
         command
             .env("ETRACKER_LOG_FORMAT", "json")
