@@ -325,7 +325,7 @@ impl SwarmConfig {
         self.workers
     }
 
-    /// Minutes of a step of the coarse clock: one, or more where ages of up to [`STEPS_MAX`] steps would not do.
+    /// Minutes of a step of the coarse clock: one, or more where ages of up to 62 steps would not do.
     #[must_use]
     pub const fn minutes_per_step(&self) -> u32 {
         match self.peer_age_max_minutes.div_ceil(STEPS_MAX) {

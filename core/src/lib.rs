@@ -32,7 +32,13 @@
 //! let response = Response::decode(reply).unwrap();
 //! assert_eq!(response.transaction_id(), 42);
 //! ```
+//!
+//! # Features
+//! - `std` (default): shards are guarded by mutexes, so that workers on several threads can share one tracker. Without it the
+//!   crate needs `alloc` alone, and a tracker stays on one thread.
+//! - `fuzzing`: the bodies of the fuzz targets, which semantic versioning does not cover.
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, clippy::expect_used, clippy::panic)]
 #![cfg_attr(
@@ -75,6 +81,8 @@ pub mod udp;
 pub use config::Config;
 pub use host::Host;
 pub use ids::{InfoHash, PeerId};
+/// The networks that a [`Config`] and the lists in [`access`] take.
+pub use ipnet;
 pub use maintenance::TimeoutOutcome;
 pub use seed::Seed;
 pub use time::Instant;

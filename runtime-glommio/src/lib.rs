@@ -1,5 +1,52 @@
 //! The Linux runtime, on glommio: each worker is a thread with an executor of its own, on a processor of its own where
 //! there are enough, and waits by the io_uring of that executor alone.
+//!
+//! ```
+//! use std::net::UdpSocket;
+//! use std::sync::Arc;
+//! use std::thread;
+//!
+//! use etracker_core::udp::packet::{RequestHead, Response};
+//! use etracker_core::{Config, Seed, Tracker};
+//! use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, open};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! if let Err(missing) = etracker_glommio::check() {
+//!     eprintln!("{missing}"); // in one line, with what to do
+//!     return Ok(());
+//! }
+//! let opened = open(&Listen {
+//!     addresses: vec!["127.0.0.1".parse()?],
+//!     port: 0, // a free one, for UDP and TCP
+//!     tcp: true,
+//!     udp: true,
+//!     workers: 2,
+//! })?;
+//! let at = opened.local[0].at;
+//! let (seed, config, clock) = (Seed::new([7; 32]), Config::default(), Clock::start());
+//! let control = Arc::new(Control::new());
+//! let job = Job {
+//!     fronts: Fronts::new(&seed, &config),
+//!     tracker: Arc::new(Tracker::new(config, seed, clock.now())),
+//!     sockets: opened.workers,
+//!     clock,
+//!     control: Arc::clone(&control),
+//!     connections_max: 1000,
+//! };
+//! let serving = thread::spawn(|| etracker_glommio::serve(job));
+//!
+//! // A client asks for the connection id that it will announce with.
+//! let client = UdpSocket::bind("127.0.0.1:0")?;
+//! client.send_to(&RequestHead::connect(42).encode(), at)?;
+//! let mut reply = [0; 16];
+//! let len = client.recv(&mut reply)?;
+//! assert_eq!(Response::decode(&reply[..len]).unwrap().transaction_id(), 42);
+//!
+//! control.stop();
+//! serving.join().unwrap()?;
+//! # Ok(())
+//! # }
+//! ```
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -25,6 +72,8 @@ use crate::executor::executor;
 use crate::mechanism::Glommio;
 use crate::processors::Processors;
 pub use crate::requirements::{LOCKED_BYTES_MIN, Missing, check};
+/// What [`serve`] is given.
+pub use etracker_runtime_common;
 
 /// Serves until [`Control::stop`](etracker_runtime_common::Control::stop) is called. Blocks.
 ///
@@ -38,7 +87,7 @@ pub fn serve(job: Job) -> Result<(), ServeError> {
         let worker = job.number;
         let start = |error| ServeError::Start { worker, error };
         processors.pin(worker);
-        let executor = executor().map_err(|error| start(io::Error::other(Missing::from(error))))?;
+        let executor = executor().map_err(|error| start(io::Error::other(Missing::executor(error))))?;
         let (stop_rx, stop_tx) = UnixStream::pair().map_err(start)?;
         tell_stop(&job.control, stop_tx);
         executor.run(async { work(Glommio, job, stop(stop_rx)).await })

@@ -31,7 +31,7 @@ pub fn check() -> Result<(), Missing> {
     if NEEDED.iter().any(|&operation| !probe.is_supported(operation)) {
         return Err(Missing::Operations);
     }
-    executor()?;
+    executor().map_err(Missing::executor)?;
     Ok(())
 }
 
@@ -82,8 +82,9 @@ impl fmt::Display for Missing {
 
 impl Error for Missing {}
 
-impl From<GlommioError<()>> for Missing {
-    fn from(error: GlommioError<()>) -> Self {
+impl Missing {
+    /// Glommio's own error, which stays out of the public interface.
+    pub(crate) fn executor(error: GlommioError<()>) -> Self {
         Self::Executor(error.into())
     }
 }

@@ -1,5 +1,52 @@
 //! The portable runtime, on smol: each worker is a thread with an executor of its own. On Linux a worker waits by an
 //! epoll instance of its own, elsewhere by the one reactor that async-io has for the whole process.
+//!
+//! ```
+//! use std::net::UdpSocket;
+//! use std::sync::Arc;
+//! use std::thread;
+//!
+//! use etracker_core::udp::packet::{RequestHead, Response};
+//! use etracker_core::{Config, Seed, Tracker};
+//! use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, open};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let opened = open(&Listen {
+//!     addresses: vec!["127.0.0.1".parse()?],
+//!     port: 0, // a free one, for UDP and TCP
+//!     tcp: true,
+//!     udp: true,
+//!     workers: 2,
+//! })?;
+//! let at = opened.local[0].at;
+//! let (seed, config, clock) = (Seed::new([7; 32]), Config::default(), Clock::start());
+//! let control = Arc::new(Control::new());
+//! let job = Job {
+//!     fronts: Fronts::new(&seed, &config),
+//!     tracker: Arc::new(Tracker::new(config, seed, clock.now())),
+//!     sockets: opened.workers,
+//!     clock,
+//!     control: Arc::clone(&control),
+//!     connections_max: 1000,
+//! };
+//! let serving = thread::spawn(|| etracker_smol::serve(job));
+//!
+//! // A client asks for the connection id that it will announce with.
+//! let client = UdpSocket::bind("127.0.0.1:0")?;
+//! client.send_to(&RequestHead::connect(42).encode(), at)?;
+//! let mut reply = [0; 16];
+//! let len = client.recv(&mut reply)?;
+//! assert_eq!(Response::decode(&reply[..len]).unwrap().transaction_id(), 42);
+//!
+//! control.stop();
+//! serving.join().unwrap()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//! - `testing`: a worker that is driven by hand (Linux), and a clock that stands still. Not for a tracker that strangers reach.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(target_os = "linux")]
 mod alarm;
@@ -22,6 +69,8 @@ use crate::mechanism::Smol;
 #[cfg(all(feature = "testing", target_os = "linux"))]
 pub use crate::stepped::Stepped;
 use crate::waiter::Waiter;
+/// What [`serve`] is given.
+pub use etracker_runtime_common;
 
 #[cfg(target_os = "linux")]
 use crate::epoll::Epoll as Native;

@@ -21,8 +21,8 @@ use etracker_core::Config;
 use etracker_core::config::{
     PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, PEERS_PER_TORRENT, SOCKET_TIMEOUT_SECS, TORRENTS,
 };
+use etracker_core::ipnet::IpNet;
 use etracker_runtime_common::{Address, Listen};
-use ipnet::IpNet;
 use strsim::osa_distance;
 
 use crate::lists::{ListFiles, TorrentFile};

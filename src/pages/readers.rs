@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr as _;
 
 use etracker_core::http::request::Request;
+use etracker_core::ipnet::IpNet;
 use http::uri::Authority;
-use ipnet::IpNet;
 
 /// Networks whose readers get pages, and the names that they may ask under.
 #[derive(Clone, Debug)]

@@ -42,7 +42,7 @@ impl Purge {
         })
     }
 
-    /// Looks at about `work` torrents and peers, of which one that is dropped counts for [`DROP_WORK`].
+    /// Looks at about `work` torrents and peers, of which one that is dropped counts for 64.
     pub fn step(&mut self, now: Instant, work: usize, swarms: &Swarms, random: &mut Random) -> Purged {
         let mut purged = Purged::default();
         let mut left = work;
