@@ -5,8 +5,8 @@ use crate::swarm::{Handout, Prepared, Room};
 
 use super::Packed;
 use super::choose::{self, Asker};
+use super::compact::Compact;
 use super::page::{Record, SMALL_MAX, Small, TORRENTS_MAX};
-use super::rules::Compact;
 use super::set::Newcomer;
 use super::stamp::{BEEN_SEEDER, SEEDER, Tick};
 use super::swarm::Swarm;

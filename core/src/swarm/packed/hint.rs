@@ -12,9 +12,9 @@ use crate::swarm::{Prepared, Stage};
 
 use super::Packed;
 use super::choose::{Draws, Starts, leechers_share};
+use super::compact::Compact;
 use super::page::{Page, Record};
 use super::peers::Shape;
-use super::rules::Compact;
 use super::set::{Place, Set};
 use super::swarm::Swarm;
 

@@ -12,6 +12,7 @@
 
 mod announce;
 mod choose;
+mod compact;
 mod hint;
 mod lanes;
 mod linear;

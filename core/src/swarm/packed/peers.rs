@@ -6,8 +6,8 @@ use core::ops::Range;
 use crate::PeerId;
 use crate::announce::Family;
 
+use super::compact::Compact;
 use super::lanes;
-use super::rules::Compact;
 use super::stamp::{BEEN_SEEDER, SEEDER, Stamp};
 use super::work;
 

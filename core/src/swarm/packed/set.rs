@@ -8,10 +8,11 @@ use core::ops::Range;
 
 use crate::seed::Random;
 
+use super::compact::Compact;
 use super::linear::{Spot, block_at, block_of, next_block, origin_of};
 use super::peers::{self, Columns, Entry, Shape};
 use super::pieces::Pieces;
-use super::rules::{Compact, Rules};
+use super::rules::Rules;
 use super::stamp::{BEEN_SEEDER, SEEDER, Stamp, Tick, Window};
 use super::work;
 

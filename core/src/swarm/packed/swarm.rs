@@ -4,9 +4,10 @@ use core::mem;
 
 use crate::announce::{Counts, Family};
 
+use super::compact::Compact;
 use super::peers::Shape;
 use super::pieces::Pieces;
-use super::rules::{Compact, Rules};
+use super::rules::Rules;
 use super::set::{Bucket, Newcomer, Place, Set};
 use super::stamp::{BEEN_SEEDER, Tick};
 
