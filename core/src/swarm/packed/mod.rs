@@ -46,6 +46,7 @@ pub(super) use choose::Starts;
 use linear::{block_of, origin_of};
 use page::{Page, Record, TORRENTS_MAX};
 use pieces::Pieces;
+use position::{SweepPosition, WalkPosition};
 use rules::Rules;
 use set::Bucket;
 use stamp::Tick;
@@ -69,11 +70,11 @@ pub struct Packed {
 
 /// Where a sweep of a [`Packed`] store has got to.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PackedSweep(sweep::SweepPosition);
+pub struct PackedSweep(SweepPosition);
 
 /// Where a walk of a [`Packed`] store has got to.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PackedWalk(walk::WalkPosition);
+pub struct PackedWalk(WalkPosition);
 
 impl Store for Packed {
     type Sweep = PackedSweep;

@@ -1,6 +1,7 @@
 //! Where a sweep or a walk has got to.
 
 use crate::InfoHash;
+use crate::announce::Family;
 
 use super::linear::{Spot, spot_of};
 
@@ -12,6 +13,13 @@ pub(super) struct Position<P> {
     pub(super) spot: Spot,
     pub(super) within: Within<P>,
 }
+
+/// A position of a sweep; the parts of a torrent are the sets of its swarm.
+pub(super) type SweepPosition = Position<usize>;
+
+/// A position of a walk; the parts of a torrent are the families of its peers, seeders and leechers together, so that
+/// one who becomes a seeder during the walk is not met twice.
+pub(super) type WalkPosition = Position<Family>;
 
 /// How far the torrents of a spot have been passed.
 #[derive(Clone, Copy, Debug)]

@@ -8,15 +8,12 @@ use crate::swarm::{Swept, Totals};
 
 use super::linear::{Spot, block_at, next_block, spot_of};
 use super::page::{Page, Record, SMALL_MAX};
-use super::position::{Position, Within};
+use super::position::{Position, SweepPosition, Within};
 use super::rules::Rules;
 use super::stamp::{SEEDER, Tick};
 use super::swarm::{KIND, Swarm};
 use super::work;
 use super::{Packed, bury};
-
-/// A position of a sweep; the parts of a torrent are the sets of its swarm.
-pub(super) type SweepPosition = Position<usize>;
 
 impl Packed {
     /// Sweeps from `position` on until about `work` torrents and peers have been looked at.

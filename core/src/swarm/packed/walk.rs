@@ -9,13 +9,9 @@ use crate::swarm::{Peer, Visit};
 use super::Packed;
 use super::linear::{Spot, block_at, next_block, spot_of};
 use super::page::{Page, Record};
-use super::position::{Position, Within};
+use super::position::{Position, WalkPosition, Within};
 use super::set::Newcomer;
 use super::swarm::Swarm;
-
-/// A position of a walk; the parts of a torrent are the families of its peers, seeders and leechers together, so that
-/// one who becomes a seeder during the walk is not met twice.
-pub(super) type WalkPosition = Position<Family>;
 
 impl Packed {
     /// Shows about `work` torrents and peers from `position` on; true at the end.
