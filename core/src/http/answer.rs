@@ -3,16 +3,17 @@
 use core::fmt;
 use core::net::IpAddr;
 
+use super::HEAD_MAX;
+use super::forwarded::{self, ForwardedFault};
 use super::front::Front;
 use super::full_scrape::FullScrape;
 use super::head::{self, Framing, Status};
 use super::page::{Found, Page, PageStream, Pages};
-use super::query::{self, AnnounceQuery, PeerForm, ScrapeQuery};
-use super::request::{self, Method, Request};
+use super::query::{self, AnnounceQuery, PeerForm, QueryFault, ScrapeQuery};
+use super::request::{Method, Request, RequestFault};
 use super::response::{AnnounceResponse, Failure, PeerList, Retry, encode_scrape};
 use super::route::Route;
 use super::stream::Stream;
-use super::{HEAD_MAX, forwarded};
 use crate::announce::{Announce, AnnounceOutcome, Family, Refusal};
 use crate::config::Intervals;
 use crate::scope::Scope;
@@ -33,7 +34,7 @@ pub(super) enum Answer {
 /// Answers a request, or what was to be one, that came over a connection from `peer`.
 pub(super) fn answer(
     now: Instant,
-    request: Result<Request<'_>, request::Fault>,
+    request: Result<Request<'_>, RequestFault>,
     peer: IpAddr,
     front: &Front,
     worker: &mut Worker,
@@ -68,9 +69,9 @@ pub(super) fn refuse_last(trouble: Trouble, worker: &Worker, reply: &mut [u8]) -
 /// Why something is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    Request(request::Fault),
-    Query(query::Fault),
-    Forwarded(forwarded::Fault),
+    Request(RequestFault),
+    Query(QueryFault),
+    Forwarded(ForwardedFault),
     Refused(Refusal),
     /// A client's request at a path that is not the tracker's.
     Astray,
@@ -272,7 +273,7 @@ impl Asked<'_> {
         let (request, framing, tracker) = (self.request, self.framing, worker.tracker());
         // The proxy host itself may read pages without the header; a malformed header is refused.
         let reader = match forwarded::client(request, self.peer, tracker.config().trusted_proxies()) {
-            Err(forwarded::Fault::Missing) => self.peer,
+            Err(ForwardedFault::Missing) => self.peer,
             reader => reader.map_err(Trouble::Forwarded)?,
         };
         let find = |pages: &dyn Pages| pages.find(self.now, &request.at(path), reader, tracker);

@@ -17,17 +17,21 @@ use crate::scope::Scope;
 /// # Errors
 /// A trusted peer sends no such header, or what stands to the right of the client is not an address: the peer's own
 /// address is never taken instead, for it would be handed out as that of a client.
-pub fn client(request: &Request<'_>, peer: IpAddr, trusted: Option<&[IpNet]>) -> Result<IpAddr, Fault> {
+pub fn client(
+    request: &Request<'_>,
+    peer: IpAddr,
+    trusted: Option<&[IpNet]>,
+) -> Result<IpAddr, ForwardedFault> {
     let trusted = trusted.unwrap_or_default();
     let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(&ip));
     if !is_trusted(peer) {
         return Ok(peer);
     }
-    let mut found = Err(Fault::Missing);
+    let mut found = Err(ForwardedFault::Missing);
     for element in request.fields("x-forwarded-for").flat_map(elements) {
         match address(element) {
-            None => found = Err(Fault::NoAddress),
-            Some(ip) if !is_trusted(ip) || found == Err(Fault::Missing) => found = Ok(ip),
+            None => found = Err(ForwardedFault::NoAddress),
+            Some(ip) if !is_trusted(ip) || found == Err(ForwardedFault::Missing) => found = Ok(ip),
             Some(_) => {}
         }
     }
@@ -54,14 +58,14 @@ pub fn is_proxy(peer: IpAddr) -> bool {
 /// Why it is not known whom a proxy speaks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum ForwardedFault {
     /// The header is missing or empty.
     Missing,
     /// Something in it is not an address.
     NoAddress,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ForwardedFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "the proxy did not send X-Forwarded-For, so your address is not known",
@@ -70,7 +74,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl core::error::Error for Fault {}
+impl core::error::Error for ForwardedFault {}
 
 /// An address with or without brackets and port; a mapped one is unmapped.
 fn address(element: &[u8]) -> Option<IpAddr> {

@@ -196,20 +196,22 @@ impl Response {
     ///
     /// # Errors
     /// What was received is no response, or it ended too early.
-    pub fn decode(received: &[u8], ended: bool) -> Result<Option<Self>, Fault> {
+    pub fn decode(received: &[u8], ended: bool) -> Result<Option<Self>, ResponseFault> {
         let whole = Self::decode_whole(received, ended)?;
         if whole.is_none() && ended {
-            return Err(Fault::Truncated);
+            return Err(ResponseFault::Truncated);
         }
         Ok(whole)
     }
 
-    fn decode_whole(received: &[u8], ended: bool) -> Result<Option<Self>, Fault> {
+    fn decode_whole(received: &[u8], ended: bool) -> Result<Option<Self>, ResponseFault> {
         let Some(head_len) = head_end(received, &mut 0) else {
             return Ok(None);
         };
-        let (head, rest) = received.split_at_checked(head_len).ok_or(Fault::NotHttp)?;
-        let (fields, status) = status_line(head).map_err(|_| Fault::NotHttp)?;
+        let (head, rest) = received
+            .split_at_checked(head_len)
+            .ok_or(ResponseFault::NotHttp)?;
+        let (fields, status) = status_line(head).map_err(|_| ResponseFault::NotHttp)?;
         let body = match BodyLength::of(fields)? {
             BodyLength::Bytes(len) => rest.get(..len).map(|body| (body.to_vec(), len)),
             BodyLength::Chunks => unchunked(rest)?,
@@ -226,7 +228,7 @@ impl Response {
 /// Why bytes are not a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum ResponseFault {
     /// The head is not HTTP.
     NotHttp,
     /// It is not said in a known way how long the body is.
@@ -235,7 +237,7 @@ pub enum Fault {
     Truncated,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ResponseFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotHttp => "the answer is not HTTP",
@@ -245,7 +247,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl core::error::Error for Fault {}
+impl core::error::Error for ResponseFault {}
 
 /// How the end of a response's body is known.
 enum BodyLength {
@@ -255,7 +257,7 @@ enum BodyLength {
 }
 
 impl BodyLength {
-    fn of(fields: &[u8]) -> Result<Self, Fault> {
+    fn of(fields: &[u8]) -> Result<Self, ResponseFault> {
         let mut length = Self::UntilEnd;
         let mut rest = fields;
         while let Ok((after, (name, value))) = field(rest) {
@@ -266,10 +268,10 @@ impl BodyLength {
                 length = if chunked {
                     Self::Chunks
                 } else {
-                    return Err(Fault::Framing);
+                    return Err(ResponseFault::Framing);
                 };
             } else if name.eq_ignore_ascii_case(b"content-length") && !matches!(length, Self::Chunks) {
-                length = Self::Bytes(parsed(value, 10).ok_or(Fault::Framing)?);
+                length = Self::Bytes(parsed(value, 10).ok_or(ResponseFault::Framing)?);
             }
         }
         Ok(length)
@@ -314,12 +316,12 @@ fn status_line(input: &[u8]) -> IResult<&[u8], u16> {
 }
 
 /// The chunks of a body put together, and the bytes that they took; `None` if they are not yet all there.
-fn unchunked(input: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Fault> {
+fn unchunked(input: &[u8]) -> Result<Option<(Vec<u8>, usize)>, ResponseFault> {
     let mut body = Vec::new();
     let mut rest = input;
     while let Ok((after, size)) = line(rest) {
         let digits = size.split(|byte| *byte == b';').next().unwrap_or_default();
-        let size: usize = parsed(digits.trim_ascii(), 16).ok_or(Fault::Framing)?;
+        let size: usize = parsed(digits.trim_ascii(), 16).ok_or(ResponseFault::Framing)?;
         let Some((data, after)) = after.split_at_checked(size) else {
             break;
         };
@@ -328,7 +330,7 @@ fn unchunked(input: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Fault> {
         };
         if !end.is_empty() {
             // After a chunk nothing else may stand; after the last one there might be trailers, which no tracker sends.
-            return Err(Fault::Framing);
+            return Err(ResponseFault::Framing);
         }
         if size == 0 {
             return Ok(Some((body, input.len() - after.len())));

@@ -32,7 +32,7 @@ mod stream;
 pub(crate) use answer::FRONT;
 pub use connection::{Connection, Misuse};
 pub use front::Front;
-pub use head::{Fault as ResponseFault, Response};
+pub use head::{Response, ResponseFault};
 pub use page::{Found, Page, Pages};
 
 /// What the driver of a connection does next.

@@ -40,8 +40,8 @@ impl AnnounceQuery {
     /// with `numwant`, `event` or `compact` leaves the default.
     ///
     /// # Errors
-    /// What is missing or wrong, looked for in the order of [`Fault`].
-    pub fn parse(query: &[u8], ip: IpAddr) -> Result<Self, Fault> {
+    /// What is missing or wrong, looked for in the order of [`QueryFault`].
+    pub fn parse(query: &[u8], ip: IpAddr) -> Result<Self, QueryFault> {
         let raw = RawAnnounce::collect(query)?;
         let event = match raw.event.map(Decoded::<9>::decode).transpose()? {
             Some(decoded) => event(decoded.whole().unwrap_or_default()),
@@ -55,8 +55,8 @@ impl AnnounceQuery {
             _ => PeerForm::Compact,
         };
         let announce = Announce {
-            info_hash: info_hash(raw.info_hash.ok_or(Fault::InfoHashMissing)?)?,
-            peer_id: peer_id(raw.peer_id.ok_or(Fault::PeerIdMissing)?)?,
+            info_hash: info_hash(raw.info_hash.ok_or(QueryFault::InfoHashMissing)?)?,
+            peer_id: peer_id(raw.peer_id.ok_or(QueryFault::PeerIdMissing)?)?,
             peer: Endpoint {
                 ip,
                 port: port(raw.port, event)?,
@@ -115,7 +115,7 @@ impl ScrapeQuery {
     ///
     /// # Errors
     /// An info-hash is not one, or there are more than [`SCRAPE_MAX`].
-    pub fn parse(query: &[u8]) -> Result<Self, Fault> {
+    pub fn parse(query: &[u8]) -> Result<Self, QueryFault> {
         let mut parsed = Self {
             info_hashes: [InfoHash::default(); SCRAPE_MAX],
             len: 0,
@@ -123,7 +123,7 @@ impl ScrapeQuery {
         for (name, value) in parameters(query) {
             if name == Name::InfoHash {
                 let slot = parsed.info_hashes.get_mut(parsed.len);
-                *slot.ok_or(Fault::InfoHashesTooMany)? = info_hash(value)?;
+                *slot.ok_or(QueryFault::InfoHashesTooMany)? = info_hash(value)?;
                 parsed.len += 1;
             }
         }
@@ -161,7 +161,7 @@ pub fn names_torrent(query: &[u8]) -> bool {
 /// What is wrong with a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum QueryFault {
     /// More than one info-hash in an announce.
     InfoHashRepeated,
     /// A value holds a `%` without two hexadecimal digits.
@@ -184,7 +184,7 @@ pub enum Fault {
     InfoHashesTooMany,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for QueryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::InfoHashRepeated => f.write_str("an announce is for one info_hash"),
@@ -207,7 +207,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl core::error::Error for Fault {}
+impl core::error::Error for QueryFault {}
 
 /// Torrents in one scrape: as many of the shortest parameters as a head holds, so that whoever fits is served.
 pub const SCRAPE_MAX: usize = HEAD_MAX / "info_hash=01234567890123456789&".len();
@@ -229,11 +229,11 @@ struct RawAnnounce<'a> {
 }
 
 impl<'a> RawAnnounce<'a> {
-    fn collect(query: &'a [u8]) -> Result<Self, Fault> {
+    fn collect(query: &'a [u8]) -> Result<Self, QueryFault> {
         let mut raw = Self::default();
         for (name, value) in parameters(query) {
             let slot = match name {
-                Name::InfoHash if raw.info_hash.is_some() => return Err(Fault::InfoHashRepeated),
+                Name::InfoHash if raw.info_hash.is_some() => return Err(QueryFault::InfoHashRepeated),
                 Name::InfoHash => &mut raw.info_hash,
                 Name::PeerId => &mut raw.peer_id,
                 Name::Port => &mut raw.port,
@@ -316,7 +316,7 @@ struct Decoded<const N: usize> {
 }
 
 impl<const N: usize> Decoded<N> {
-    fn decode(value: &[u8]) -> Result<Self, Fault> {
+    fn decode(value: &[u8]) -> Result<Self, QueryFault> {
         let mut decoded = Self {
             bytes: [0; N],
             len: 0,
@@ -348,14 +348,14 @@ impl<const N: usize> Decoded<N> {
 
 /// The bytes that `value` stands for. A `+` is a space: what makes queries from forms writes it so (Python's `urlencode` and
 /// `requests`, Java's `URLEncoder`, checkers of trackers), while a client that means 0x2B sends `%2B`.
-fn bytes(value: &[u8]) -> impl Iterator<Item = Result<u8, Fault>> {
+fn bytes(value: &[u8]) -> impl Iterator<Item = Result<u8, QueryFault>> {
     let mut rest = value.iter();
     core::iter::from_fn(move || {
         let byte = match *rest.next()? {
             b'%' => hex_digit(rest.next())
                 .zip(hex_digit(rest.next()))
                 .map(|(high, low)| high << 4 | low)
-                .ok_or(Fault::Percent),
+                .ok_or(QueryFault::Percent),
             b'+' => Ok(b' '),
             byte => Ok(byte),
         };
@@ -373,33 +373,33 @@ fn hex_digit(digit: Option<&u8>) -> Option<u8> {
     }
 }
 
-fn info_hash(value: &[u8]) -> Result<InfoHash, Fault> {
+fn info_hash(value: &[u8]) -> Result<InfoHash, QueryFault> {
     let bytes = Decoded::decode(value)?.exact();
-    bytes.map(InfoHash).map_err(Fault::InfoHashLength)
+    bytes.map(InfoHash).map_err(QueryFault::InfoHashLength)
 }
 
-fn peer_id(value: &[u8]) -> Result<PeerId, Fault> {
+fn peer_id(value: &[u8]) -> Result<PeerId, QueryFault> {
     let bytes = Decoded::decode(value)?.exact();
-    bytes.map(PeerId).map_err(Fault::PeerIdLength)
+    bytes.map(PeerId).map_err(QueryFault::PeerIdLength)
 }
 
 /// The port announced. Who leaves needs none, for nobody will connect.
-fn port(value: Option<&[u8]>, event: Event) -> Result<u16, Fault> {
+fn port(value: Option<&[u8]>, event: Event) -> Result<u16, QueryFault> {
     let Some(value) = value else {
         return if event == Event::Stopped {
             Ok(0)
         } else {
-            Err(Fault::PortMissing)
+            Err(QueryFault::PortMissing)
         };
     };
     let decoded = Decoded::<2>::decode(value)?;
     if decoded.len > 1 && decoded.bytes.starts_with(b"0") {
-        return Err(Fault::PortNotANumber);
+        return Err(QueryFault::PortNotANumber);
     }
     match number(value)? {
-        Number::Exact(port) => u16::try_from(port).map_err(|_| Fault::PortOutOfRange),
-        Number::TooLarge => Err(Fault::PortOutOfRange),
-        Number::Garbage => Err(Fault::PortNotANumber),
+        Number::Exact(port) => u16::try_from(port).map_err(|_| QueryFault::PortOutOfRange),
+        Number::TooLarge => Err(QueryFault::PortOutOfRange),
+        Number::Garbage => Err(QueryFault::PortNotANumber),
     }
 }
 
@@ -409,7 +409,7 @@ enum Number {
     Garbage,
 }
 
-fn number(value: &[u8]) -> Result<Number, Fault> {
+fn number(value: &[u8]) -> Result<Number, QueryFault> {
     let mut number = Some(0u64);
     let mut digits = 0usize;
     for byte in bytes(value) {
@@ -518,7 +518,7 @@ mod tests {
         }
     }
 
-    fn raw(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+    fn raw(bytes: &[u8]) -> Result<Vec<u8>, QueryFault> {
         super::bytes(bytes).collect()
     }
 
@@ -577,7 +577,7 @@ mod tests {
     fn percent_coding_is_exact() {
         assert_eq!(raw(b"%41%6a%4A%2b%00%ff%25"), Ok(b"AjJ+\0\xff%".to_vec()));
         for bad in ["%", "%4", "%zz", "%4z", "%-1", "% 1", "%%41", "%+1"] {
-            assert_eq!(raw(bad.as_bytes()), Err(Fault::Percent), "{bad}");
+            assert_eq!(raw(bad.as_bytes()), Err(QueryFault::Percent), "{bad}");
         }
     }
 }

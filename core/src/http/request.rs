@@ -41,12 +41,12 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// What is not HTTP about it.
-    pub fn parse(head: &'a [u8]) -> Result<Self, Fault> {
-        let (fields, line) = line(head).map_err(|_| Fault::RequestLine)?;
-        let (target, method) = method(line).map_err(|_| Fault::RequestLine)?;
-        let (version, target) = target_before_version(target).map_err(|_| Fault::RequestLine)?;
-        let (_, version) = version_at_end(version).map_err(|_| Fault::Version)?;
-        let (path, query) = path_and_query(target).ok_or(Fault::Target)?;
+    pub fn parse(head: &'a [u8]) -> Result<Self, RequestFault> {
+        let (fields, line) = line(head).map_err(|_| RequestFault::RequestLine)?;
+        let (target, method) = method(line).map_err(|_| RequestFault::RequestLine)?;
+        let (version, target) = target_before_version(target).map_err(|_| RequestFault::RequestLine)?;
+        let (_, version) = version_at_end(version).map_err(|_| RequestFault::Version)?;
+        let (path, query) = path_and_query(target).ok_or(RequestFault::Target)?;
         let mut request = Self {
             method,
             path,
@@ -60,7 +60,7 @@ impl<'a> Request<'a> {
         };
         let mut rest = fields;
         while empty_line(rest).is_err() {
-            let (after, (name, value)) = field(rest).map_err(|_| Fault::Field)?;
+            let (after, (name, value)) = field(rest).map_err(|_| RequestFault::Field)?;
             request.note(name, value);
             rest = after;
         }
@@ -160,7 +160,7 @@ pub enum Version {
 /// Why a head is not HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum RequestFault {
     /// The first line is not a method, a target and a version, or holds a NUL or a bare CR.
     RequestLine,
     /// The target is neither a path nor an absolute URL of HTTP.
@@ -171,7 +171,7 @@ pub enum Fault {
     Field,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for RequestFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RequestLine => {
@@ -184,7 +184,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl core::error::Error for Fault {}
+impl core::error::Error for RequestFault {}
 
 /// Whether `byte` can begin neither a request nor text that someone types: it is of another protocol, such as the 0x16 of a TLS
 /// handshake or the 0x13 of a peer's.

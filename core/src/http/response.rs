@@ -58,24 +58,24 @@ impl<'a> AnnounceResponse<'a> {
     ///
     /// # Errors
     /// It is no answer to an announce; a failure is one of [`Failure::decode`].
-    pub fn decode(body: &'a [u8]) -> Result<Self, Fault> {
+    pub fn decode(body: &'a [u8]) -> Result<Self, BodyFault> {
         let body = root(body)?;
         // Failures have intervals too.
         if body.get(b"failure reason").is_some() {
-            return Err(Fault::Refused);
+            return Err(BodyFault::Refused);
         }
         Ok(Self {
             complete: number(body, "complete")?,
             downloaded: number(body, "downloaded")?,
             external_ip: body.get(b"external ip").map(external_ip).transpose()?,
             incomplete: number(body, "incomplete")?,
-            interval_secs: number(body, "interval")?.ok_or(Fault::Missing("interval"))?,
+            interval_secs: number(body, "interval")?.ok_or(BodyFault::Missing("interval"))?,
             interval_min_secs: number(body, "min interval")?,
             peers: match body.get(b"peers") {
                 None => PeerList::Compact(&[]),
                 Some(Value::Bytes(peers)) => PeerList::Compact(peers),
                 Some(Value::List(list)) => PeerList::Dictionaries(PeerDictionaries(Source::Read(list))),
-                Some(Value::Integer(_) | Value::Dictionary(_)) => return Err(Fault::Type("peers")),
+                Some(Value::Integer(_) | Value::Dictionary(_)) => return Err(BodyFault::Type("peers")),
             },
             peers6: bytes(body, "peers6")?,
         })
@@ -196,9 +196,9 @@ impl<'a> ScrapeResponse<'a> {
     ///
     /// # Errors
     /// It is no answer to a scrape; a failure is one of [`Failure::decode`].
-    pub fn decode(body: &'a [u8]) -> Result<Self, Fault> {
-        let files = root(body)?.get(b"files").ok_or(Fault::Missing("files"))?;
-        let files = files.as_dictionary().ok_or(Fault::Type("files"))?;
+    pub fn decode(body: &'a [u8]) -> Result<Self, BodyFault> {
+        let files = root(body)?.get(b"files").ok_or(BodyFault::Missing("files"))?;
+        let files = files.as_dictionary().ok_or(BodyFault::Type("files"))?;
         files
             .iter()
             .try_for_each(|entry| decode_scrape_entry(entry).map(|_| ()))?;
@@ -259,9 +259,9 @@ impl<'a> Failure<&'a [u8]> {
     ///
     /// # Errors
     /// It is no failure.
-    pub fn decode(body: &'a [u8]) -> Result<Self, Fault> {
+    pub fn decode(body: &'a [u8]) -> Result<Self, BodyFault> {
         let body = root(body)?;
-        let reason = bytes(body, "failure reason")?.ok_or(Fault::Missing("failure reason"))?;
+        let reason = bytes(body, "failure reason")?.ok_or(BodyFault::Missing("failure reason"))?;
         let retry = match body.get(b"retry in") {
             None => None,
             Some(Value::Bytes(b"never")) => Some(Retry::Never),
@@ -270,7 +270,7 @@ impl<'a> Failure<&'a [u8]> {
                 .and_then(|digits| digits.parse().ok())
                 .map(Retry::Minutes),
             Some(Value::Integer(minutes)) => u32::try_from(minutes).ok().map(Retry::Minutes),
-            Some(Value::List(_) | Value::Dictionary(_)) => return Err(Fault::Type("retry in")),
+            Some(Value::List(_) | Value::Dictionary(_)) => return Err(BodyFault::Type("retry in")),
         };
         Ok(Self {
             reason,
@@ -285,7 +285,7 @@ impl<'a> Failure<&'a [u8]> {
 /// Why a body is not the answer looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum BodyFault {
     /// It is not canonical bencode.
     Bencode(bencode::Fault),
     /// It is not a dictionary.
@@ -298,7 +298,7 @@ pub enum Fault {
     Refused,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for BodyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bencode(fault) => fault.fmt(f),
@@ -310,7 +310,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl core::error::Error for Fault {}
+impl core::error::Error for BodyFault {}
 
 /// Bytes of the longest failure reason.
 pub const REASON_MAX: usize = 160;
@@ -348,9 +348,9 @@ impl fmt::Write for Text {
     }
 }
 
-fn root(body: &[u8]) -> Result<Dictionary<'_>, Fault> {
-    let value = Value::parse(body).map_err(Fault::Bencode)?;
-    value.as_dictionary().ok_or(Fault::NoDictionary)
+fn root(body: &[u8]) -> Result<Dictionary<'_>, BodyFault> {
+    let value = Value::parse(body).map_err(BodyFault::Bencode)?;
+    value.as_dictionary().ok_or(BodyFault::NoDictionary)
 }
 
 fn integer(body: &mut DictionaryWriter<'_, '_>, key: &[u8], value: Option<u32>) {
@@ -359,26 +359,26 @@ fn integer(body: &mut DictionaryWriter<'_, '_>, key: &[u8], value: Option<u32>) 
     }
 }
 
-fn number(body: Dictionary<'_>, key: &'static str) -> Result<Option<u32>, Fault> {
+fn number(body: Dictionary<'_>, key: &'static str) -> Result<Option<u32>, BodyFault> {
     let Some(value) = body.get(key.as_bytes()) else {
         return Ok(None);
     };
     let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
-    number.map(Some).ok_or(Fault::Type(key))
+    number.map(Some).ok_or(BodyFault::Type(key))
 }
 
-fn bytes<'a>(body: Dictionary<'a>, key: &'static str) -> Result<Option<&'a [u8]>, Fault> {
+fn bytes<'a>(body: Dictionary<'a>, key: &'static str) -> Result<Option<&'a [u8]>, BodyFault> {
     let Some(value) = body.get(key.as_bytes()) else {
         return Ok(None);
     };
-    value.as_bytes().map(Some).ok_or(Fault::Type(key))
+    value.as_bytes().map(Some).ok_or(BodyFault::Type(key))
 }
 
-fn external_ip(value: Value<'_>) -> Result<IpAddr, Fault> {
+fn external_ip(value: Value<'_>) -> Result<IpAddr, BodyFault> {
     let octets = value.as_bytes().unwrap_or_default();
     let ip4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
     let ip = ip4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from));
-    ip.map_err(|_| Fault::Type("external ip"))
+    ip.map_err(|_| BodyFault::Type("external ip"))
 }
 
 fn encode_peer(list: &mut ListWriter<'_, '_>, peer: SocketAddr, id: Option<PeerId>) {
@@ -404,9 +404,9 @@ fn decode_peer(entry: Dictionary<'_>) -> Option<(SocketAddr, Option<PeerId>)> {
 }
 
 /// Counts that other trackers leave out are zeros.
-fn decode_scrape_entry((key, value): (&[u8], Value<'_>)) -> Result<(InfoHash, Counts), Fault> {
-    let info_hash = key.try_into().map_err(|_| Fault::Type("files"))?;
-    let entry = value.as_dictionary().ok_or(Fault::Type("files"))?;
+fn decode_scrape_entry((key, value): (&[u8], Value<'_>)) -> Result<(InfoHash, Counts), BodyFault> {
+    let info_hash = key.try_into().map_err(|_| BodyFault::Type("files"))?;
+    let entry = value.as_dictionary().ok_or(BodyFault::Type("files"))?;
     let counts = Counts {
         complete: number(entry, "complete")?.unwrap_or(0),
         incomplete: number(entry, "incomplete")?.unwrap_or(0),
@@ -554,16 +554,16 @@ mod tests {
         assert_eq!(peers[0].0.port(), 9);
         assert_eq!(
             AnnounceResponse::decode(b"d5:peers0:e"),
-            Err(Fault::Missing("interval"))
+            Err(BodyFault::Missing("interval"))
         );
         assert_eq!(
             AnnounceResponse::decode(b"d8:interval2:60e"),
-            Err(Fault::Type("interval"))
+            Err(BodyFault::Type("interval"))
         );
-        assert_eq!(AnnounceResponse::decode(b"le"), Err(Fault::NoDictionary));
+        assert_eq!(AnnounceResponse::decode(b"le"), Err(BodyFault::NoDictionary));
         assert_eq!(
             AnnounceResponse::decode(b"d14:failure reason2:no8:intervali60ee"),
-            Err(Fault::Refused),
+            Err(BodyFault::Refused),
             "a failure is no answer without peers"
         );
         let failure = Failure::decode(b"d14:failure reason2:no8:retry in1:5e").unwrap();
@@ -584,7 +584,7 @@ mod tests {
         );
         assert_eq!(
             ScrapeResponse::decode(b"d5:filesd1:adeee"),
-            Err(Fault::Type("files"))
+            Err(BodyFault::Type("files"))
         );
     }
 }
