@@ -10,7 +10,7 @@ use etracker_runtime_common::{Mechanism, accept};
 use futures_lite::future;
 use glommio::{net, spawn_local, timer};
 
-use crate::stream::Stream;
+use crate::stream::ClientStream;
 use crate::sys;
 use crate::yielding::yield_now;
 
@@ -40,7 +40,7 @@ impl<S, W> Watched<S, W> {
 impl Mechanism for Glommio {
     type Udp = Watched<UdpSocket, net::UdpSocket>;
     type Tcp = Watched<TcpListener, net::TcpListener>;
-    type Stream = Stream;
+    type Stream = ClientStream;
 
     fn udp(&self, socket: UdpSocket) -> io::Result<Self::Udp> {
         let watched = sys::watch(socket.try_clone()?);
@@ -85,13 +85,13 @@ impl Mechanism for Glommio {
 
     async fn accept(tcp: &Self::Tcp) -> io::Result<(Self::Stream, SocketAddr)> {
         match accept(&tcp.socket) {
-            Ok((socket, peer)) => Ok((Stream::Unwatched(socket), peer)),
+            Ok((socket, peer)) => Ok((ClientStream::Unwatched(socket), peer)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let accepted = tcp.watched.shared_accept().await?;
                 // A client that has gone again. This has closed the connection then: it must not be made a stream.
                 let gone = |_| io::Error::from(ErrorKind::ConnectionAborted);
                 let peer = unmapped(accepted.peer_addr().map_err(gone)?);
-                Ok((Stream::Watched(accepted.bind_to_executor()), peer))
+                Ok((ClientStream::Watched(accepted.bind_to_executor()), peer))
             }
             Err(error) => Err(error),
         }

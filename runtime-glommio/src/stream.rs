@@ -13,14 +13,14 @@ use crate::yielding::yield_now;
 
 /// A connection that the reactor is told about when it first has to be waited for: many never have to be.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) enum ClientStream {
     Unwatched(TcpStream),
     Watched(net::TcpStream),
     /// The reactor could not take it.
     Lost,
 }
 
-impl etracker_runtime_common::Stream for Stream {
+impl etracker_runtime_common::Stream for ClientStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         while let Self::Unwatched(socket) = self {
             match socket.read(buffer) {
@@ -78,7 +78,7 @@ impl etracker_runtime_common::Stream for Stream {
     }
 }
 
-impl Stream {
+impl ClientStream {
     /// This connection as the reactor knows it.
     fn watched(&mut self) -> io::Result<&mut net::TcpStream> {
         if let Self::Unwatched(_) = self

@@ -10,7 +10,7 @@ use etracker_runtime_common::{Mechanism, accept};
 use futures_lite::future;
 use smol::LocalExecutor;
 
-use crate::stream::Stream;
+use crate::stream::ClientStream;
 use crate::waiter::{Waiter, Watched as _};
 
 /// The executor of one worker, and what its thread waits with.
@@ -30,7 +30,7 @@ pub(crate) struct Listener<W: Waiter> {
 impl<W: Waiter> Mechanism for Smol<W> {
     type Udp = W::Watched<UdpSocket>;
     type Tcp = Listener<W>;
-    type Stream = Stream<W>;
+    type Stream = ClientStream<W>;
 
     fn udp(&self, socket: UdpSocket) -> io::Result<Self::Udp> {
         self.waiter.watch(socket)
@@ -60,7 +60,7 @@ impl<W: Waiter> Mechanism for Smol<W> {
         loop {
             poll_fn(|cx| tcp.socket.poll_readable(cx)).await?;
             match accept(tcp.socket.socket()) {
-                Ok((socket, peer)) => return Ok((Stream::new(socket, tcp.waiter.clone()), peer)),
+                Ok((socket, peer)) => return Ok((ClientStream::new(socket, tcp.waiter.clone()), peer)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => tcp.socket.drained(),
                 Err(error) => return Err(error),
             }

@@ -8,7 +8,7 @@ use crate::waiter::{Waiter, Watched as _};
 
 /// A connection that is watched from when it first has to be waited for: many never have to be.
 #[derive(Debug)]
-pub(crate) struct Stream<W: Waiter> {
+pub(crate) struct ClientStream<W: Waiter> {
     socket: Socket<W>,
     waiter: W,
 }
@@ -21,7 +21,7 @@ enum Socket<W: Waiter> {
     Lost,
 }
 
-impl<W: Waiter> Stream<W> {
+impl<W: Waiter> ClientStream<W> {
     /// A connection that was just accepted.
     pub(crate) const fn new(socket: TcpStream, waiter: W) -> Self {
         let socket = Socket::Unwatched(socket);
@@ -29,7 +29,7 @@ impl<W: Waiter> Stream<W> {
     }
 }
 
-impl<W: Waiter> etracker_runtime_common::Stream for Stream<W> {
+impl<W: Waiter> etracker_runtime_common::Stream for ClientStream<W> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             if let Socket::Watched(socket) = &self.socket {
@@ -83,7 +83,7 @@ impl<W: Waiter> etracker_runtime_common::Stream for Stream<W> {
     }
 }
 
-impl<W: Waiter> Stream<W> {
+impl<W: Waiter> ClientStream<W> {
     /// This connection, watched from now on if it was not yet.
     fn watched(&mut self) -> io::Result<&W::Watched<TcpStream>> {
         if let Socket::Unwatched(_) = self.socket
