@@ -427,7 +427,7 @@ fn execute(
 ) -> Result<AnnounceOutcome, Refusal> {
     let Prepared { announce, state } = prepared;
     let mut act = |access: Option<&Access>| {
-        admit(tracker, access, announce)?;
+        check_policy(tracker, access, announce)?;
         tracker.swarms.announce(now, announce, state.clone(), peers)
     };
     // The gate stays locked until the announce is carried out: what replaces the lists waits, so that its purge finds
@@ -454,7 +454,11 @@ fn execute(
 }
 
 /// What policy says about an announce, before swarms are asked. Leaving a torrent that is served is always allowed.
-pub(crate) fn admit(tracker: &Tracker, access: Option<&Access>, announce: &Announce) -> Result<(), Refusal> {
+pub(crate) fn check_policy(
+    tracker: &Tracker,
+    access: Option<&Access>,
+    announce: &Announce,
+) -> Result<(), Refusal> {
     if access.is_some_and(|access| !access.permits_torrent(&announce.info_hash)) {
         return Err(Refusal::TorrentDenied);
     }

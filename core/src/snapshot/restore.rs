@@ -9,7 +9,7 @@ use crate::prefetch::Prefetch;
 use crate::seed::Random;
 use crate::swarm::{Handout, PREFETCHED_TOGETHER, Peer, Prepared, Swarms};
 use crate::time::Minute;
-use crate::tracker::{Tracker, admit};
+use crate::tracker::{Tracker, check_policy};
 use crate::{InfoHash, Instant};
 
 use super::{Entry, Header};
@@ -105,7 +105,8 @@ impl<'a> Restorer<'a> {
             event: Event::None,
             numwant: Some(0),
         };
-        if !announce.is_reachable() || admit(self.tracker, self.access.as_deref(), &announce).is_err() {
+        if !announce.is_reachable() || check_policy(self.tracker, self.access.as_deref(), &announce).is_err()
+        {
             self.restored.peers_refused += 1;
             return;
         }

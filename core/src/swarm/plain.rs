@@ -146,7 +146,7 @@ impl Plain {
             .and_then(|torrent| torrent.peers.get(&announce.peer))
             .copied();
         if known.is_none() {
-            self.admit(announce, room)?;
+            self.check_room(announce, room)?;
         }
         let torrent = self.torrents.entry(announce.info_hash).or_default();
         match known {
@@ -174,7 +174,7 @@ impl Plain {
     }
 
     /// Whether a peer that is not known yet may come in.
-    fn admit(&self, announce: &Announce, room: Room) -> Result<(), Refusal> {
+    fn check_room(&self, announce: &Announce, room: Room) -> Result<(), Refusal> {
         let Some(torrent) = self.torrents.get(&announce.info_hash) else {
             return if room == Room::Some {
                 Ok(())

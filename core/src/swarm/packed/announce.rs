@@ -47,7 +47,7 @@ impl Packed {
         let counts = self.edit(index, |page, rules| {
             let window = page.reach(rules, now);
             let record = page.add(window, &announce.info_hash);
-            let mut record = page.admit(rules, &record, &peer.entry(window));
+            let mut record = page.add_peer(rules, &record, &peer.entry(window));
             if downloaded > 0 {
                 record = page.set_downloaded(rules, &record, downloaded);
             }
@@ -84,7 +84,7 @@ impl Packed {
         if known.is_none() {
             let held = small.peers(rules);
             let limit = rules.config.peers_of_address_max(announce.peer.ip);
-            admit(rules.config.peers_per_torrent_max, held, limit, || {
+            check_room(rules.config.peers_per_torrent_max, held, limit, || {
                 columns.of_address(&peer.endpoint)
             })?;
             if held == SMALL_MAX {
@@ -96,7 +96,7 @@ impl Packed {
         let own = known.unwrap_or_else(|| columns_len(&small, shape));
         match known {
             Some(known) => page.renew(shape, &small, known, &entry),
-            None => record = page.admit(rules, &record, &entry),
+            None => record = page.add_peer(rules, &record, &entry),
         }
         if completes(announce) && stamp & BEEN_SEEDER == 0 {
             record = page.set_downloaded(rules, &record, small.downloaded.saturating_add(1));
@@ -169,7 +169,7 @@ impl Packed {
             None => {
                 let limit = rules.config.peers_of_address_max(announce.peer.ip);
                 let max = rules.config.peers_per_torrent_max;
-                admit(max, swarm.len() as usize, limit, || {
+                check_room(max, swarm.len() as usize, limit, || {
                     swarm.of_address(rules, hash, &peer.endpoint)
                 })?;
                 swarm.insert(rules, now, hash, &peer);
@@ -308,7 +308,7 @@ const fn completes(announce: &Announce) -> bool {
 }
 
 /// Whether one more peer may come into a swarm of `held`.
-fn admit(
+fn check_room(
     peers_max: u32,
     held: usize,
     of_address_max: Option<u32>,

@@ -298,7 +298,7 @@ impl Packed {
             }
             if swarm.len() > 0 {
                 for peer in swarm.peers(rules) {
-                    record = page.admit(rules, &record, &peer.entry(window));
+                    record = page.add_peer(rules, &record, &peer.entry(window));
                 }
             }
             page.vacate(rules, &record, window.stamp(now)).is_some()

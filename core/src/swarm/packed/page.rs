@@ -428,7 +428,7 @@ impl Page {
     }
 
     /// Adds a peer to a torrent that is not large and has room. Returns its record as it is now.
-    pub(super) fn admit(&mut self, rules: &Rules, record: &Record, entry: &Entry) -> Record {
+    pub(super) fn add_peer(&mut self, rules: &Rules, record: &Record, entry: &Entry) -> Record {
         let shape = rules.shape(entry.endpoint.family);
         let mut record = *record;
         if record.vacated().is_some() || shape.family == Family::V6 {
