@@ -149,7 +149,13 @@ impl Pair {
             open,
             ..
         } = &mut self.buffers;
-        let (counts, peers) = ask(&mut self.packed, now, &announce, prepared, room, wanted, peers);
+        let mut question = Question {
+            now,
+            announce: &announce,
+            room,
+            wanted,
+        };
+        let (counts, peers) = question.ask(&mut self.packed, prepared, peers);
         // The plain store names all that may be handed out.
         let all = if wanted > WANTED_UNSEEN {
             counts.map_or(0, |counts| (counts.complete + counts.incomplete) as usize)
@@ -157,15 +163,8 @@ impl Pair {
             0
         };
         self.work += 1 + all / 16;
-        let (expected, candidates) = ask(
-            &mut self.plain,
-            now,
-            &announce,
-            plainly,
-            room,
-            wanted.max(all),
-            candidates,
-        );
+        question.wanted = wanted.max(all);
+        let (expected, candidates) = question.ask(&mut self.plain, plainly, candidates);
         assert!(
             counts == expected,
             "{announce:?} gives {counts:?}, should give {expected:?}"
@@ -263,24 +262,31 @@ fn announce(torrent: u8, peer: u8, port: u8, detail: u8) -> Announce {
     }
 }
 
-fn ask<'a, S: Store>(
-    store: &mut S,
+/// What both stores are asked.
+struct Question<'a> {
     now: Minute,
-    announce: &Announce,
-    prepared: Prepared,
+    announce: &'a Announce,
     room: Room,
     wanted: usize,
-    buffer: &'a mut Vec<u8>,
-) -> (Result<Counts, Refusal>, &'a [u8]) {
-    let family = announce.peer.family();
-    let len = wanted * family.compact_len();
-    if buffer.len() < len {
-        buffer.resize(len, 0);
+}
+
+impl Question<'_> {
+    fn ask<'b, S: Store>(
+        &self,
+        store: &mut S,
+        prepared: Prepared,
+        buffer: &'b mut Vec<u8>,
+    ) -> (Result<Counts, Refusal>, &'b [u8]) {
+        let family = self.announce.peer.family();
+        let len = self.wanted * family.compact_len();
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        let mut handout = Handout::new(family, self.wanted, buffer);
+        let counts = store.announce(self.now, self.announce, prepared, self.room, &mut handout);
+        let len = handout.len() * family.compact_len();
+        (counts, buffer.get(..len).unwrap_or_default())
     }
-    let mut handout = Handout::new(family, wanted, buffer);
-    let counts = store.announce(now, announce, prepared, room, &mut handout);
-    let len = handout.len() * family.compact_len();
-    (counts, buffer.get(..len).unwrap_or_default())
 }
 
 /// What was handed out may be, nothing comes twice, and nobody is handed to itself.

@@ -29,10 +29,14 @@ impl Packed {
             .and_then(|page| page.find(&self.rules, &announce.info_hash));
         match found {
             None => self.found(now, index, announce, room),
-            Some(record) if record.is_large() => {
-                self.in_swarm(now, index, &record, announce, prepared, peers)
+            Some(record) => {
+                let torrent = Torrent { index, record };
+                if record.is_large() {
+                    self.in_swarm(now, &torrent, announce, prepared, peers)
+                } else {
+                    self.in_page(now, torrent, announce, prepared, peers)
+                }
             }
-            Some(record) => self.in_page(now, index, record, announce, prepared, peers),
         }
     }
 
@@ -63,12 +67,12 @@ impl Packed {
     fn in_page(
         &mut self,
         now: Tick,
-        index: usize,
-        mut record: Record,
+        torrent: Torrent,
         announce: &Announce,
         mut prepared: Prepared,
         peers: &mut Handout<'_>,
     ) -> Result<Counts, Refusal> {
+        let Torrent { index, mut record } = torrent;
         let peer = newcomer(now, announce);
         let (family, rules) = (peer.endpoint.family, &self.rules);
         let shape = rules.shape(family);
@@ -89,7 +93,8 @@ impl Packed {
             })?;
             if held == SMALL_MAX {
                 let record = self.enlarge(now, index, &record)?;
-                return self.in_swarm(now, index, &record, announce, prepared, peers);
+                let torrent = Torrent { index, record };
+                return self.in_swarm(now, &torrent, announce, prepared, peers);
             }
         }
         let entry = peer.entry(page.reach(rules, now));
@@ -139,8 +144,7 @@ impl Packed {
     fn in_swarm(
         &mut self,
         now: Tick,
-        index: usize,
-        record: &Record,
+        torrent: &Torrent,
         announce: &Announce,
         mut prepared: Prepared,
         peers: &mut Handout<'_>,
@@ -148,7 +152,8 @@ impl Packed {
         let mut peer = newcomer(now, announce);
         let (family, rules) = (peer.endpoint.family, &self.rules);
         let shape = rules.shape(family);
-        let number = self.pages.get(index).map_or(u32::MAX, |page| page.large(record));
+        let page = self.pages.get(torrent.index);
+        let number = page.map_or(u32::MAX, |page| page.large(&torrent.record));
         let Some(swarm) = self.swarms.get_mut(number) else {
             return Ok(Counts::default());
         };
@@ -188,9 +193,9 @@ impl Packed {
             family,
             seeder: peer.seeder,
             own,
+            starts: prepared.path.starts(),
         };
-        let starts = prepared.path.starts();
-        choose::from_swarm(swarm, rules, now, &asker, starts, &mut prepared.random, peers);
+        choose::from_swarm(swarm, rules, now, &asker, &mut prepared.random, peers);
         Ok(swarm.counts())
     }
 
@@ -223,9 +228,9 @@ impl Packed {
             family,
             seeder,
             own: None,
+            starts: prepared.path.starts(),
         };
-        let starts = prepared.path.starts();
-        choose::from_swarm(swarm, rules, now, &asker, starts, random, peers);
+        choose::from_swarm(swarm, rules, now, &asker, random, peers);
         swarm.counts()
     }
 
@@ -300,6 +305,14 @@ fn newcomer(now: Tick, announce: &Announce) -> Newcomer {
         been_seeder: announce.is_seeder(),
         announced: now,
     }
+}
+
+/// Where a torrent is.
+#[derive(Clone, Copy, Debug)]
+struct Torrent {
+    /// The number of its page.
+    index: usize,
+    record: Record,
 }
 
 /// Whether this announce ends a download, if its peer has not been a seeder before.

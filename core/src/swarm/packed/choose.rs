@@ -54,6 +54,8 @@ pub(super) struct Asker {
     pub(super) seeder: bool,
     /// Where the asker itself is, if it is stored.
     pub(super) own: Option<Place>,
+    /// Where to begin, if that was drawn before.
+    pub(super) starts: Starts,
 }
 
 /// Hands out peers of a large swarm.
@@ -62,7 +64,6 @@ pub(super) fn from_swarm(
     rules: &Rules,
     now: Tick,
     asker: &Asker,
-    starts: Starts,
     random: &mut Random,
     peers: &mut Handout<'_>,
 ) {
@@ -75,7 +76,7 @@ pub(super) fn from_swarm(
     };
     let leechers = swarm.set(asker.family, false);
     if asker.seeder {
-        let mut round = look.round(leechers, None, starts.leecher, random);
+        let mut round = look.round(leechers, None, asker.starts.leecher, random);
         round.hand_out(&mut look, peers.wanted(), peers);
         return;
     }
@@ -86,8 +87,8 @@ pub(super) fn from_swarm(
         peers.wanted(),
         random,
     );
-    let mut leechers = look.round(leechers, asker.own, starts.leecher, random);
-    let mut seeders = look.round(seeders, None, starts.seeder, random);
+    let mut leechers = look.round(leechers, asker.own, asker.starts.leecher, random);
+    let mut seeders = look.round(seeders, None, asker.starts.seeder, random);
     leechers.hand_out(&mut look, share, peers);
     let rest = peers.wanted();
     seeders.hand_out(&mut look, rest, peers);
