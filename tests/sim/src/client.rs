@@ -31,6 +31,13 @@ pub(crate) struct Out {
     pub(crate) violation: Option<Violation>,
 }
 
+/// When something happens to an actor, under which rules, and what comes of it.
+pub(crate) struct Moment<'a> {
+    pub(crate) now: Millis,
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) out: &'a mut Out,
+}
+
 /// Numbers of peers whose learning is timed.
 pub(crate) const LEARNED: [usize; 4] = [1, 5, 20, 50];
 
@@ -148,32 +155,24 @@ impl Client {
         }
     }
 
-    pub(crate) fn wake(&mut self, now: Millis, timer: Timer, scenario: &Scenario, out: &mut Out) {
+    pub(crate) fn wake(&mut self, moment: &mut Moment<'_>, timer: Timer) {
         match timer {
-            Timer::Begin => self.begin(now, scenario, out),
-            Timer::Leave(session) if session == self.sessions => self.leave(now, scenario, out),
+            Timer::Begin => self.begin(moment),
+            Timer::Leave(session) if session == self.sessions => self.leave(moment),
             Timer::Complete(session, announcer) if session == self.sessions => {
-                self.complete(now, announcer, scenario, out);
+                self.complete(moment, announcer);
             }
             Timer::Due {
                 session,
                 announcer,
                 turn,
-            } if session == self.sessions => self.due(now, announcer, turn, scenario, out),
+            } if session == self.sessions => self.due(moment, announcer, turn),
             Timer::Leave(_) | Timer::Complete(..) | Timer::Due { .. } => {}
         }
     }
 
     /// A datagram has come.
-    pub(crate) fn receive(
-        &mut self,
-        now: Millis,
-        to: SocketAddr,
-        bytes: &[u8],
-        note: Note,
-        scenario: &Scenario,
-        out: &mut Out,
-    ) {
+    pub(crate) fn receive(&mut self, moment: &mut Moment<'_>, to: SocketAddr, bytes: &[u8], note: Note) {
         let (action, transaction) = (wire::number(bytes, 0), wire::number(bytes, 4));
         let Some(at) = self.waiting_for(to.ip(), transaction) else {
             return;
@@ -184,72 +183,70 @@ impl Client {
                 if let Some(announcer) = self.announcer(at) {
                     announcer.luck.silence = 1.0;
                     let address = announcer.address;
-                    self.connections[address] = Some((id, now));
-                    self.transmit(now, at, scenario, out);
+                    self.connections[address] = Some((id, moment.now));
+                    self.transmit(moment, at);
                 }
             }
             ANNOUNCED => {
                 let mut peers = Vec::new();
                 wire::compact_peers(bytes.get(20..).unwrap_or_default(), to.ip(), &mut peers);
                 let peers = peers.iter().map(|(peer, _)| *peer);
-                self.answered(now, at, wire::number(bytes, 8), peers, note, scenario, out);
+                self.answered(moment, at, wire::number(bytes, 8), peers, note);
             }
-            _ => self.refused(now, at, out),
+            _ => self.refused(moment, at),
         }
     }
 
     /// An answer over HTTP has come: the interval and the peers, or none if the announce was refused.
     pub(crate) fn receive_http(
         &mut self,
-        now: Millis,
+        moment: &mut Moment<'_>,
         ask: &HttpAsk,
         answer: Option<Peers>,
         note: Note,
-        scenario: &Scenario,
-        out: &mut Out,
     ) {
         let Some(at) = self.waiting_for(ask.ip, ask.transaction) else {
             return;
         };
         match answer {
             Some((interval, peers)) => {
-                self.answered(now, at, interval, peers.into_iter(), note, scenario, out);
+                self.answered(moment, at, interval, peers.into_iter(), note);
             }
-            None => self.refused(now, at, out),
+            None => self.refused(moment, at),
         }
     }
 
-    fn begin(&mut self, now: Millis, scenario: &Scenario, out: &mut Out) {
-        if now >= scenario.end {
+    fn begin(&mut self, moment: &mut Moment<'_>) {
+        if moment.now >= moment.scenario.end {
             return;
         }
         self.sessions += 1;
         let chance = &mut self.chance;
-        let habits = &scenario.habits;
+        let habits = &moment.scenario.habits;
         let port = if chance.hit(0.04) {
             u16::from(chance.hit(0.5))
         } else {
             chance.port()
         };
         let mut session = Session {
-            began: now,
+            began: moment.now,
             peer_id: PeerId(chance.bytes()),
             port,
             leaving: false,
             announcers: Vec::new(),
         };
         let torrents: BTreeSet<_> = (0..=chance.index(3))
-            .map(|_| popular(chance, scenario.torrents))
+            .map(|_| popular(chance, moment.scenario.torrents))
             .collect();
         for info_hash in torrents.into_iter().map(torrent) {
             let left = left_at_start(chance, habits.seeder_at_start);
-            let completes = now + chance.about(habits.download);
+            let completes = moment.now + chance.about(habits.download);
             if left > 0 {
-                out.leechers += 1;
+                moment.out.leechers += 1;
             }
             for address in 0..self.addresses.len() {
                 if left > 0 {
-                    out.timers.push((
+                    moment.out.timers.push((
                         completes,
                         Timer::Complete(self.sessions, session.announcers.len()),
                     ));
@@ -257,25 +254,29 @@ impl Client {
                 session.announcers.push(Announcer::new(info_hash, address, left));
             }
         }
-        out.timers
-            .push((now + chance.about(habits.online), Timer::Leave(self.sessions)));
+        moment.out.timers.push((
+            moment.now + chance.about(habits.online),
+            Timer::Leave(self.sessions),
+        ));
         for announcer in 0..session.announcers.len() {
-            let at = now + chance.below(10 * SECOND);
-            out.timers.push((at, due(self.sessions, announcer, 0)));
+            let at = moment.now + chance.below(10 * SECOND);
+            moment.out.timers.push((at, due(self.sessions, announcer, 0)));
         }
         self.session = Some(session);
     }
 
-    fn leave(&mut self, now: Millis, scenario: &Scenario, out: &mut Out) {
-        let habits = &scenario.habits;
-        out.timers
-            .push((now + MINUTE + self.chance.about(habits.offline), Timer::Begin));
+    fn leave(&mut self, moment: &mut Moment<'_>) {
+        let habits = &moment.scenario.habits;
+        moment.out.timers.push((
+            moment.now + MINUTE + self.chance.about(habits.offline),
+            Timer::Begin,
+        ));
         let Some(session) = &mut self.session else {
             return;
         };
         for announcer in &session.announcers {
             let ip = self.addresses[announcer.address];
-            out.truths.push((
+            moment.out.truths.push((
                 announcer.info_hash,
                 Endpoint {
                     ip,
@@ -290,34 +291,34 @@ impl Client {
         }
         session.leaving = true;
         for at in 0..session.announcers.len() {
-            self.ask(now, at, Event::Stopped, scenario, out);
+            self.ask(moment, at, Event::Stopped);
         }
     }
 
-    fn complete(&mut self, now: Millis, at: usize, scenario: &Scenario, out: &mut Out) {
+    fn complete(&mut self, moment: &mut Moment<'_>, at: usize) {
         let leaving = self.session.as_ref().is_none_or(|session| session.leaving);
-        let partial = self.chance.hit(scenario.habits.paused);
+        let partial = self.chance.hit(moment.scenario.habits.paused);
         let Some(announcer) = self.announcer(at).filter(|_| !leaving) else {
             return;
         };
         if partial {
-            self.ask(now, at, Event::Paused, scenario, out);
+            self.ask(moment, at, Event::Paused);
         } else {
             announcer.left = 0;
-            self.ask(now, at, Event::Completed, scenario, out);
+            self.ask(moment, at, Event::Completed);
         }
     }
 
     /// Begins to announce `event`, whatever was under way.
-    fn ask(&mut self, now: Millis, at: usize, event: Event, scenario: &Scenario, out: &mut Out) {
+    fn ask(&mut self, moment: &mut Moment<'_>, at: usize, event: Event) {
         if let Some(announcer) = self.announcer(at) {
             announcer.event = event;
             announcer.retransmissions = 0;
-            self.transmit(now, at, scenario, out);
+            self.transmit(moment, at);
         }
     }
 
-    fn due(&mut self, now: Millis, at: usize, turn: u32, scenario: &Scenario, out: &mut Out) {
+    fn due(&mut self, moment: &mut Moment<'_>, at: usize, turn: u32) {
         let (http, region) = (self.http, self.region);
         let retransmissions_max = if http { 0 } else { self.retransmissions_max };
         let leaving = self.session.as_ref().is_some_and(|session| session.leaving);
@@ -327,22 +328,25 @@ impl Client {
             return;
         };
         if let State::Waiting { since, .. } = announcer.state {
-            announcer.luck.unheard(http, region, since, now, scenario, out);
+            announcer.luck.unheard(moment, http, region, since);
             if announcer.retransmissions >= retransmissions_max.min(if leaving { 2 } else { 8 }) {
                 announcer.state = if leaving { State::Gone } else { State::Resting };
                 announcer.turn += 1;
-                out.timers.push((now + pause, due(sessions, at, announcer.turn)));
+                moment
+                    .out
+                    .timers
+                    .push((moment.now + pause, due(sessions, at, announcer.turn)));
                 return;
             }
             announcer.retransmissions += 1;
         } else {
             announcer.retransmissions = 0;
         }
-        self.transmit(now, at, scenario, out);
+        self.transmit(moment, at);
     }
 
     /// Sends what is to be sent next: a connect, an announce, a request over HTTP.
-    fn transmit(&mut self, now: Millis, at: usize, scenario: &Scenario, out: &mut Out) {
+    fn transmit(&mut self, moment: &mut Moment<'_>, at: usize) {
         let fresh = self.chance.number();
         let Some((address, wish)) = self.wish(at) else {
             return;
@@ -357,14 +361,16 @@ impl Client {
         };
         let ip = self.addresses[address];
         if wish.event != Event::Stopped {
-            out.truths.push((wish.info_hash, wish.from(ip).peer, true));
+            moment.out.truths.push((wish.info_hash, wish.from(ip).peer, true));
         }
         let wait = if self.http {
-            out.requests
-                .push(self.http_request(address, transaction, wish, scenario));
+            moment
+                .out
+                .requests
+                .push(self.http_request(address, transaction, wish, moment.scenario));
             HTTP_WAIT
         } else {
-            self.send(now, address, transaction, wish, scenario, out);
+            self.send(moment, address, transaction, wish);
             let retransmissions = self
                 .announcer(at)
                 .map_or(0, |announcer| announcer.retransmissions);
@@ -375,9 +381,12 @@ impl Client {
             announcer.turn += 1;
             announcer.state = State::Waiting {
                 transaction,
-                since: now,
+                since: moment.now,
             };
-            out.timers.push((now + wait, due(session, at, announcer.turn)));
+            moment
+                .out
+                .timers
+                .push((moment.now + wait, due(session, at, announcer.turn)));
         }
     }
 
@@ -396,23 +405,15 @@ impl Client {
         Some((announcer.address, wish))
     }
 
-    fn send(
-        &mut self,
-        now: Millis,
-        address: usize,
-        transaction: u32,
-        wish: Wish,
-        scenario: &Scenario,
-        out: &mut Out,
-    ) {
+    fn send(&mut self, moment: &mut Moment<'_>, address: usize, transaction: u32, wish: Wish) {
         let chance = &mut self.chance;
-        let habits = &scenario.habits;
+        let habits = &moment.scenario.habits;
         if chance.hit(habits.rebinding) {
-            self.sockets[address] = socket(chance, self.number, scenario);
+            self.sockets[address] = socket(chance, self.number, moment.scenario);
         }
         let source = SocketAddr::new(self.addresses[address], self.sockets[address]);
-        let Some((id, _)) = self.connections[address].filter(|(_, came)| now < came + MINUTE) else {
-            out.packets.push(wire::connect(source, transaction));
+        let Some((id, _)) = self.connections[address].filter(|(_, came)| moment.now < came + MINUTE) else {
+            moment.out.packets.push(wire::connect(source, transaction));
             return;
         };
         let tail = if chance.hit(habits.tail) {
@@ -420,12 +421,17 @@ impl Client {
         } else {
             b""
         };
-        out.packets
+        moment
+            .out
+            .packets
             .push(wire::announce(source, transaction, id, wish, tail));
         if chance.hit(habits.scrape) {
-            let torrents = (0..=chance.index(80)).map(|_| torrent(popular(chance, scenario.torrents + 3)));
+            let torrents =
+                (0..=chance.index(80)).map(|_| torrent(popular(chance, moment.scenario.torrents + 3)));
             let info_hashes = torrents.collect();
-            out.packets
+            moment
+                .out
+                .packets
                 .push(wire::scrape(source, chance.number(), id, info_hashes));
         }
     }
@@ -471,16 +477,13 @@ impl Client {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "an answer has so many parts")]
     fn answered(
         &mut self,
-        now: Millis,
+        moment: &mut Moment<'_>,
         at: usize,
         interval_secs: u32,
         peers: impl Iterator<Item = Endpoint>,
         note: Note,
-        scenario: &Scenario,
-        out: &mut Out,
     ) {
         let wait = scaled(u64::from(interval_secs) * SECOND, self.rate);
         let wait = wait + self.chance.below(wait / 20 + 1);
@@ -493,8 +496,8 @@ impl Client {
         }) else {
             return;
         };
-        announcer.luck.heard(&note, announcer.left > 0, out);
-        announcer.learn(peers, now - began, out);
+        announcer.luck.heard(&note, announcer.left > 0, moment.out);
+        announcer.learn(peers, moment.now - began, moment.out);
         announcer.turn += 1;
         announcer.state = if announcer.event == Event::Stopped {
             State::Gone
@@ -504,20 +507,26 @@ impl Client {
         if !matches!(announcer.event, Event::Paused | Event::Stopped) {
             announcer.event = Event::None;
         }
-        if announcer.state == State::Resting && now < scenario.end {
-            out.timers.push((now + wait, due(session, at, announcer.turn)));
+        if announcer.state == State::Resting && moment.now < moment.scenario.end {
+            moment
+                .out
+                .timers
+                .push((moment.now + wait, due(session, at, announcer.turn)));
         }
     }
 
     /// The tracker has said no: the client tries again later.
-    fn refused(&mut self, now: Millis, at: usize, out: &mut Out) {
+    fn refused(&mut self, moment: &mut Moment<'_>, at: usize) {
         let wait = self.chance.range(10 * MINUTE..40 * MINUTE);
         let session = self.sessions;
         if let Some(announcer) = self.announcer(at) {
             announcer.luck.silence = 1.0;
             announcer.turn += 1;
             announcer.state = State::Resting;
-            out.timers.push((now + wait, due(session, at, announcer.turn)));
+            moment
+                .out
+                .timers
+                .push((moment.now + wait, due(session, at, announcer.turn)));
         }
     }
 
@@ -595,20 +604,12 @@ impl Luck {
     }
 
     /// No answer has come to what was sent `since`.
-    fn unheard(
-        &mut self,
-        http: bool,
-        region: u32,
-        since: Millis,
-        now: Millis,
-        scenario: &Scenario,
-        out: &mut Out,
-    ) {
+    fn unheard(&mut self, moment: &mut Moment<'_>, http: bool, region: u32, since: Millis) {
         // Over TCP, only a network that is cut off keeps answers back.
-        let failure = scenario.network.failure(region, since, now);
+        let failure = moment.scenario.network.failure(region, since, moment.now);
         self.silence *= if http && failure < 1.0 { 0.0 } else { failure };
         if self.silence < LUCK_MIN {
-            out.violation = Some(Violation::new(
+            moment.out.violation = Some(Violation::new(
                 "a client is answered",
                 format!(
                     "a client had no answer in spite of chances that leave {:.0e}",

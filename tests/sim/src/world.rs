@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use siphasher::sip::SipHasher13;
 
 use crate::chance::Chance;
-use crate::client::{Client, Out, Timer, torrent};
+use crate::client::{Client, Moment, Out, Timer, torrent};
 use crate::history::{Happened, History};
 use crate::hostile::{Attacker, Craft, Tap, crafts};
 use crate::http::HttpAsk;
@@ -244,7 +244,14 @@ impl World {
             return Ok(());
         };
         match &mut actor.kind {
-            Kind::Client(client) => client.wake(self.now, timer, &self.scenario, &mut out),
+            Kind::Client(client) => client.wake(
+                &mut Moment {
+                    now: self.now,
+                    scenario: &self.scenario,
+                    out: &mut out,
+                },
+                timer,
+            ),
             Kind::Attacker(attacker) => attacker.wake(self.now, &self.tap, &self.scenario, &mut out),
             Kind::Absent => {}
         }
@@ -257,7 +264,16 @@ impl World {
         };
         let mut out = Out::default();
         match &mut self.actors[number as usize].kind {
-            Kind::Client(client) => client.receive(self.now, to, bytes, note, &self.scenario, &mut out),
+            Kind::Client(client) => client.receive(
+                &mut Moment {
+                    now: self.now,
+                    scenario: &self.scenario,
+                    out: &mut out,
+                },
+                to,
+                bytes,
+                note,
+            ),
             Kind::Attacker(attacker) => attacker.receive(self.now, bytes),
             Kind::Absent => {}
         }
@@ -273,7 +289,12 @@ impl World {
     ) -> Result<(), Violation> {
         let mut out = Out::default();
         if let Kind::Client(client) = &mut self.actors[number as usize].kind {
-            client.receive_http(self.now, ask, answer, note, &self.scenario, &mut out);
+            let mut moment = Moment {
+                now: self.now,
+                scenario: &self.scenario,
+                out: &mut out,
+            };
+            client.receive_http(&mut moment, ask, answer, note);
         }
         self.carry_out(number, out)
     }
