@@ -51,16 +51,16 @@ impl Intervals {
 /// The part of the settings that swarms need. It is taken from a [`Config`], and valid as that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SwarmConfig {
-    pub(crate) peer_ids: bool,
-    pub(crate) peers_per_address_max: Option<u32>,
-    pub(crate) private_peers: bool,
+    peer_ids: bool,
+    peers_per_address_max: Option<u32>,
+    private_peers: bool,
     /// Invariant: within [`TORRENTS`].
-    pub(crate) torrents_max: u32,
+    torrents_max: u32,
     /// Invariant: within [`PEERS_PER_TORRENT`].
-    pub(crate) peers_per_torrent_max: u32,
+    peers_per_torrent_max: u32,
     /// Invariant: what [`peer_age_max_minutes`] makes of intervals within [`INTERVAL_SECS`].
     peer_age_max_minutes: u32,
-    pub(crate) workers: usize,
+    workers: usize,
 }
 
 impl Default for Config {

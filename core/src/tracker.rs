@@ -470,7 +470,7 @@ pub(crate) fn check_policy(
     }
     match Scope::of(announce.peer.ip) {
         Scope::Never => Err(Refusal::ImpossibleAddress),
-        Scope::Local if !tracker.config.swarms().private_peers => Err(Refusal::PrivateAddress),
+        Scope::Local if !tracker.config.swarms().private_peers() => Err(Refusal::PrivateAddress),
         Scope::Local | Scope::Global => Ok(()),
     }
 }

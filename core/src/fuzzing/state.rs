@@ -101,7 +101,7 @@ fn check_limits(tracker: &Tracker, restored: Restored, entries: &[Entry]) {
     let totals = tracker.totals();
     assert!(totals.peers() <= restored.peers, "more is held than was restored");
     assert!(
-        totals.torrents <= u64::from(tracker.config().swarms().torrents_max),
+        totals.torrents <= u64::from(tracker.config().swarms().torrents_max()),
         "there are too many torrents"
     );
 }

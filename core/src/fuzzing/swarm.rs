@@ -181,7 +181,7 @@ impl Pair {
     }
 
     fn room(&self) -> Room {
-        if self.plain.torrents() < u64::from(self.config.torrents_max) {
+        if self.plain.torrents() < u64::from(self.config.torrents_max()) {
             Room::Some
         } else {
             Room::None

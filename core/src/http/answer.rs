@@ -210,7 +210,7 @@ impl Asked<'_> {
     fn announce(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
         let Self { request, peer, .. } = *self;
         let config = worker.tracker().config();
-        let ids_kept = config.swarms().peer_ids;
+        let ids_kept = config.swarms().peer_ids();
         let client = forwarded::client(request, peer, config.trusted_proxies()).map_err(|fault| {
             worker.count(Count::HttpForwardedMissing);
             Trouble::Forwarded(fault)

@@ -158,7 +158,7 @@ impl Plain {
         if announce.event == Event::Completed && announce.is_seeder() && !been_seeder {
             torrent.downloaded = torrent.downloaded.saturating_add(1);
         }
-        let id = if self.config.peer_ids {
+        let id = if self.config.peer_ids() {
             announce.peer_id
         } else {
             PeerId::default()
@@ -182,7 +182,7 @@ impl Plain {
                 Err(Refusal::TorrentsFull)
             };
         };
-        if torrent.seeders + torrent.leechers >= self.config.peers_per_torrent_max {
+        if torrent.seeders + torrent.leechers >= self.config.peers_per_torrent_max() {
             return Err(Refusal::SwarmFull);
         }
         let Some(max) = self.config.peers_of_address_max(announce.peer.ip) else {

@@ -32,13 +32,13 @@ impl<S: Store> Swarms<S> {
     pub fn new(config: &SwarmConfig, seed: &Seed) -> Self {
         let key = seed.key("swarm tables");
         Self {
-            shards: (0..shards_for(config.workers))
+            shards: (0..shards_for(config.workers()))
                 .map(|_| Shard {
                     store: Lock::new(S::new(config, key)),
                 })
                 .collect(),
             key,
-            torrents_max: config.torrents_max.into(),
+            torrents_max: config.torrents_max().into(),
             torrents: AtomicU64::new(0),
             granules: AtomicUsize::new(0),
         }

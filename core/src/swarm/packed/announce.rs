@@ -88,7 +88,7 @@ impl Packed {
         if known.is_none() {
             let held = small.peers(rules);
             let limit = rules.config.peers_of_address_max(announce.peer.ip);
-            check_room(rules.config.peers_per_torrent_max, held, limit, || {
+            check_room(rules.config.peers_per_torrent_max(), held, limit, || {
                 columns.of_address(&peer.endpoint)
             })?;
             if held == SMALL_MAX {
@@ -173,7 +173,7 @@ impl Packed {
             }
             None => {
                 let limit = rules.config.peers_of_address_max(announce.peer.ip);
-                let max = rules.config.peers_per_torrent_max;
+                let max = rules.config.peers_per_torrent_max();
                 check_room(max, swarm.len() as usize, limit, || {
                     swarm.of_address(rules, hash, &peer.endpoint)
                 })?;

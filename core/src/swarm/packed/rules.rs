@@ -49,7 +49,7 @@ impl Rules {
     pub(super) const fn shape(&self, family: Family) -> Shape {
         Shape {
             family,
-            ids: self.config.peer_ids,
+            ids: self.config.peer_ids(),
         }
     }
 
