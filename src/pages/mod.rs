@@ -115,11 +115,12 @@ impl Pages for Shelf {
             return Found::Nothing;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.budget.take(now.as_secs(), self.readers.household(reader)) {
-            return Found::Busy;
-        }
+        // Before the budget: a hostile page in the reader's own browser must not use it up under a foreign name.
         if let Some(host) = self.readers.foreign_host(request) {
             return Found::Forbidden(self.foreign(host));
+        }
+        if !state.budget.take(now.as_secs(), self.readers.household(reader)) {
+            return Found::Busy;
         }
         Found::Page(match asked {
             Asked::Kept(page) => page.clone(),
@@ -399,6 +400,7 @@ mod tests {
             String::from_utf8(page.body.to_vec()).unwrap()
         };
         assert!(forbidden("box.example:6969").contains("start it with --page-host box.example, or"));
+        (0..100).for_each(|_| drop(forbidden("box.example")));
         assert!(forbidden("<script>").contains("--page-host NAME,") && !forbidden("<script>").contains('<'));
         assert!(matches!(
             ask("tracker.example:6969", [192, 0, 2, 1]),

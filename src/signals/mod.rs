@@ -120,7 +120,8 @@ const OBEYED: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
 const EXIT_SIGNAL: i32 = 128;
 /// Two signals of one kind within this time are one. Nobody presses Ctrl-C twice so fast.
 const ECHO: Duration = Duration::from_millis(100);
-/// Signals that say nothing to a tracker, and whose default is death. A write beyond a limit on the size of files is an
+/// Signals that say nothing to a tracker, and whose default is death, or for those of a terminal to stop: it reads none, and
+/// must not stop when it prints in the background. A write beyond a limit on the size of files is an
 /// error then, as on a full disk.
 const MEANINGLESS: &[i32] = &[
     libc::SIGXFSZ,
@@ -129,6 +130,8 @@ const MEANINGLESS: &[i32] = &[
     libc::SIGALRM,
     libc::SIGVTALRM,
     libc::SIGPROF,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
     libc::SIGIO,
     libc::SIGPIPE,
     #[cfg(target_os = "linux")]

@@ -30,6 +30,8 @@ fn signals_that_mean_nothing_end_neither_a_tracker_nor_its_supervisor() {
             Signal::POWER,
             Signal::PIPE,
             Signal::STKFLT,
+            Signal::TTIN,
+            Signal::TTOU,
         ] {
             kill_process(process, signal).unwrap();
         }

@@ -12,7 +12,8 @@ use crate::scope::Scope;
 ///
 /// Without `trusted` networks, and from a peer outside of them, it is the peer's own, whatever the header says. A
 /// trusted peer speaks for the right-most address that is not trusted, the last header field counting as the
-/// right-most part; if all are trusted, for the left-most.
+/// right-most part. If all are trusted, it speaks for the right-most: the one that it has seen itself, as what stands to the left
+/// of that is the client's own text.
 ///
 /// # Errors
 /// A trusted peer sends no such header, or what stands to the right of the client is not an address: the peer's own
@@ -29,9 +30,14 @@ pub fn client(
     }
     let mut found = Err(ForwardedFault::Missing);
     for element in request.fields("x-forwarded-for").flat_map(elements) {
+        let is_open = match found {
+            Err(ForwardedFault::Missing) => true,
+            Err(ForwardedFault::NoAddress) => false,
+            Ok(ip) => is_trusted(ip),
+        };
         match address(element) {
             None => found = Err(ForwardedFault::NoAddress),
-            Some(ip) if !is_trusted(ip) || found == Err(ForwardedFault::Missing) => found = Ok(ip),
+            Some(ip) if !is_trusted(ip) || is_open => found = Ok(ip),
             Some(_) => {}
         }
     }
