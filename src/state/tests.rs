@@ -296,8 +296,8 @@ fn large_states_come_back_whole() {
             info_hash,
             peer_id,
             peer: Endpoint {
-                ip: Ipv4Addr::from_bits(random.u32(..)).into(),
-                port: random.u16(1..),
+                ip: Ipv4Addr::from_bits(random.u32(0x0100_0000..0x7f00_0000)).into(),
+                port: random.u16(1024..),
             },
             left: random.u64(..2),
             event: Event::Started,
