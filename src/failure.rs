@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use etracker_runtime_common::{Plain, ServeError};
+use etracker_runtime_common::{OpenError, Plain, ServeError};
 
 use crate::lists::ListError;
 use crate::privileges::PrivilegeError;
@@ -66,6 +66,12 @@ impl fmt::Display for Failure {
                 "the limit on open files leaves no room for connections beside {workers} workers: raise it (ulimit -n), or start fewer workers"
             ),
             Self::Runtime(reason) => f.write_str(reason),
+            Self::Sockets(error @ SocketError::Open(OpenError::InUse(..))) => {
+                write!(
+                    f,
+                    "{error}; `etracker doctor` with the same options says what to do"
+                )
+            }
             Self::Sockets(error) => error.fmt(f),
             Self::Notify(error) => write!(f, "NOTIFY_SOCKET names nobody who listens: {}", Plain(error)),
             Self::Privileges(error) => error.fmt(f),

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::options::Options;
 use crate::pages::{About, Grouping, Readers, Shelf};
 use crate::revision::revision;
-use crate::state::{FoundState, Pace, StateFile};
+use crate::state::{FoundState, Pace, StateError, StateFile};
 use crate::steps::{AS_SERVING, AS_STARTED, Ready, Step};
 use crate::supervised::{Lifeline, is_supervised};
 use crate::terminal::{complain, say};
@@ -77,7 +77,9 @@ fn serve(
     let clock = clock();
     let tracker = tracker(&options, access, clock)?;
     let shelf = Arc::new(shelf(&options, clock.now(), &zone));
-    let (state, tracker, ids) = with_state(state, tracker, ids, clock)?;
+    let user = options.lasting.user.as_ref();
+    let (state, tracker, ids) =
+        with_state(state, tracker, ids, clock).map_err(|error| Failure::State(error.of_user(user)))?;
     let fronts = Fronts::new(&ids, tracker.config()).with_pages(tracker.config(), shelf);
     let (state, tracker) = (state.map(Arc::new), Arc::new(tracker));
     let period = options.lasting.state_period;
@@ -178,11 +180,11 @@ fn with_state(
     tracker: Tracker,
     ids: Seed,
     clock: Clock,
-) -> Result<(Option<StateFile>, Tracker, Seed), Failure> {
+) -> Result<(Option<StateFile>, Tracker, Seed), StateError> {
     let Some(found) = found else {
         return Ok((None, tracker, ids));
     };
-    let (state, tracker) = StateFile::open(found, tracker, ids, clock).map_err(Failure::State)?;
+    let (state, tracker) = StateFile::open(found, tracker, ids, clock)?;
     let ids = state.connection_id_seed().clone();
     Ok((Some(state), tracker, ids))
 }

@@ -23,6 +23,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
 use crate::files;
+use crate::options::Setting;
 use crate::terminal::{complain, say};
 use lock::{Lock, Unlocked};
 
@@ -292,11 +293,12 @@ pub(crate) enum Pace {
 /// The state cannot be kept. Shown as one line.
 #[derive(Debug)]
 pub(crate) enum StateError {
-    /// The system, or what is there, does not allow it.
+    /// The system refuses the act, to this user if it is one of `--user`.
     Failed {
         act: &'static str,
         path: PathBuf,
         error: io::Error,
+        user: Option<String>,
     },
     /// Another tracker has it: which process, if that is known.
     Taken { path: PathBuf, by: Option<u32> },
@@ -304,8 +306,22 @@ pub(crate) enum StateError {
 
 impl StateError {
     fn new(act: &'static str, path: &Path, error: io::Error) -> Self {
-        let path = path.to_owned();
-        Self::Failed { act, path, error }
+        Self::Failed {
+            act,
+            path: path.to_owned(),
+            error,
+            user: None,
+        }
+    }
+
+    /// The same error, which names the user who lacks a permission.
+    pub(crate) fn of_user(mut self, name: Option<&Setting<String>>) -> Self {
+        if let Self::Failed { error, user, .. } = &mut self
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            *user = name.map(|name| name.value.clone());
+        }
+        self
     }
 
     /// Why a state whose lock cannot be had is not used.
@@ -329,8 +345,21 @@ impl StateError {
 impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed { act, path, error } => {
-                write!(f, "cannot {act} the state {}: {}", path.display(), Plain(error))
+            Self::Failed {
+                act,
+                path,
+                error,
+                user,
+            } => {
+                write!(f, "cannot {act} the state {}: {}", path.display(), Plain(error))?;
+                match user {
+                    Some(user) => write!(
+                        f,
+                        "; user {user} must be able to read and write the folder {} and the state's files in it",
+                        files::folder(path).display()
+                    ),
+                    None => Ok(()),
+                }
             }
             Self::Taken { path, by } => {
                 let by = by.map_or_else(String::new, |pid| format!(", process {pid},"));

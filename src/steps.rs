@@ -147,7 +147,11 @@ fn find_state(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<()
         Some(path) if files::is_null(path) => {
             tell(&format_args!("State {}: nothing is kept", path.display()));
         }
-        Some(path) => ready.state = Some(StateFile::find(path).map_err(Failure::State)?),
+        Some(path) => {
+            let user = options.lasting.user.as_ref();
+            let found = StateFile::find(path).map_err(|error| error.of_user(user));
+            ready.state = Some(found.map_err(Failure::State)?);
+        }
         None => {}
     }
     Ok(())

@@ -42,6 +42,8 @@ pub(super) struct Facts {
     pub(super) steps: Vec<Taken>,
     /// What is kept already, if a state is to be kept and can be.
     pub(super) state: Option<Result<StateContent, StateError>>,
+    /// The tracker that has the state now, as the error of another one that wants it.
+    pub(super) state_taken: Option<StateError>,
     /// Why the tracker that was started for the round trips failed.
     pub(super) broken: Option<String>,
     pub(super) round_trips: Vec<RoundTrip>,
@@ -122,16 +124,7 @@ impl Facts {
         // As the user that starts it, whose limits count.
         let (receive_buffer, locked_memory) = (receive_buffer(listen), locked_memory(options));
         let (steps, mut ready) = take_steps(options);
-        // The tracker that has the port is the one that may have the state too.
-        let taken = |found: &FoundState| found.is_free().err().filter(|_| !is_in_use(&steps));
-        let state = match ready.state.take() {
-            Some(found) if let Some(error) = taken(&found) => Some(Err(error)),
-            Some(found) => {
-                let clock = Clock::start();
-                Some(found.examine(&tracker(options.config.clone(), clock)?, clock))
-            }
-            None => None,
-        };
+        let (state, state_taken) = examine(ready.state.take(), &options.config)?;
         let has_room = !steps
             .iter()
             .any(|step| matches!(step.outcome, Err(Failure::Files { .. })));
@@ -163,6 +156,7 @@ impl Facts {
                 .find(|ip| addresses::is_global(*ip)),
             steps,
             state,
+            state_taken,
             broken,
             round_trips,
             hidden,
@@ -172,6 +166,19 @@ impl Facts {
         })
     }
 }
+
+/// What the state holds, and who has it.
+fn examine(found: Option<FoundState>, config: &Config) -> Result<ExaminedState, Failure> {
+    let Some(found) = found else {
+        return Ok((None, None));
+    };
+    let (taken, clock) = (found.is_free().err(), Clock::start());
+    let content = found.examine(&tracker(config.clone(), clock)?, clock);
+    Ok((Some(content), taken))
+}
+
+/// The content of a state, and the tracker that has it.
+type ExaminedState = (Option<Result<StateContent, StateError>>, Option<StateError>);
 
 /// The addresses to listen on.
 fn bound(listen: &Listen) -> Vec<IpAddr> {

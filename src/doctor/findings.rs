@@ -52,7 +52,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.push(ipv6(facts.ipv6));
     findings.extend(facts.steps.iter().filter_map(|taken| step(taken, facts)));
     findings.extend(facts.absent.iter().map(|absent| absent_address(*absent)));
-    findings.extend(facts.state.as_ref().map(state));
+    findings.extend(facts.state.as_ref().map(|content| state(content, facts)));
     if is_of_a_tracker(facts) {
         findings.extend(facts.round_trips.iter().map(round_trip));
     }
@@ -296,10 +296,19 @@ fn no_rights(error: &PrivilegeError) -> String {
 }
 
 /// A state that can be kept: what is there already.
-fn state(content: &Result<StateContent, StateError>) -> Finding {
+fn state(content: &Result<StateContent, StateError>, facts: &Facts) -> Finding {
+    let by = match &facts.state_taken {
+        // A tracker that runs with these options has both the port and the state.
+        Some(StateError::Taken { by, .. }) if is_in_use(&facts.steps) && is_of_a_tracker(facts) => {
+            let pid = by.map_or_else(String::new, |pid| format!(", process {pid},"));
+            format!("; a tracker that runs{pid} has it now")
+        }
+        Some(taken) => return fault(STATE, taken.to_string(), "a state for each tracker"),
+        None => String::new(),
+    };
     match content {
-        Ok(StateContent::None(path)) => ok(STATE, format!("{}: none yet", path.display())),
-        Ok(StateContent::Peers(path, peers)) => ok(STATE, format!("{}: {peers} peers", path.display())),
+        Ok(StateContent::None(path)) => ok(STATE, format!("{}: none yet{by}", path.display())),
+        Ok(StateContent::Peers(path, peers)) => ok(STATE, format!("{}: {peers} peers{by}", path.display())),
         Ok(StateContent::Damaged(path, damage)) => warning(
             STATE,
             format!(
@@ -308,7 +317,6 @@ fn state(content: &Result<StateContent, StateError>) -> Finding {
             ),
             "put a copy from before in its place, if there is one",
         ),
-        Err(error @ StateError::Taken { .. }) => fault(STATE, error.to_string(), "a state for each tracker"),
         Err(error) => fault(
             STATE,
             error.to_string(),
@@ -462,6 +470,7 @@ mod tests {
             public: None,
             steps: vec![taken(PORT, Ok(()))],
             state: None,
+            state_taken: None,
             broken: None,
             round_trips: vec![trip(Transport::Udp), trip(Transport::Tcp)],
             hidden: Vec::new(),

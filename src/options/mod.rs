@@ -31,7 +31,6 @@ pub(crate) use environment::Environment;
 use given::{Common, Given};
 pub(crate) use lasting::Lasting;
 pub(crate) use name::FAILURES_VARIABLE;
-use name::LETTERS_WRONG_MAX;
 use ranges::{CHARSET_DEFAULT, LOAD_LIMITS, LOCALE_DEFAULT, PORT_DEFAULT, PORTS, TRUSTED_PROXIES, WORKERS};
 pub(crate) use reader::Setting;
 use reader::{Reader, Text};
@@ -132,9 +131,9 @@ impl Options {
         let (common, pages) = (given.common, given.pages);
         let charset = label(reader, name::CHARSET, pages.charset, CHARSET_DEFAULT)?;
         let locale = label(reader, name::LOCALE, pages.locale, LOCALE_DEFAULT)?;
-        let stats_from = reader.list(name::STATS_FROM, common.stats_from.clone());
+        let stats_from = reader.list(name::STATS_FROM, common.stats_from.clone())?;
         let stats_from: Vec<_> = stats_from.into_iter().map(network).collect::<Result<_, _>>()?;
-        let page_hosts = reader.list(name::PAGE_HOST, pages.page_host);
+        let page_hosts = reader.list(name::PAGE_HOST, pages.page_host)?;
         let named = page_hosts.first().map(|host| host.source);
         needs(named, name::STATS_FROM, !stats_from.is_empty())?;
         let page_hosts = page_hosts.into_iter().map(host).collect::<Result<_, _>>()?;
@@ -182,17 +181,17 @@ fn in_plain_words(text: &str) -> String {
 
 /// What to do instead of giving this word.
 fn advice(word: &str) -> &'static str {
-    let close = |command| osa_distance(word, command) <= LETTERS_WRONG_MAX;
-    if close(DOCTOR) {
-        "`doctor` comes first: etracker doctor [OPTION]..."
-    } else if close(MANUAL) {
-        "`man` stands alone: etracker man"
-    } else if close(HELP) {
-        "`help` stands alone: etracker help"
-    } else if SERVING.contains(&word) {
-        "etracker serves without a word for that: etracker [OPTION]..."
-    } else {
-        "not an option; besides options there are `etracker doctor`, `etracker man` and `etracker help`"
+    // At most a third of the letters differ: two letters turn `run` into `man`.
+    let is_close = |command: &str| osa_distance(word, command) * 3 <= command.len();
+    match word {
+        DOCTOR => "`doctor` comes first: etracker doctor [OPTION]...",
+        MANUAL => "`man` stands alone: etracker man",
+        HELP => "`help` stands alone: etracker help",
+        _ if SERVING.contains(&word) => "etracker serves without a word for that: etracker [OPTION]...",
+        _ if is_close(DOCTOR) => "did you mean `etracker doctor`?",
+        _ if is_close(MANUAL) => "did you mean `etracker man`?",
+        _ if is_close(HELP) => "did you mean `etracker help`?",
+        _ => "not an option; besides options there are `etracker doctor`, `etracker man` and `etracker help`",
     }
 }
 
@@ -216,11 +215,7 @@ fn listen(
     processors: usize,
 ) -> Result<Listen, Refusal> {
     let port = reader.number(name::PORT, common.port.clone(), PORTS)?;
-    let addresses = reader
-        .list(name::BIND, common.bind.clone())
-        .into_iter()
-        .map(address)
-        .collect::<Result<_, _>>()?;
+    let addresses = addresses(reader.list(name::BIND, common.bind.clone())?)?;
     let workers = reader.number(name::WORKERS, common.workers.clone(), WORKERS)?;
     let (no_tcp, no_udp) = (
         reader.switch(name::NO_TCP, given.no_tcp)?,
@@ -314,7 +309,7 @@ fn http(
         config = prefixed.map_err(|wanted| text.refuse(&wanted.to_string()))?;
     }
     let forwarded = reader.switch(name::X_FORWARDED_FOR, common.x_forwarded_for)?;
-    let proxies = reader.list(name::TRUSTED_PROXY, given.trusted_proxy);
+    let proxies = reader.list(name::TRUSTED_PROXY, given.trusted_proxy)?;
     needs(
         proxies.first().map(|proxy| proxy.source),
         name::X_FORWARDED_FOR,
@@ -369,18 +364,55 @@ fn load_limit_default(processors: usize) -> f64 {
     (f64::from(processors) - 0.5).clamp(*LOAD_LIMITS.start(), *LOAD_LIMITS.end())
 }
 
-fn address(text: Text) -> Result<Address, Refusal> {
-    let address = Address::from_str(&text.value);
-    address.map_err(|error| text.refuse(&error.to_string()))
+/// Addresses to listen on, each once.
+fn addresses(texts: Vec<Text>) -> Result<Vec<Address>, Refusal> {
+    let mut addresses: Vec<Address> = Vec::new();
+    for text in texts {
+        let address = address(&text)?;
+        // The second socket would fail with "in use by another program", and that program is this one.
+        let is_same = |other: &Address| {
+            (other.ip.to_canonical(), &other.zone) == (address.ip.to_canonical(), &address.zone)
+        };
+        if addresses.iter().any(is_same) {
+            return Err(text.refuse("given once, and it is given twice"));
+        }
+        addresses.push(address);
+    }
+    Ok(addresses)
+}
+
+fn address(text: &Text) -> Result<Address, Refusal> {
+    let refuse = |wanted: &str| Err(text.clone().refuse(wanted));
+    match Address::from_str(&text.value) {
+        Err(error) => refuse(&error.to_string()),
+        // Linux opens a socket at these, and no client can reach it.
+        Ok(address) if address.ip.to_canonical().is_multicast() => {
+            refuse("an address of one host: this one is multicast")
+        }
+        Ok(address) if is_broadcast(address.ip) => refuse("an address of one host: this one is broadcast"),
+        Ok(address) => Ok(address),
+    }
+}
+
+const fn is_broadcast(ip: IpAddr) -> bool {
+    matches!(ip.to_canonical(), IpAddr::V4(ip) if ip.is_broadcast())
 }
 
 /// A network, or a single address.
 fn network(text: Text) -> Result<IpNet, Refusal> {
-    let single = || IpAddr::from_str(&text.value).map(IpNet::from);
-    IpNet::from_str(&text.value)
-        .map(|network| network.trunc())
-        .or_else(|_| single())
-        .map_err(|_| text.refuse("a network like 10.0.0.0/8 or fc00::/7, or an address"))
+    if let Ok(single) = IpAddr::from_str(&text.value) {
+        return Ok(single.into());
+    }
+    match IpNet::from_str(&text.value) {
+        Ok(network) if network == network.trunc() => Ok(network),
+        // `1.2.3.4/8` trusts 16 million addresses where one was probably meant.
+        Ok(network) => Err(text.refuse(&format!(
+            "{}, or {} alone: bits are set below the prefix",
+            network.trunc(),
+            network.addr()
+        ))),
+        Err(_) => Err(text.refuse("a network like 10.0.0.0/8 or fc00::/7, or an address")),
+    }
 }
 
 /// The name of a host, as browsers send it.

@@ -105,7 +105,7 @@ pub(super) const IN_ENVIRONMENT: &[Name] = &[
     FAILURES,
 ];
 
-/// Letters that may be wrong in a word or name that was meant.
+/// Letters in which a mistyped variable may differ from the one that was meant.
 pub(super) const LETTERS_WRONG_MAX: usize = 2;
 /// How the names of all variables begin.
 pub(super) const PREFIX: &str = "ETRACKER_";

@@ -74,23 +74,31 @@ impl Reader<'_> {
         }
     }
 
-    /// What was given for a repeatable option; the environment separates values by commas.
-    pub(super) fn list(self, name: Name, arguments: Vec<String>) -> Vec<Text> {
+    /// The values of a repeatable option; the environment separates them by commas.
+    ///
+    /// # Errors
+    /// A value between commas is empty.
+    pub(super) fn list(self, name: Name, arguments: Vec<String>) -> Result<Vec<Text>, Refusal> {
         if !arguments.is_empty() {
             let source = Source::Argument(name);
-            return arguments
-                .into_iter()
-                .map(|value| Text { source, value })
-                .collect();
+            let texts = arguments.into_iter().map(|value| Text { source, value });
+            return Ok(texts.collect());
         }
-        let Some(Text { source, value }) = self.text(name, None) else {
-            return Vec::new();
+        let Some(text) = self.text(name, None) else {
+            return Ok(Vec::new());
         };
-        value
-            .split(',')
-            .map(|part| part.trim().to_owned())
-            .map(|value| Text { source, value })
-            .collect()
+        let source = text.source;
+        let values: Vec<_> = text.value.split(',').map(str::trim).collect();
+        // The whole is shown: an empty value alone would look like a variable that is not set.
+        if let Some(index) = values.iter().position(|value| value.is_empty()) {
+            let wanted = format!("values between commas, and value {} is empty", index + 1);
+            return Err(text.refuse(&wanted));
+        }
+        let texts = values.into_iter().map(|value| Text {
+            source,
+            value: value.to_owned(),
+        });
+        Ok(texts.collect())
     }
 }
 

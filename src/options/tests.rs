@@ -281,7 +281,11 @@ fn unknown_arguments_are_refused_by_name() {
 #[test]
 fn words_that_are_no_options_get_an_answer_that_helps() {
     for (arguments, word, advice) in [
-        ("docter", "docter", "`doctor` comes first"),
+        ("docter", "docter", "did you mean `etracker doctor`?"),
+        ("doctr -p 6969", "doctr", "did you mean `etracker doctor`?"),
+        ("mann", "mann", "did you mean `etracker man`?"),
+        ("hlep", "hlep", "did you mean `etracker help`?"),
+        ("run", "run", "etracker serves without a word"),
         ("-p 6969 doctor", "doctor", "`doctor` comes first"),
         ("serve", "serve", "etracker serves without a word"),
         ("start -p 6969", "start", "etracker serves without a word"),
@@ -423,6 +427,48 @@ fn addresses_to_bind_are_repeatable_and_have_no_port() {
 }
 
 #[test]
+fn an_address_to_bind_is_of_one_host_and_given_once() {
+    for (value, kind) in [
+        ("224.0.0.1", "multicast"),
+        ("ff02::1", "multicast"),
+        ("::ffff:224.0.0.1", "multicast"),
+        ("255.255.255.255", "broadcast"),
+    ] {
+        let expected = format!("--bind={value}: must be an address of one host: this one is {kind}");
+        assert_eq!(refusal(&format!("--bind {value}"), &[]), expected);
+    }
+    for (first, second) in [
+        ("127.0.0.1", "127.0.0.1"),
+        ("::1", "0:0::1"),
+        ("127.0.0.1", "::ffff:127.0.0.1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+    ] {
+        let expected = format!("--bind={second}: must be given once, and it is given twice");
+        assert_eq!(refusal(&format!("--bind {first} --bind {second}"), &[]), expected);
+    }
+    options(
+        "--bind 0.0.0.0 --bind :: --bind fe80::1%eth0 --bind fe80::1%eth1",
+        &[],
+    );
+}
+
+#[test]
+fn an_empty_value_between_commas_is_named_by_its_place() {
+    for (value, place) in [("127.0.0.1,", 2), (",::1", 1), ("127.0.0.1, ,::1", 2)] {
+        let expected =
+            format!("ETRACKER_BIND={value}: must be values between commas, and value {place} is empty");
+        assert_eq!(refusal("", &[("ETRACKER_BIND", value)]), expected);
+    }
+    for name in ["STATS_FROM", "TRUSTED_PROXY", "PAGE_HOST"] {
+        let line = refusal(
+            "--x-forwarded-for",
+            &[(&format!("ETRACKER_{name}"), "127.0.0.1,")],
+        );
+        assert!(line.ends_with("value 2 is empty"), "{line}");
+    }
+}
+
+#[test]
 fn a_path_prefix_is_a_path_that_clients_send_as_it_is() {
     for (given, prefix) in [
         ("/tracker", "/tracker"),
@@ -514,7 +560,7 @@ fn private_networks_are_trusted_to_forward_if_no_proxy_is_named() {
 
 #[test]
 fn proxies_are_networks_or_addresses() {
-    let arguments = "--x-forwarded-for --trusted-proxy 203.0.113.9/24 --trusted-proxy 2001:db8::1";
+    let arguments = "--x-forwarded-for --trusted-proxy 203.0.113.0/24 --trusted-proxy 2001:db8::1";
     let options = options(arguments, &[]);
     let networks: Vec<String> = options
         .config
@@ -527,6 +573,14 @@ fn proxies_are_networks_or_addresses() {
     assert_eq!(
         refusal("--x-forwarded-for --trusted-proxy proxy.example", &[]),
         "--trusted-proxy=proxy.example: must be a network like 10.0.0.0/8 or fc00::/7, or an address"
+    );
+    assert_eq!(
+        refusal("--x-forwarded-for --trusted-proxy 1.2.3.4/8", &[]),
+        "--trusted-proxy=1.2.3.4/8: must be 1.0.0.0/8, or 1.2.3.4 alone: bits are set below the prefix"
+    );
+    assert_eq!(
+        refusal("", &[("ETRACKER_STATS_FROM", "::1, 2001:db8::1/32")]),
+        "ETRACKER_STATS_FROM=2001:db8::1/32: must be 2001:db8::/32, or 2001:db8::1 alone: bits are set below the prefix"
     );
 }
 

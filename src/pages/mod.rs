@@ -102,14 +102,14 @@ impl Shelf {
 
 impl Pages for Shelf {
     fn find(&self, now: Instant, request: &Request<'_>, reader: IpAddr, tracker: &Tracker) -> Found {
-        let asked = match request.path {
-            b"/" => Asked::Kept(&self.live.page),
-            b"/page.js" => Asked::Kept(&self.live.script),
-            b"/page.css" => Asked::Kept(&self.live.style),
-            b"/stats" | b"/stats.html" => Asked::Written(Kind::Text),
-            b"/stats.json" => Asked::Written(Kind::Json),
-            b"/metrics" => Asked::Written(Kind::Metrics(Format::wanted(request))),
-            _ => return Found::Nothing,
+        let asked = match name(request.path) {
+            Some(b"") => Asked::Kept(&self.live.page),
+            Some(b"page.js") => Asked::Kept(&self.live.script),
+            Some(b"page.css") => Asked::Kept(&self.live.style),
+            Some(b"stats" | b"stats.html") => Asked::Written(Kind::Text),
+            Some(b"stats.json") => Asked::Written(Kind::Json),
+            Some(b"metrics") => Asked::Written(Kind::Metrics(Format::wanted(request))),
+            Some(_) | None => return Found::Nothing,
         };
         if !self.readers.include(reader) {
             return Found::Nothing;
@@ -127,6 +127,16 @@ impl Pages for Shelf {
             Asked::Written(kind) => self.written(&mut state, kind, now, tracker),
         })
     }
+}
+
+/// The only segment of a path, empty for `/`; `None` if there are more. Doubled slashes and one at the end do not matter, as
+/// for announces.
+fn name(path: &[u8]) -> Option<&[u8]> {
+    let mut segments = path
+        .split(|byte| *byte == b'/')
+        .filter(|segment| !segment.is_empty());
+    let name = segments.next().unwrap_or_default();
+    segments.next().is_none().then_some(name)
 }
 
 /// The page that draws what goes on. Its script and style are pages of their own, so that browsers can be told to run
@@ -291,6 +301,21 @@ mod tests {
             before.contains("\"load\":[]") && after.contains("\"load\":[null,0.5]"),
             "{after}"
         );
+    }
+
+    #[test]
+    fn doubled_slashes_and_one_at_the_end_lead_to_the_same_page() {
+        let (shelf, tracker) = (shelf(), tracker());
+        for path in ["/", "/stats", "/stats.json", "/metrics"] {
+            let page = found(&shelf, &tracker, 1, path);
+            for other in [format!("/{path}"), format!("{path}/"), format!("//{path}//")] {
+                assert_eq!(found(&shelf, &tracker, 1, &other), page, "{other}");
+            }
+        }
+        for path in ["/stats/x", "/x/stats", "/stats//json"] {
+            let found = asked(&shelf, &tracker, NOW, path, [192, 0, 2, 1].into());
+            assert!(matches!(found, Found::Nothing), "{path}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Who may read pages, under which name, and how often.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr as _;
 
 use etracker_core::http::request::Request;
+use etracker_core::http::request::Version;
 use etracker_core::ipnet::IpNet;
 use http::uri::Authority;
 
@@ -44,14 +45,23 @@ impl Readers {
         }
     }
 
-    /// The host that `request` names and that is not the tracker's. Pages for some readers alone must not be read by a
-    /// foreign page in such a reader's browser, whose name was made to stand for the tracker's address. What names no
-    /// host comes from no browser.
+    /// The host that `request` asks for, if it is not the tracker's; empty if the request does not say it as RFC 9112 wants.
+    /// By DNS rebinding a foreign page in the browser of a chosen reader could read pages under the page's own name.
     pub(super) fn foreign_host<'a>(&self, request: &Request<'a>) -> Option<&'a [u8]> {
         if self.networks.is_empty() {
             return None;
         }
-        request.fields("host").find(|host| !self.know(host))
+        let mut hosts = request.fields("host");
+        let host = match (hosts.next(), hosts.next()) {
+            // The host of a target in absolute-form counts, whatever `Host` says (RFC 9112, section 3.2.2).
+            _ if let Some(authority) = request.authority() => authority,
+            (Some(host), None) => host,
+            // Before HTTP/1.1 there is no such field, and no browser is as old as that.
+            (None, _) if request.version == Version::Http10 => return None,
+            // None, or two of them (RFC 9112, section 3.2).
+            (None | Some(_), _) => return Some(b""),
+        };
+        (!self.know(host)).then_some(host)
     }
 
     fn are_named(&self, reader: IpAddr) -> bool {
@@ -60,19 +70,28 @@ impl Readers {
 
     fn know(&self, host: &[u8]) -> bool {
         let Some(host) = name_of(host) else {
-            return host.trim_ascii().is_empty();
+            return false;
         };
-        let host = host.trim_end_matches('.');
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if let Some(ip) = host.strip_prefix('[') {
+            return ip
+                .strip_suffix(']')
+                .is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
+        }
+        let host = host.strip_suffix('.').unwrap_or(&host);
         let mut hosts = self.hosts.iter().map(String::as_str).chain([LOCALHOST]);
-        bare.parse::<IpAddr>().is_ok() || hosts.any(|known| known.eq_ignore_ascii_case(host))
+        // No DNS server can make an address stand for another host.
+        host.parse::<Ipv4Addr>().is_ok() || hosts.any(|known| known.eq_ignore_ascii_case(host))
     }
 }
 
-/// The host in the value of a `Host` field, without the port.
+/// The host in the value of a `Host` field or in an authority, which is a host and perhaps a port (RFC 9110, section 7.2).
 pub(super) fn name_of(host: &[u8]) -> Option<String> {
     let authority = Authority::from_str(str::from_utf8(host).ok()?.trim()).ok()?;
-    (!authority.as_str().contains('@')).then(|| authority.host().to_owned())
+    // The library takes `[::1]evil.example`, `localhost:evil` and `user@host` for authorities.
+    let after = authority.as_str().strip_prefix(authority.host())?;
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_whole = after.is_empty() || after.strip_prefix(':').is_some_and(is_port);
+    is_whole.then(|| authority.host().to_owned())
 }
 
 const LOCALHOST: &str = "localhost";
@@ -197,15 +216,21 @@ mod tests {
     fn a_name_that_is_not_the_trackers_is_foreign_where_readers_are_chosen() {
         let head = |host: &str| format!("GET / HTTP/1.1\r\n{host}\r\n");
         let is_foreign = |readers: &Readers, host: &str| {
-            let head = head(host);
+            let head = if host.starts_with("GET") {
+                host.to_owned()
+            } else {
+                head(host)
+            };
             readers
                 .foreign_host(&Request::parse(head.as_bytes()).unwrap())
                 .is_some()
         };
         let readers = named(&["127.0.0.1/32"], &["tracker.example", "Box"]);
         for host in [
-            "",
-            "Host:\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+            "GET http://localhost:6969/stats HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+            "GET http://[::1]/ HTTP/1.0\r\n\r\n",
+            "Host: localhost:\r\n",
             "Host: 192.0.2.1\r\n",
             "Host: 192.0.2.1:6969\r\n",
             "Host: [::1]:6969\r\n",
@@ -228,6 +253,22 @@ mod tests {
             "Host: /\r\n",
             "Host: \u{fc}.example\r\n",
             "Host: localhost\r\nHost: evil.example\r\n",
+            "Host: localhost\r\nHost: localhost\r\n",
+            "",
+            "Host:\r\n",
+            "Host:  \r\n",
+            "Host: :6969\r\n",
+            "Host: [::1]evil.example\r\n",
+            "Host: [::1]:evil\r\n",
+            "Host: [localhost]\r\n",
+            "Host: ::1\r\n",
+            "Host: localhost:evil\r\n",
+            "Host: localhost:80:80\r\n",
+            "Host: localhost, evil.example\r\n",
+            "GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "GET http://localhost@evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "GET http:///stats HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "GET http://evil.example/ HTTP/1.0\r\n\r\n",
         ] {
             assert!(is_foreign(&readers, host), "{host}");
             assert!(!is_foreign(&named(&[], &[]), host), "pages for everyone: {host}");

@@ -56,6 +56,42 @@ fn a_tracker_that_has_the_port_is_asked() {
 }
 
 #[test]
+fn a_state_that_a_running_tracker_has_is_said_to_be_taken() {
+    let folder = Folder::new("doctor-taken");
+    let state = folder.path("state");
+    let tracker = Tracker::start(&["--bind", "127.0.0.1", "--state", &state]);
+    let pid = tracker.pid().as_raw_nonzero();
+    let doctor = |port: &str| run(&["doctor", "-p", port, "--bind", "127.0.0.1", "--state", &state]);
+    // Asked about the tracker that runs, all is well.
+    let ended = doctor(&tracker.port().to_string());
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let has_it = format!("; a tracker that runs, process {pid}, has it now");
+    let is_said = |line: &String| line.starts_with("ok       state ") && line.ends_with(&has_it);
+    assert!(ended.stdout.iter().any(is_said), "{ended:?}");
+    // A second tracker would not start.
+    let ended = doctor(&free_port().to_string());
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(has_fault_with_remedy(&ended, "state"), "{ended:?}");
+}
+
+#[test]
+fn a_start_at_a_port_in_use_points_to_doctor() {
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
+    let port = other.local_addr().unwrap().port().to_string();
+    let ended = run(&["--port", &port, "--bind", "127.0.0.1"]);
+    assert_eq!(
+        (ended.status.code(), ended.stderr.len()),
+        (Some(1), 1),
+        "{ended:?}"
+    );
+    let line = &ended.stderr[0];
+    assert!(
+        line.ends_with("in use by another program; `etracker doctor` with the same options says what to do"),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_port_that_another_program_has_is_a_fault() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
     let port = other.local_addr().unwrap().port().to_string();

@@ -65,7 +65,15 @@ fn a_state_that_the_user_may_not_write_is_refused_at_the_start() {
         (Some(1), 1),
         "{ended:?}"
     );
-    assert!(ended.stderr[0].contains(&state), "{ended:?}");
+    let line = &ended.stderr[0];
+    let named = format!(
+        "user nobody must be able to read and write the folder {}",
+        folder.path("")
+    );
+    assert!(
+        line.contains(&state) && line.contains(named.trim_end_matches('/')),
+        "{line}"
+    );
 }
 
 #[test]

@@ -284,10 +284,15 @@ impl Asked<'_> {
             }
             Some(Found::Forbidden(page)) => Ok(shown(page, Status::Forbidden, framing, worker)),
             Some(Found::Busy) => Err(Trouble::PagesBusy),
-            Some(Found::Nothing) | None if path == b"/" => Ok(landing_page(framing, worker, reply)),
+            Some(Found::Nothing) | None if is_root(path) => Ok(landing_page(framing, worker, reply)),
             Some(Found::Nothing) | None => Err(Trouble::NotFound),
         }
     }
+}
+
+/// Whether the path has no segments: `/`, or several slashes.
+fn is_root(path: &[u8]) -> bool {
+    path.iter().all(|byte| *byte == b'/')
 }
 
 /// Notes where an announce comes from. A proxy's address is that of no peer: the client is handed peers as one whom nobody

@@ -32,8 +32,8 @@ pub struct Request<'a> {
     /// Whether there is a field by which proxies name the client: `X-Forwarded-For`, `Forwarded` (RFC 7239), `X-Real-IP` or
     /// `CF-Connecting-IP`.
     pub forwarded: bool,
-    /// Invariant: header fields that were parsed before.
-    fields: &'a [u8],
+    /// Invariant: a head that was parsed.
+    head: &'a [u8],
 }
 
 impl<'a> Request<'a> {
@@ -56,7 +56,7 @@ impl<'a> Request<'a> {
             keep_alive: false,
             body: false,
             forwarded: false,
-            fields,
+            head,
         };
         let mut rest = fields;
         while empty_line(rest).is_err() {
@@ -75,7 +75,7 @@ impl<'a> Request<'a> {
 
     /// The values of all fields called `name`, in the order they came in.
     pub fn fields(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let mut rest = self.fields;
+        let mut rest = line(self.head).map_or([].as_slice(), |(fields, _)| fields);
         core::iter::from_fn(move || {
             let (after, found) = field(rest).ok()?;
             rest = after;
@@ -83,6 +83,17 @@ impl<'a> Request<'a> {
         })
         .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
         .map(|(_, value)| value)
+    }
+
+    /// The host and port of a target in absolute-form, which come before those of `Host` (RFC 9112, section 3.2.2); `None` for
+    /// a target in origin-form.
+    #[must_use]
+    pub fn authority(&self) -> Option<&'a [u8]> {
+        // Parsed again, as only pages ask: announces do without it.
+        let (_, line) = line(self.head).ok()?;
+        let (target, _) = method(line).ok()?;
+        let (_, target) = target_before_version(target).ok()?;
+        authority(target).ok().map(|(_, authority)| authority)
     }
 
     /// Whether the client leaves the connection open for another request.

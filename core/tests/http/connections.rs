@@ -2,6 +2,7 @@
 
 use crate::support::{HASH, House, ID, announce, captures, reason, statuses};
 use etracker_core::Config;
+use etracker_core::http::request::Request;
 use etracker_core::http::response::{AnnounceResponse, ScrapeResponse};
 use etracker_core::http::{Misuse, Step};
 use etracker_core::stats::Count;
@@ -197,6 +198,33 @@ fn a_url_may_go_without_a_path() {
     let mut client = house.connect("198.51.100.7");
     let response = client.exchange(b"GET http://tracker.example?a HTTP/1.1\r\n\r\n");
     assert_eq!(response.unwrap().status, 200);
+}
+
+#[test]
+fn a_url_names_its_host_and_a_path_does_not() {
+    for (target, authority) in [
+        ("/stats", None),
+        ("http://tracker.example:80/stats", Some("tracker.example:80")),
+        ("HTTPS://[2001:db8::1]?a", Some("[2001:db8::1]")),
+        ("http:///stats", Some("")),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: other.example\r\n\r\n");
+        let request = Request::parse(head.as_bytes()).unwrap();
+        assert_eq!(request.authority(), authority.map(str::as_bytes), "{target}");
+        let hosts: Vec<_> = request.fields("host").map(<[u8]>::trim_ascii).collect();
+        assert_eq!(hosts, [b"other.example"]);
+    }
+}
+
+#[test]
+fn the_front_page_is_at_any_number_of_slashes() {
+    for path in ["/", "//", "///"] {
+        let house = House::new(Config::default());
+        let head = format!("GET {path} HTTP/1.1\r\n\r\n");
+        let response = house.connect("198.51.100.7").exchange(head.as_bytes()).unwrap();
+        assert_eq!(response.status, 200, "{path}");
+        assert!(response.body.starts_with(b"etracker, "), "{path}");
+    }
 }
 
 #[test]
