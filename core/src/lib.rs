@@ -67,6 +67,7 @@ pub mod ids;
 pub mod interval;
 mod lock;
 mod maintenance;
+pub mod overload;
 pub mod prefetch;
 pub mod scope;
 pub mod seed;

@@ -1,0 +1,614 @@
+//! Overload: how a worker sees it, and what it gives up then, in which order.
+//!
+//! Nothing here is configured. A [`QueueWatch`] for each UDP socket judges whether its receive queue keeps up; an
+//! [`Overload`] for each worker turns what they find into the [`Level`] by which requests are shed.
+
+use core::time::Duration;
+
+use crate::Instant;
+use crate::udp::BATCH_MAX;
+
+/// What a worker gives up, in this order. Each level gives up what those before it do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Nothing: everything is served.
+    #[default]
+    None,
+    /// Full scrapes and pages.
+    Extras,
+    /// Connects beyond [`CONNECTS_MAX`] of a batch.
+    Connects,
+    /// Scrapes.
+    Scrapes,
+    /// The peers in answers to announces of peers that are stored: they are renewed, and told to come back late.
+    Renewals,
+    /// New peers.
+    NewPeers,
+}
+
+impl Level {
+    /// Every level, in order.
+    pub const ALL: [Self; 6] = [
+        Self::None,
+        Self::Extras,
+        Self::Connects,
+        Self::Scrapes,
+        Self::Renewals,
+        Self::NewPeers,
+    ];
+
+    /// The stable name of this level.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Extras => "extras",
+            Self::Connects => "connects",
+            Self::Scrapes => "scrapes",
+            Self::Renewals => "renewals",
+            Self::NewPeers => "new_peers",
+        }
+    }
+
+    /// The level with this place in [`ALL`](Self::ALL), the last one for every place beyond.
+    #[must_use]
+    pub fn nth(place: usize) -> Self {
+        Self::ALL.get(place).copied().unwrap_or(Self::NewPeers)
+    }
+
+    fn higher(self) -> Self {
+        Self::nth(self as usize + 1)
+    }
+
+    fn lower_by(self, steps: usize) -> Self {
+        Self::nth((self as usize).saturating_sub(steps))
+    }
+}
+
+/// Connects that are answered in a full batch while connects are shed: nobody has to be who it says to send one, and
+/// three tenths still let every honest client in that a worker can serve.
+pub const CONNECTS_MAX: usize = BATCH_MAX * 3 / 10;
+
+/// How well a worker keeps up with one of its sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pressure {
+    /// Most batches had room for more.
+    Idle,
+    /// Most batches were full, and the worker keeps up.
+    Busy,
+    /// Datagrams are lost, or wait for longer than [`DELAY_MAX_MILLIS`], all the time.
+    Overloaded,
+}
+
+/// The level of one worker. It rises by one in each window of overload, and falls when there is none.
+#[derive(Clone, Debug, Default)]
+pub struct Overload {
+    level: Level,
+    /// When a socket was overloaded last.
+    overloaded: Instant,
+    /// When the level moved last, or overload was seen for the first time.
+    moved: Instant,
+    /// Until when the time at a level is accounted for.
+    accounted: Instant,
+}
+
+impl Overload {
+    /// What the worker gives up now.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Moves the level by what was found about one socket; [`Pressure::Idle`] too when nothing comes any more. `highest` is
+    /// the last level that frees a worker of a part of its work worth mentioning. Returns how long the worker has been at a
+    /// level above [`Level::None`] since the last call.
+    pub fn update(&mut self, now: Instant, pressure: Pressure, highest: Level) -> Duration {
+        let spent = now.saturating_since(self.accounted);
+        self.accounted = now;
+        let spent = if self.level > Level::None {
+            spent
+        } else {
+            Duration::ZERO
+        };
+        if pressure == Pressure::Overloaded {
+            self.rise(now, highest);
+        } else {
+            self.fall(now, pressure);
+        }
+        spent
+    }
+
+    fn rise(&mut self, now: Instant, highest: Level) {
+        let since = now.saturating_since(self.overloaded);
+        self.overloaded = now;
+        // One window of loss is a burst, which the buffer is there for. It takes two in a row.
+        if self.level == Level::None && since > FALL_BUSY {
+            self.moved = now;
+        } else if now.saturating_since(self.moved) >= WINDOW {
+            self.level = self.level.higher().min(highest);
+            self.moved = now;
+        }
+    }
+
+    fn fall(&mut self, now: Instant, pressure: Pressure) {
+        // A worker that is busy at this level would be overloaded again one below it, most likely: tried once a second.
+        let pace = if pressure == Pressure::Busy {
+            FALL_BUSY
+        } else {
+            WINDOW
+        };
+        let calm = now.saturating_since(self.moved.max(self.overloaded));
+        let steps = calm.as_millis() / pace.as_millis();
+        if steps > 0 && self.level > Level::None {
+            self.level = self.level.lower_by(usize::try_from(steps).unwrap_or(usize::MAX));
+            self.moved = now;
+        }
+    }
+}
+
+/// What the system tells of the receive queue of a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Bytes of memory that the datagrams in it take, with what the system adds to each.
+    pub queued_bytes: u32,
+    /// Bytes of memory that they may take.
+    pub buffer_bytes: u32,
+    /// Datagrams that the socket has dropped since it was opened. It wraps around.
+    pub drops: u32,
+    /// Whether a filter is attached, whose drops the system counts among `drops`.
+    pub filtered: bool,
+}
+
+/// What was found out about a socket in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// How well the worker keeps up with it.
+    pub pressure: Pressure,
+    /// Datagrams that the full queue dropped.
+    pub overflowed: u32,
+    /// Datagrams that the filter dropped.
+    pub filtered: u32,
+    /// The size that the buffer should have, if that is another one.
+    pub buffer_bytes: Option<u32>,
+}
+
+/// Watches the receive queue of one socket, in windows of [`WINDOW`].
+///
+/// The driver tells of each batch by [`receive`](Self::receive), and looks at the queue when that asks for it:
+/// once in a window, as it takes a call of the system.
+#[derive(Clone, Debug)]
+pub struct QueueWatch {
+    began: Instant,
+    received: u32,
+    batches: u32,
+    batches_full: u32,
+    /// Windows in a row in which datagrams were lost.
+    losing: u32,
+    /// When the socket was overloaded last.
+    overloaded: Instant,
+    /// Datagrams received in a second, on average over the last overloaded windows; 0 before the first.
+    rate: u32,
+    /// Bytes of the queue that a datagram takes.
+    datagram_bytes: u32,
+    /// The queue when it was looked at last; `None` before the first time.
+    before: Option<Queue>,
+    /// The size that the buffer had at first.
+    buffer_bytes: u32,
+}
+
+impl QueueWatch {
+    /// Watches a socket from `now` on.
+    #[must_use]
+    pub const fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            received: 0,
+            batches: 0,
+            batches_full: 0,
+            losing: 0,
+            overloaded: Instant::from_millis(0),
+            rate: 0,
+            datagram_bytes: DATAGRAM_BYTES,
+            before: None,
+            buffer_bytes: 0,
+        }
+    }
+
+    /// Takes note of a batch. True if the window is over: then [`observe`](Self::observe) is due.
+    #[inline]
+    pub fn receive(&mut self, now: Instant, datagrams: usize) -> bool {
+        self.received = self
+            .received
+            .saturating_add(u32::try_from(datagrams).unwrap_or(u32::MAX));
+        self.batches = self.batches.saturating_add(1);
+        self.batches_full = self
+            .batches_full
+            .saturating_add(u32::from(datagrams >= BATCH_MAX));
+        self.is_due(now)
+    }
+
+    /// Whether the window is over.
+    #[inline]
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
+        now >= self.began.saturating_add(WINDOW)
+    }
+
+    /// Learns how much of the queue a datagram takes, from a batch that emptied it: network cards differ by a factor of five.
+    pub fn measure(&mut self, queued_bytes: u32, datagrams: usize) {
+        if (1..BATCH_MAX).contains(&datagrams) {
+            let measured = queued_bytes / u32::try_from(datagrams).unwrap_or(u32::MAX);
+            let measured = measured.clamp(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX);
+            self.datagram_bytes = (self.datagram_bytes * 3 + measured) / 4;
+        }
+    }
+
+    /// Ends the window by what the system tells of the queue.
+    pub fn observe(&mut self, now: Instant, queue: Queue) -> Observed {
+        let window = now.saturating_since(self.began).max(WINDOW);
+        let dropped = self
+            .before
+            .map_or(0, |before| queue.drops.wrapping_sub(before.drops));
+        if self.before.is_none() {
+            self.buffer_bytes = queue.buffer_bytes;
+        }
+        let kept_full = self.batches > 0 && self.batches == self.batches_full;
+        let (overflowed, filtered) = self.attribute(dropped, queue, kept_full);
+        let pressure = self.judge(now, window, queue, overflowed, kept_full);
+        let buffer_bytes = self.fit_buffer(now, queue, pressure);
+        self.before = Some(queue);
+        self.began = now;
+        (self.received, self.batches, self.batches_full) = (0, 0, 0);
+        Observed {
+            pressure,
+            overflowed,
+            filtered,
+            buffer_bytes,
+        }
+    }
+
+    /// The system counts what a filter drops and what a full queue drops as one: they are the queue's if it was never
+    /// empty and is at least half full, and the filter's otherwise.
+    fn attribute(&self, dropped: u32, queue: Queue, kept_full: bool) -> (u32, u32) {
+        let was_filtered = queue.filtered || self.before.is_some_and(|before| before.filtered);
+        let is_full = kept_full && queue.queued_bytes >= queue.buffer_bytes / 2;
+        if was_filtered && !is_full {
+            (0, dropped)
+        } else {
+            (dropped, 0)
+        }
+    }
+
+    fn judge(
+        &mut self,
+        now: Instant,
+        window: Duration,
+        queue: Queue,
+        overflowed: u32,
+        kept_full: bool,
+    ) -> Pressure {
+        self.losing = if overflowed > 0 {
+            self.losing.saturating_add(1)
+        } else {
+            0
+        };
+        let rate = per_second(self.received, window);
+        let delayed = kept_full && self.delay_millis(queue, rate) > DELAY_MAX_MILLIS;
+        // A worker that is stopped now and then empties the queue each time, and still loses what comes meanwhile.
+        let losing = overflowed > 0 && (kept_full || self.losing >= LOSING_WINDOWS);
+        if delayed || losing {
+            self.overloaded = now;
+            self.rate = if self.rate == 0 {
+                rate
+            } else {
+                (self.rate / 4 * 3).saturating_add(rate / 4)
+            };
+            Pressure::Overloaded
+        } else if self.batches_full > self.batches / 4 {
+            Pressure::Busy
+        } else {
+            Pressure::Idle
+        }
+    }
+
+    /// How long what waits now has to wait.
+    fn delay_millis(&self, queue: Queue, rate: u32) -> u64 {
+        let datagrams = u64::from(queue.queued_bytes / self.datagram_bytes);
+        datagrams * 1000 / u64::from(rate.max(1))
+    }
+
+    /// Answers have to come while the client waits. What a longer queue holds is answered too late, and delays the rest.
+    fn fit_buffer(&self, now: Instant, queue: Queue, pressure: Pressure) -> Option<u32> {
+        let current = queue.buffer_bytes;
+        if pressure != Pressure::Overloaded {
+            let is_over = now.saturating_since(self.overloaded) >= BUFFER_RESTORED;
+            return (is_over && current < self.buffer_bytes).then_some(self.buffer_bytes);
+        }
+        let work = u64::from(self.rate) * BUFFER_MILLIS_MAX / 1000 * u64::from(self.datagram_bytes);
+        let work = u32::try_from(work).unwrap_or(u32::MAX);
+        let wanted = work.max(BUFFER_BYTES_MIN).min(self.buffer_bytes);
+        // A rate is never quite the same: a buffer that is about right stays.
+        let is_right = wanted.abs_diff(current) <= current / 4;
+        (!is_right).then_some(wanted)
+    }
+}
+
+fn per_second(count: u32, time: Duration) -> u32 {
+    let millis = time.as_millis().max(1);
+    u32::try_from(u128::from(count) * 1000 / millis).unwrap_or(u32::MAX)
+}
+
+/// The time that a socket is judged over, and that the level stays for at least.
+pub const WINDOW: Duration = Duration::from_millis(100);
+/// Milliseconds that datagrams may wait in a queue that is never empty.
+pub const DELAY_MAX_MILLIS: u64 = 50;
+/// Milliseconds of work that a receive buffer may hold under overload.
+pub const BUFFER_MILLIS_MAX: u64 = 200;
+
+/// The time without overload after which a worker that is still busy tries the level below.
+const FALL_BUSY: Duration = Duration::from_secs(1);
+/// The time without overload after which a buffer gets its first size again.
+const BUFFER_RESTORED: Duration = Duration::from_secs(1);
+/// Windows in a row with losses that are overload, although the queue is emptied in each.
+const LOSING_WINDOWS: u32 = 3;
+/// Bytes that a short datagram takes in the queue of Linux when it comes over the loopback interface.
+const DATAGRAM_BYTES: u32 = 832;
+/// Bytes of the shortest measure that is believed.
+const DATAGRAM_BYTES_MIN: u32 = 512;
+/// Bytes of the longest measure that is believed: two pages and what the system adds.
+const DATAGRAM_BYTES_MAX: u32 = 9 * 1024;
+/// Bytes of the smallest buffer: about a batch of datagrams.
+const BUFFER_BYTES_MIN: u32 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use quickcheck::quickcheck;
+    use std::vec::Vec;
+
+    use super::*;
+
+    const START: Instant = Instant::from_secs(1_000_000);
+    const BUFFER: u32 = 8 << 20;
+
+    fn after(millis: u64) -> Instant {
+        START.saturating_add(Duration::from_millis(millis))
+    }
+
+    fn queue(queued_bytes: u32, drops: u32) -> Queue {
+        Queue {
+            queued_bytes,
+            buffer_bytes: BUFFER,
+            drops,
+            filtered: false,
+        }
+    }
+
+    /// A watch that has looked at its queue once.
+    fn watch() -> QueueWatch {
+        let mut watch = QueueWatch::new(START);
+        let observed = watch.observe(START, queue(0, 5));
+        assert_eq!((observed.pressure, observed.overflowed), (Pressure::Idle, 0));
+        watch
+    }
+
+    /// A window of 100 ms in which `full` batches were full and `others` were not.
+    fn window(watch: &mut QueueWatch, full: usize, others: usize, queue: Queue) -> Observed {
+        let end = watch.began.saturating_add(WINDOW);
+        for _ in 0..full {
+            watch.receive(watch.began, BATCH_MAX);
+        }
+        for _ in 0..others {
+            watch.receive(watch.began, 1);
+        }
+        assert!(watch.is_due(end));
+        watch.observe(end, queue)
+    }
+
+    #[test]
+    fn full_batches_alone_are_work_and_no_overload() {
+        let mut watch = watch();
+        assert_eq!(
+            window(&mut watch, 500, 0, queue(832 * 200, 5)).pressure,
+            Pressure::Busy
+        );
+        assert_eq!(
+            window(&mut watch, 500, 10, queue(832 * 200, 5)).pressure,
+            Pressure::Busy
+        );
+        assert_eq!(window(&mut watch, 1, 10, queue(0, 5)).pressure, Pressure::Idle);
+    }
+
+    #[test]
+    fn a_queue_that_is_never_empty_and_loses_datagrams_is_overload() {
+        let mut watch = watch();
+        let observed = window(&mut watch, 500, 0, queue(BUFFER, 25));
+        assert_eq!(
+            (observed.pressure, observed.overflowed),
+            (Pressure::Overloaded, 20)
+        );
+        let observed = window(&mut watch, 500, 0, queue(BUFFER, 25));
+        assert_eq!((observed.pressure, observed.overflowed), (Pressure::Busy, 0));
+    }
+
+    #[test]
+    fn a_queue_whose_datagrams_wait_too_long_is_overload() {
+        let mut watch = watch();
+        // 640 datagrams in a window are 6400 a second: 320 of them are 50 ms of work.
+        assert_eq!(
+            window(&mut watch, 10, 0, queue(832 * 320, 5)).pressure,
+            Pressure::Busy
+        );
+        assert_eq!(
+            window(&mut watch, 10, 0, queue(832 * 330, 5)).pressure,
+            Pressure::Overloaded
+        );
+        // Of larger ones there are fewer.
+        for _ in 0..20 {
+            watch.measure(2304 * 30, 30);
+        }
+        assert_eq!(
+            window(&mut watch, 10, 0, queue(832 * 330, 5)).pressure,
+            Pressure::Busy
+        );
+        // It was emptied meanwhile.
+        assert_eq!(
+            window(&mut watch, 10, 1, queue(BUFFER, 5)).pressure,
+            Pressure::Busy
+        );
+    }
+
+    #[test]
+    fn losses_of_a_queue_that_is_emptied_are_overload_when_they_go_on() {
+        let mut watch = watch();
+        let pressures: Vec<Pressure> = (1..=3)
+            .map(|n| window(&mut watch, 1, 10, queue(0, 5 + n)).pressure)
+            .collect();
+        assert_eq!(pressures, [Pressure::Idle, Pressure::Idle, Pressure::Overloaded]);
+        assert_eq!(window(&mut watch, 1, 10, queue(0, 8)).pressure, Pressure::Idle);
+        assert_eq!(window(&mut watch, 1, 10, queue(0, 9)).pressure, Pressure::Idle);
+    }
+
+    #[test]
+    fn drops_of_a_filter_are_no_overload_and_counted_apart() {
+        let mut watch = watch();
+        let filtered = |queued, drops| Queue {
+            filtered: true,
+            ..queue(queued, drops)
+        };
+        for n in 1..5 {
+            let observed = window(&mut watch, 500, 1, filtered(0, 5 + 10 * n));
+            assert_eq!((observed.overflowed, observed.filtered), (0, 10));
+            assert_eq!(observed.pressure, Pressure::Busy);
+        }
+        // What it dropped until it was detached, and what a full queue drops.
+        assert_eq!(window(&mut watch, 1, 1, queue(0, 50)).filtered, 5);
+        assert_eq!(window(&mut watch, 500, 0, filtered(BUFFER, 60)).overflowed, 10);
+    }
+
+    #[test]
+    fn a_counter_that_wraps_around_is_followed() {
+        let mut watch = watch();
+        let _ = watch.observe(START, queue(0, u32::MAX));
+        assert_eq!(window(&mut watch, 0, 1, queue(0, 9)).overflowed, 10);
+    }
+
+    #[test]
+    fn a_buffer_of_more_than_200_ms_of_work_is_shrunk_and_restored() {
+        let mut watch = watch();
+        // 64,000 a second: 12,800 in 200 ms, which the buffer does not hold.
+        assert_eq!(window(&mut watch, 100, 0, queue(BUFFER, 6)).buffer_bytes, None);
+        let mut watch = self::watch();
+        let shrunk = window(&mut watch, 10, 0, queue(BUFFER, 6)).buffer_bytes.unwrap();
+        assert_eq!(shrunk, 6400 / 5 * 832);
+        let smaller = |drops| Queue {
+            buffer_bytes: shrunk,
+            ..queue(0, drops)
+        };
+        assert_eq!(window(&mut watch, 11, 0, smaller(7)).buffer_bytes, None);
+        for _ in 0..9 {
+            assert_eq!(window(&mut watch, 0, 1, smaller(7)).buffer_bytes, None);
+        }
+        assert_eq!(window(&mut watch, 0, 1, smaller(7)).buffer_bytes, Some(BUFFER));
+        assert_eq!(window(&mut watch, 0, 1, queue(0, 7)).buffer_bytes, None);
+    }
+
+    #[test]
+    fn a_buffer_is_never_smaller_than_a_batch() {
+        let mut watch = watch();
+        let end = watch.began.saturating_add(Duration::from_secs(9));
+        watch.receive(end, BATCH_MAX);
+        let observed = watch.observe(end, queue(BUFFER, 6));
+        assert_eq!(observed.buffer_bytes, Some(BUFFER_BYTES_MIN));
+    }
+
+    #[test]
+    fn the_level_rises_with_each_window_and_falls_as_fast_when_the_worker_idles() {
+        let mut overload = Overload::default();
+        let levels =
+            |pressure: Pressure, windows: core::ops::Range<u64>, overload: &mut Overload| -> Vec<Level> {
+                windows
+                    .map(|n| {
+                        overload.update(after(n * 100), pressure, Level::NewPeers);
+                        overload.level()
+                    })
+                    .collect()
+            };
+        let rising = levels(Pressure::Overloaded, 0..7, &mut overload);
+        assert_eq!(rising[..6], Level::ALL);
+        assert_eq!(rising[6], Level::NewPeers);
+        let falling = levels(Pressure::Idle, 7..12, &mut overload);
+        let expected: Vec<Level> = Level::ALL.iter().rev().skip(1).copied().collect();
+        assert_eq!(falling, expected);
+    }
+
+    #[test]
+    fn one_window_of_loss_is_no_overload() {
+        let mut overload = Overload::default();
+        for n in 0..10 {
+            overload.update(after(n * 5000), Pressure::Overloaded, Level::NewPeers);
+            overload.update(after(n * 5000 + 100), Pressure::Busy, Level::NewPeers);
+            assert_eq!(overload.level(), Level::None);
+        }
+    }
+
+    #[test]
+    fn a_busy_worker_tries_the_level_below_once_a_second() {
+        let mut overload = Overload::default();
+        for n in 0..3 {
+            overload.update(after(n * 100), Pressure::Overloaded, Level::NewPeers);
+        }
+        assert_eq!(overload.level(), Level::Connects);
+        for n in 3..12 {
+            overload.update(after(n * 100), Pressure::Busy, Level::NewPeers);
+            assert_eq!(overload.level(), Level::Connects);
+        }
+        overload.update(after(1200), Pressure::Busy, Level::NewPeers);
+        assert_eq!(overload.level(), Level::Extras);
+    }
+
+    #[test]
+    fn what_would_not_help_is_not_given_up() {
+        let mut overload = Overload::default();
+        for n in 0..20 {
+            overload.update(after(n * 100), Pressure::Overloaded, Level::Connects);
+        }
+        assert_eq!(overload.level(), Level::Connects);
+    }
+
+    #[test]
+    fn a_worker_that_hears_nothing_for_long_serves_everything_again() {
+        let mut overload = Overload::default();
+        let mut spent = Duration::ZERO;
+        for n in 0..20 {
+            spent += overload.update(after(n * 100), Pressure::Overloaded, Level::NewPeers);
+        }
+        assert_eq!(spent, Duration::from_millis(1800));
+        spent += overload.update(after(3000), Pressure::Idle, Level::NewPeers);
+        assert_eq!(
+            (overload.level(), spent),
+            (Level::None, Duration::from_millis(2900))
+        );
+        assert_eq!(
+            overload.update(after(9000), Pressure::Idle, Level::NewPeers),
+            Duration::ZERO
+        );
+    }
+
+    quickcheck! {
+        fn no_sequence_of_figures_does_harm(steps: Vec<(u16, u8, u32, u32, bool)>) -> bool {
+            let (mut watch, mut overload, mut now) = (QueueWatch::new(START), Overload::default(), START);
+            steps.into_iter().all(|(millis, datagrams, queued_bytes, drops, filtered)| {
+                now = now.saturating_add(Duration::from_millis(millis.into()));
+                watch.measure(queued_bytes, datagrams.into());
+                watch.receive(now, datagrams.into());
+                let queue = Queue { queued_bytes, buffer_bytes: BUFFER, drops, filtered };
+                let before = overload.level();
+                let observed = watch.observe(now, queue);
+                overload.update(now, observed.pressure, Level::NewPeers);
+                overload.level() <= before.higher()
+                    && (overload.level() <= before || observed.pressure == Pressure::Overloaded)
+                    && observed.buffer_bytes.is_none_or(|bytes| (BUFFER_BYTES_MIN..=BUFFER).contains(&bytes))
+            })
+        }
+    }
+}
