@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use crate::config::Intervals;
 use crate::{InfoHash, PeerId};
 
 /// Where a peer takes connections. A peer *is* its endpoint: the same one twice is one peer.
@@ -136,6 +137,17 @@ pub struct AnnounceOutcome {
     pub interval_secs: u32,
     /// Seconds before which the client should not announce again.
     pub interval_min_secs: u32,
+}
+
+impl AnnounceOutcome {
+    /// The same answer with the longest interval.
+    pub(crate) const fn postponed(self, intervals: Intervals) -> Self {
+        Self {
+            interval_secs: intervals.max,
+            interval_min_secs: intervals.min_beside(intervals.max),
+            ..self
+        }
+    }
 }
 
 /// Why a well-formed announce is not carried out.

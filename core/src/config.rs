@@ -4,7 +4,7 @@ use alloc::borrow::ToOwned as _;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
@@ -25,7 +25,29 @@ pub struct Config {
     /// Invariant: empty, or as [`with_path_prefix`](Self::with_path_prefix) takes it, without a slash at its end.
     path_prefix: String,
     trusted_proxies: Option<Vec<IpNet>>,
+    limits: Limits,
     swarms: SwarmConfig,
+}
+
+/// What one source may ask of the tracker.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    mode: LimitMode,
+    /// Invariant: within [`LIMIT_RATE`].
+    announces_per_sec: u32,
+    exempt: Vec<IpNet>,
+}
+
+/// Whether sources are limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitMode {
+    /// They are.
+    #[default]
+    On,
+    /// What would be limited is counted, and served.
+    DryRun,
+    /// They are not.
+    Off,
 }
 
 /// The bounds of the announce interval, in seconds.
@@ -79,6 +101,11 @@ impl Default for Config {
             full_scrape: false,
             path_prefix: String::new(),
             trusted_proxies: None,
+            limits: Limits {
+                mode: LimitMode::On,
+                announces_per_sec: 500,
+                exempt: PRIVATE_NETWORKS.to_vec(),
+            },
             swarms: SwarmConfig {
                 peer_ids: true,
                 peers_per_address_max: Some(64),
@@ -166,6 +193,29 @@ impl Config {
     #[must_use]
     pub fn with_trusted_proxies(mut self, networks: Vec<IpNet>) -> Self {
         self.trusted_proxies = Some(networks);
+        self
+    }
+
+    /// Sets whether sources are limited.
+    #[must_use]
+    pub fn with_limit_mode(mut self, mode: LimitMode) -> Self {
+        self.limits.mode = mode;
+        self
+    }
+
+    /// Sets how many announces a second one IPv4 address or IPv6 /64 may send; 40 times as many at once.
+    ///
+    /// # Errors
+    /// If `announces` is outside [`LIMIT_RATE`].
+    pub fn with_limit_rate(mut self, announces: u32) -> Result<Self, OutOfRange> {
+        self.limits.announces_per_sec = check("announces per second of a source", announces, LIMIT_RATE)?;
+        Ok(self)
+    }
+
+    /// Sets the networks that are never limited, instead of [`PRIVATE_NETWORKS`]. Trusted proxies never are.
+    #[must_use]
+    pub fn with_limit_exempt(mut self, networks: Vec<IpNet>) -> Self {
+        self.limits.exempt = networks;
         self
     }
 
@@ -274,10 +324,36 @@ impl Config {
         self.trusted_proxies.as_deref()
     }
 
+    /// What one source may ask of the tracker.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// The settings of swarms.
     #[must_use]
     pub const fn swarms(&self) -> &SwarmConfig {
         &self.swarms
+    }
+}
+
+impl Limits {
+    /// Whether sources are limited.
+    #[must_use]
+    pub const fn mode(&self) -> LimitMode {
+        self.mode
+    }
+
+    /// Announces a second that one IPv4 address or IPv6 /64 may send to a worker.
+    #[must_use]
+    pub const fn announces_per_sec(&self) -> u32 {
+        self.announces_per_sec
+    }
+
+    /// Networks that are never limited, beside trusted proxies.
+    #[must_use]
+    pub fn exempt(&self) -> &[IpNet] {
+        &self.exempt
     }
 }
 
@@ -419,6 +495,18 @@ pub const PEERS_PER_RESPONSE: RangeInclusive<u32> = 1..=1000;
 const NUMWANT_DEFAULT: u32 = 50;
 /// Seconds an HTTP client may keep the tracker waiting.
 pub const SOCKET_TIMEOUT_SECS: RangeInclusive<u32> = 1..=300;
+/// Announces a second of one source. The lower end is for trying it out; at the upper end a source is no longer limited by more
+/// than what a processor does.
+pub const LIMIT_RATE: RangeInclusive<u32> = 1..=10_000;
+/// Loopback, and networks that are nobody else's (RFC 1918, RFC 4193).
+pub const PRIVATE_NETWORKS: [IpNet; 6] = [
+    v4_network([127, 0, 0, 0], 8),
+    v4_network([10, 0, 0, 0], 8),
+    v4_network([172, 16, 0, 0], 12),
+    v4_network([192, 168, 0, 0], 16),
+    v6_network(Ipv6Addr::LOCALHOST, 128),
+    v6_network(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+];
 /// Readers of full scrapes at once; one more is told to come back in a minute.
 pub(crate) const FULL_SCRAPE_READERS_MAX: usize = 32;
 /// Of those, readers of one address (IPv6: one /64), so that it leaves places to others.
@@ -443,6 +531,14 @@ pub const PEERS_PER_TORRENT: RangeInclusive<u32> = 1..=1 << 24;
 pub const SWEEP_WORK: usize = 4096;
 /// Milliseconds within which the sweep looks at each peer once, so that none outlives its time by more than this.
 pub(crate) const SWEEP_PERIOD_MILLIS: u64 = 60_000;
+
+const fn v4_network([a, b, c, d]: [u8; 4], prefix_len: u8) -> IpNet {
+    IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), prefix_len)
+}
+
+const fn v6_network(ip: Ipv6Addr, prefix_len: u8) -> IpNet {
+    IpNet::new_assert(IpAddr::V6(ip), prefix_len)
+}
 
 fn check(what: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<u32, OutOfRange> {
     if range.contains(&value) {

@@ -61,6 +61,7 @@ pub mod bencode;
 pub mod config;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod governor;
 mod host;
 pub mod http;
 pub mod ids;

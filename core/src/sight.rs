@@ -106,6 +106,13 @@ impl Sight {
         self.findings()
     }
 
+    /// Whether `ip` is an address that many clients were found to have.
+    pub(crate) fn stands_for_many(&self, ip: IpAddr) -> bool {
+        let found = [&self.http, &self.udp];
+        let mut found = found.into_iter().filter(|majority| !majority.is_ordinary());
+        found.any(|majority| majority.address() == Some(ip))
+    }
+
     fn look_at_http(&mut self, now: Instant, patience: Duration, workers: &[Arc<Counters>]) {
         let http = Tally::of(workers.iter().map(|worker| &worker.votes.http));
         let named = Tally::of(workers.iter().map(|worker| &worker.votes.named));

@@ -11,6 +11,7 @@ use core::time::Duration;
 use crate::access::{Access, Gate, Gates};
 use crate::announce::{Announce, AnnounceOutcome, Counts, Event, Family, Refusal};
 use crate::config::{PEER_GRACE_SECS, PEERS_PER_RESPONSE};
+use crate::governor::{self, Board, Charge, Governor, Heavy};
 use crate::host::Host;
 use crate::interval::IntervalController;
 use crate::lock::Lock;
@@ -37,6 +38,8 @@ pub struct Tracker {
     maintenance: Lock<Maintenance>,
     counters: Lock<Vec<Arc<Counters>>>,
     sight: Lock<Sight>,
+    /// What each worker has limited.
+    boards: Lock<Vec<Arc<Board>>>,
     /// The lists that workers heed; `None` if there are none to heed.
     gates: Option<Gates>,
 }
@@ -52,6 +55,7 @@ impl Tracker {
             maintenance: Lock::new(maintenance),
             counters: Lock::default(),
             sight: Lock::default(),
+            boards: Lock::default(),
             gates: None,
             config,
             seed,
@@ -168,6 +172,9 @@ impl Tracker {
         Figures {
             counts,
             failures: self.failures(),
+            limited: self
+                .boards
+                .with(|boards| Board::sum(boards.iter().map(AsRef::as_ref))),
             totals: self.swarms.totals(),
             fullest: self.swarms.fullest(),
             rates,
@@ -185,6 +192,14 @@ impl Tracker {
         let patience = Duration::from_secs((self.config.intervals().max + PEER_GRACE_SECS).into());
         let workers = self.counters.with(|all| all.clone());
         self.sight.with(|sight| sight.look(now, patience, &workers))
+    }
+
+    /// The heaviest sources over their limits, each as one worker saw it in the last second in which it limited something, if
+    /// that was at `since` or later.
+    #[must_use]
+    pub fn heaviest(&self, since: Instant) -> Vec<Heavy> {
+        self.boards
+            .with(|boards| boards.iter().flat_map(|board| board.heaviest(since)).collect())
     }
 
     /// The sum of one count over all workers.
@@ -225,6 +240,22 @@ impl Tracker {
         failures.filter(|failed| failed.count > 0).collect()
     }
 
+    /// Whether what hides clients has the address `ip`, so that it stands for many. It is never a global one: whoever sends most
+    /// announces could make itself that.
+    fn stands_for_many(&self, ip: IpAddr) -> bool {
+        Scope::of(ip) == Scope::Local && self.sight.with(|sight| sight.stands_for_many(ip))
+    }
+
+    #[cfg_attr(
+        not(feature = "std"),
+        expect(clippy::arc_with_non_send_sync, reason = "without `std` there is one thread")
+    )]
+    fn add_board(&self) -> Arc<Board> {
+        let board = Arc::new(Board::default());
+        self.boards.with(|all| all.push(Arc::clone(&board)));
+        board
+    }
+
     fn add_counters(&self) -> (u64, Arc<Counters>) {
         let counters = Arc::new(Counters::default());
         let number = self.counters.with(|all| {
@@ -241,6 +272,7 @@ pub struct Worker {
     tracker: Arc<Tracker>,
     counters: Arc<Counters>,
     gate: Option<Arc<Gate>>,
+    governor: Governor,
     random: Random,
     scratch: Scratch,
 }
@@ -251,8 +283,10 @@ impl Worker {
     pub fn new(tracker: Arc<Tracker>) -> Self {
         let (number, counters) = tracker.add_counters();
         let random = tracker.seed.key("peer choice").random(number);
+        let board = tracker.add_board();
         Self {
             gate: tracker.gates.as_ref().map(Gates::add),
+            governor: Governor::new(&tracker.config, &tracker.seed, number, board),
             tracker,
             counters,
             random,
@@ -382,6 +416,19 @@ impl Worker {
     pub fn permits_address(&self, ip: IpAddr) -> bool {
         let permits = |gate: &Arc<Gate>| gate.with(|access| access.permits_address(ip));
         self.gate.as_ref().is_none_or(permits)
+    }
+
+    /// Charges `source` for what it asks, and says how it is to be treated. For a front: once for each request, before it
+    /// is carried out.
+    pub fn judge(&mut self, now: Instant, source: IpAddr, charge: impl Into<Charge>) -> governor::Verdict {
+        let tracker = &self.tracker;
+        self.governor
+            .judge(now, source, charge.into(), || tracker.stands_for_many(source))
+    }
+
+    /// The sources with the most proven requests over their limits in the last full second, at most 64, the heaviest first.
+    pub fn heaviest(&mut self, now: Instant) -> Vec<Heavy> {
+        self.governor.heaviest(now)
     }
 
     /// Adds one to a count of this worker.

@@ -16,6 +16,7 @@ use super::route::Route;
 use super::stream::Stream;
 use crate::announce::{Announce, AnnounceOutcome, Family, Refusal};
 use crate::config::Intervals;
+use crate::governor::{self, Charge, Class};
 use crate::scope::Scope;
 use crate::stats::Count;
 use crate::{Instant, Peers, Worker};
@@ -27,7 +28,7 @@ pub(super) enum Answer {
     Whole { len: usize, keep_alive: bool },
     /// It is to be streamed.
     Stream(Stream),
-    /// The reply buffer is too small for any.
+    /// None: the connection is closed. The reply buffer is too small for any, or the client asked for far too much.
     Impossible,
 }
 
@@ -47,7 +48,13 @@ pub(super) fn answer(
     let request = match request {
         Ok(request) if request.method == Method::Other => return refuse_last(Trouble::Method, worker, reply),
         Ok(request) => request,
-        Err(fault) => return refuse_last(Trouble::Request(fault), worker, reply),
+        Err(fault) => {
+            let verdict = worker.judge(now, peer, Class::BadRequest);
+            if verdict == governor::Verdict::Silence {
+                return Answer::Impossible;
+            }
+            return refuse_last(Trouble::Request(fault), worker, reply);
+        }
     };
     let framing = Framing::of(&request, worker.tracker().config().keep_alive());
     let asked = Asked {
@@ -57,8 +64,11 @@ pub(super) fn answer(
         framing,
         front,
     };
-    let answered = asked.answer(worker, reply);
-    answered.unwrap_or_else(|trouble| refuse(trouble, framing, worker, reply))
+    match asked.answer(worker, reply) {
+        Ok(answer) => answer,
+        Err(Trouble::Silenced) => Answer::Impossible,
+        Err(trouble) => refuse(trouble, framing, worker, reply),
+    }
 }
 
 /// Refuses what could not be read as a request, and with it the rest of the connection.
@@ -85,15 +95,23 @@ pub(super) enum Trouble {
     FullScrapeOff,
     FullScrapeBusy,
     PagesBusy,
+    /// The client's network is over its limit.
+    Limited,
+    /// It is so far over its limit that nothing is answered.
+    Silenced,
 }
 
 impl Trouble {
     /// What a tracker refuses has status 200, or clients would not read the reason.
     const fn status(self) -> Status {
         match self {
-            Self::Query(_) | Self::Forwarded(_) | Self::Refused(_) | Self::Astray | Self::FullScrapeBusy => {
-                Status::Ok
-            }
+            Self::Query(_)
+            | Self::Forwarded(_)
+            | Self::Refused(_)
+            | Self::Astray
+            | Self::FullScrapeBusy
+            | Self::Limited
+            | Self::Silenced => Status::Ok,
             Self::Request(_) | Self::Truncated => Status::BadRequest,
             Self::FullScrapeOff => Status::Forbidden,
             Self::NotFound => Status::NotFound,
@@ -109,6 +127,7 @@ impl Trouble {
         match self {
             Self::Forwarded(_) | Self::Timeout | Self::Truncated => Again::AsServed,
             Self::FullScrapeBusy => Again::Soon,
+            Self::Limited | Self::Silenced => Again::AfterLongest,
             Self::Refused(Refusal::TorrentsFull | Refusal::SwarmFull | Refusal::AddressFull) => {
                 Again::WhenPeersAreGone
             }
@@ -145,6 +164,7 @@ impl fmt::Display for Trouble {
             Self::HeadTooLarge => write!(f, "a request head may have at most {HEAD_MAX} bytes"),
             Self::FullScrapeOff => f.write_str("scrapes without info_hash are not answered here"),
             Self::FullScrapeBusy => f.write_str("too many scrapes of all torrents are running"),
+            Self::Limited | Self::Silenced => f.write_str(governor::TOO_MANY),
             Self::PagesBusy => f.write_str("pages were asked for too often: try again in a second"),
         }
     }
@@ -159,6 +179,8 @@ enum Again {
     Soon,
     /// When those that hold the place now have left or expired.
     WhenPeersAreGone,
+    /// After the longest interval.
+    AfterLongest,
     /// As rarely as may be: the same request will not be understood later.
     AsRarely,
     /// Not at all; but few clients heed that (BEP 31), and a list may change.
@@ -173,7 +195,7 @@ impl Again {
         match self {
             Self::AsServed => (Some(served_secs), None),
             Self::Soon => (Some(intervals.min), Some(Retry::Minutes(1))),
-            Self::WhenPeersAreGone => {
+            Self::WhenPeersAreGone | Self::AfterLongest => {
                 let minutes = intervals.max.div_ceil(60);
                 (Some(intervals.max), Some(Retry::Minutes(minutes)))
             }
@@ -219,10 +241,16 @@ impl Asked<'_> {
         let AnnounceQuery { mut announce, form } =
             AnnounceQuery::parse(request.query, client).map_err(Trouble::Query)?;
         see(&mut announce, is_ignored, worker);
+        let verdict = self.judge(client, Class::Announce, worker)?;
+        announce.numwant = verdict.numwant(&announce);
         let ids = form == PeerForm::Dictionaries { ids: true } && ids_kept;
-        let (announced, peers) = worker
+        let intervals = worker.tracker().config().intervals();
+        let (mut announced, peers) = worker
             .announce_into_scratch(self.now, &announce, ids)
             .map_err(Trouble::Refused)?;
+        if verdict.postpones(announce.event) {
+            announced = announced.postponed(intervals);
+        }
         let len = head::encode(Status::Ok, self.framing, reply, |out| {
             encode_announce(client, form, &announced, peers, out)
         });
@@ -230,11 +258,13 @@ impl Asked<'_> {
         Ok(whole(len, Status::Ok, self.framing, worker))
     }
 
-    fn scrape(&self, worker: &Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+    fn scrape(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
         let mut query = ScrapeQuery::parse(self.request.query).map_err(Trouble::Query)?;
         if query.info_hashes().is_empty() {
             return self.full_scrape(worker, reply);
         }
+        let charge = Charge::scrape(query.info_hashes().len());
+        let _ = self.judge(self.reader(worker), charge, worker)?;
         let len = head::encode(Status::Ok, self.framing, reply, |out| {
             encode_scrape(query.sorted(), |info_hash| worker.scrape(info_hash), out)
         });
@@ -242,19 +272,18 @@ impl Asked<'_> {
         Ok(whole(len, Status::Ok, self.framing, worker))
     }
 
-    fn full_scrape(&self, worker: &Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+    fn full_scrape(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
         if !worker.tracker().config().full_scrape() {
             return Err(Trouble::FullScrapeOff);
         }
+        let reader = self.reader(worker);
+        let _ = self.judge(reader, Class::FullScrape, worker)?;
         let framing = Framing {
             // Without chunks, the end of the connection is the end of the body.
             keep_alive: self.framing.keep_alive && self.framing.chunks,
             ..self.framing
         };
         let answer = if framing.body {
-            // Like other scrapes it tells nothing about its client, so that no proxy has to name it.
-            let proxies = worker.tracker().config().trusted_proxies();
-            let reader = forwarded::client(self.request, self.peer, proxies).unwrap_or(self.peer);
             let stream = FullScrape::begin(self.now, framing, reader, self.front.full_scrapes(), worker)
                 .ok_or(Trouble::FullScrapeBusy)?;
             count_answer(Status::Ok, framing, worker);
@@ -268,14 +297,41 @@ impl Asked<'_> {
         Ok(answer)
     }
 
+    /// Charges `client` for its request. Only an announce is ever answered short.
+    fn judge(
+        &self,
+        client: IpAddr,
+        charge: impl Into<Charge>,
+        worker: &mut Worker,
+    ) -> Result<governor::Verdict, Trouble> {
+        match worker.judge(self.now, client, charge) {
+            governor::Verdict::Failure => Err(Trouble::Limited),
+            governor::Verdict::Silence => Err(Trouble::Silenced),
+            verdict @ (governor::Verdict::Serve | governor::Verdict::Short) => Ok(verdict),
+        }
+    }
+
+    /// Who asks for what tells nothing about its client, so that no proxy has to name it.
+    fn reader(&self, worker: &Worker) -> IpAddr {
+        let proxies = worker.tracker().config().trusted_proxies();
+        forwarded::client(self.request, self.peer, proxies).unwrap_or(self.peer)
+    }
+
     /// A page outside the protocol, at `path` within the prefix.
-    fn page(&self, path: &[u8], worker: &Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
-        let (request, framing, tracker) = (self.request, self.framing, worker.tracker());
+    fn page(&self, path: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+        let (request, framing) = (self.request, self.framing);
+        let proxies = worker.tracker().config().trusted_proxies();
         // The proxy host itself may read pages without the header; a malformed header is refused.
-        let reader = match forwarded::client(request, self.peer, tracker.config().trusted_proxies()) {
+        let reader = match forwarded::client(request, self.peer, proxies) {
             Err(ForwardedFault::Missing) => self.peer,
             reader => reader.map_err(Trouble::Forwarded)?,
         };
+        match worker.judge(self.now, reader, Class::Page) {
+            governor::Verdict::Failure => return Err(Trouble::PagesBusy),
+            governor::Verdict::Silence => return Err(Trouble::Silenced),
+            governor::Verdict::Serve | governor::Verdict::Short => {}
+        }
+        let tracker = worker.tracker();
         let find = |pages: &dyn Pages| pages.find(self.now, &request.at(path), reader, tracker);
         match self.front.pages().map(find) {
             Some(Found::Page(page)) => {

@@ -12,6 +12,7 @@ use super::progress::Progress;
 use super::request::{Request, head_end, is_foreign};
 use super::stream::Stream;
 use super::{HEAD_MAX, Step};
+use crate::governor::{Class, Verdict};
 use crate::stats::Count;
 use crate::{Instant, Worker};
 
@@ -43,6 +44,8 @@ pub struct Connection {
     scanned: usize,
     /// Whether the last request that was served was the client's last, or what came is no HTTP at all.
     client_is_done: bool,
+    /// Whether anything came yet.
+    began: bool,
     misuse: Option<Misuse>,
 }
 
@@ -88,6 +91,7 @@ impl Connection {
             served: 0,
             scanned: 0,
             client_is_done: false,
+            began: false,
             misuse: None,
         }
     }
@@ -104,6 +108,14 @@ impl Connection {
             State::Reading => {}
             State::Writing { .. } | State::Streaming(_) => return self.misused(Misuse::ReceivedWhileWriting),
             State::Closed => return self.misused(Misuse::ReceivedAfterClose),
+        }
+        if !self.began {
+            self.began = true;
+            if worker.judge(now, self.peer.ip(), Class::Connection) == Verdict::Silence {
+                // The client is told nothing, so that nothing is lost by a reset.
+                self.client_is_done = true;
+                return self.close();
+            }
         }
         if self.input.is_empty() {
             // The usual case: what came is one whole head, and is served where it stands.

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Count, Operation, Rates, Sweeps};
+use crate::governor::Limited;
 use crate::host::Host;
 use crate::interval::IntervalController;
 use crate::swarm::{Fullest, Totals};
@@ -15,6 +16,8 @@ pub struct Figures {
     pub(crate) counts: [u64; Count::ALL.len()],
     /// Failed calls by error number, in ascending order; those that never happened are left out.
     pub failures: Vec<Failed>,
+    /// Requests of sources over their limits; what never happened is left out.
+    pub limited: Vec<Limited>,
     /// Torrents and peers.
     pub totals: Totals,
     /// How unevenly they are spread.

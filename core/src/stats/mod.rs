@@ -18,5 +18,5 @@ pub use rates::Rates;
 pub use sweeps::{Pass, Removed, Sweeps};
 pub use worker::Counters;
 
-use counters::Counter;
+pub(crate) use counters::Counter;
 pub(crate) use rates::Meter;

@@ -143,6 +143,8 @@ pub enum DropReason {
     Malformed,
     /// Its connection id does not prove the sender's address.
     Unproven,
+    /// Its source is over its limit.
+    Limited,
     /// The reply buffer is too short for any answer.
     NoRoom,
 }

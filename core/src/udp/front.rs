@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use crate::announce::{Announce, Endpoint};
+use crate::governor::{self, Charge, Class};
 use crate::prefetch::{NoPrefetch, Prefetch};
 use crate::stats::Count;
 use crate::swarm::{Handout, PREFETCHED_TOGETHER};
@@ -89,23 +90,32 @@ impl<P: Prefetch> Front<P> {
             return Request::Dropped(DropReason::Denied);
         }
         let Some(head) = RequestHead::decode(payload) else {
-            return Request::Dropped(DropReason::Malformed);
+            return malformed(worker, now, sender);
         };
         // Nothing can be sent to port 0, and an answer to an error would be answered by an error.
         if sender.port() == 0 || head.action == ERROR {
-            return Request::Dropped(DropReason::Malformed);
+            return malformed(worker, now, sender);
         }
         if head.action == CONNECT {
-            return if head.connection_id == PROTOCOL_ID {
-                Request::Connect(head.transaction_id)
-            } else {
-                Request::Dropped(DropReason::Malformed)
+            if head.connection_id != PROTOCOL_ID {
+                return malformed(worker, now, sender);
+            }
+            return match worker.judge(now, sender.ip(), Class::Connect) {
+                governor::Verdict::Serve => Request::Connect(head.transaction_id),
+                governor::Verdict::Short | governor::Verdict::Failure | governor::Verdict::Silence => {
+                    Request::Dropped(DropReason::Limited)
+                }
             };
         }
         if !self.connection_ids.check(now, sender.ip(), head.connection_id) {
-            return Request::Dropped(without_proof(&head, payload));
+            if !is_request(&head, payload) {
+                return malformed(worker, now, sender);
+            }
+            // It is dropped whatever the verdict.
+            let _ = worker.judge(now, sender.ip(), Class::WrongId);
+            return Request::Dropped(DropReason::Unproven);
         }
-        read_proven(worker, &head, sender, payload)
+        read_proven(worker, now, &head, sender, payload)
     }
 
     fn respond(
@@ -124,8 +134,9 @@ impl<P: Prefetch> Front<P> {
                 let reply = reply.get_mut(..room).unwrap_or_default();
                 self.connect_to(now, sender, transaction_id, reply)
             }
-            Request::Announce(transaction_id, ref prepared) => {
-                announce_to(worker, now, transaction_id, prepared, datagram.reply_buffer())
+            Request::Announce(transaction_id, ref prepared, verdict) => {
+                let reply = datagram.reply_buffer();
+                announce_to(worker, now, transaction_id, prepared, verdict, reply)
             }
             Request::Scrape(transaction_id) => scrape_to(worker, transaction_id, &mut datagram.room),
             Request::Refused(transaction_id, fault) => {
@@ -165,8 +176,8 @@ enum Request {
     Dropped(DropReason),
     /// A connect, with its transaction id.
     Connect(u32),
-    /// A proven announce, with its transaction id.
-    Announce(u32, Prepared),
+    /// A proven announce, with its transaction id, and how it is to be treated.
+    Announce(u32, Prepared, governor::Verdict),
     /// A proven scrape, with its transaction id; its info-hashes are read when it is answered.
     Scrape(u32),
     /// A proven request that cannot be carried out, with its transaction id.
@@ -176,27 +187,61 @@ enum Request {
 impl Request {
     const fn prepared_mut(&mut self) -> Option<&mut Prepared> {
         match self {
-            Self::Announce(_, prepared) => Some(prepared),
+            Self::Announce(_, prepared, _) => Some(prepared),
             Self::Dropped(_) | Self::Connect(_) | Self::Scrape(_) | Self::Refused(..) => None,
         }
     }
 }
 
-fn read_proven(worker: &mut Worker, head: &RequestHead, sender: SocketAddr, payload: &[u8]) -> Request {
+fn malformed(worker: &mut Worker, now: Instant, sender: SocketAddr) -> Request {
+    // It is dropped whatever the verdict.
+    let _ = worker.judge(now, sender.ip(), Class::Malformed);
+    Request::Dropped(DropReason::Malformed)
+}
+
+fn read_proven(
+    worker: &mut Worker,
+    now: Instant,
+    head: &RequestHead,
+    sender: SocketAddr,
+    payload: &[u8],
+) -> Request {
     let refused = |fault| Request::Refused(head.transaction_id, fault);
     match head.action {
         ANNOUNCE => match AnnounceRequest::decode(payload) {
-            Some((request, _options)) => {
-                let prepared = worker.prepare(meaning(&request, sender));
-                Request::Announce(request.transaction_id, prepared)
-            }
+            Some((request, _options)) => read_announce(worker, now, &request, sender),
             None => refused(Fault::AnnounceShort),
         },
         SCRAPE => match ScrapeRequest::decode(payload) {
-            Some(request) if !request.info_hashes.is_empty() => Request::Scrape(request.transaction_id),
+            Some(request) if !request.info_hashes.is_empty() => {
+                let charge = Charge::scrape(request.info_hashes.len());
+                match worker.judge(now, sender.ip(), charge) {
+                    governor::Verdict::Serve => Request::Scrape(request.transaction_id),
+                    governor::Verdict::Silence => Request::Dropped(DropReason::Limited),
+                    governor::Verdict::Short | governor::Verdict::Failure => refused(Fault::Limited),
+                }
+            }
             _ => refused(Fault::ScrapeEmpty),
         },
         _ => refused(Fault::ActionUnknown),
+    }
+}
+
+fn read_announce(
+    worker: &mut Worker,
+    now: Instant,
+    request: &AnnounceRequest,
+    sender: SocketAddr,
+) -> Request {
+    let verdict = worker.judge(now, sender.ip(), Class::Announce);
+    match verdict {
+        governor::Verdict::Serve | governor::Verdict::Short => {
+            let mut announce = meaning(request, sender);
+            announce.numwant = verdict.numwant(&announce);
+            Request::Announce(request.transaction_id, worker.prepare(announce), verdict)
+        }
+        governor::Verdict::Failure => Request::Refused(request.transaction_id, Fault::Limited),
+        governor::Verdict::Silence => Request::Dropped(DropReason::Limited),
     }
 }
 
@@ -205,7 +250,8 @@ fn drop_datagram(worker: &Worker, reason: DropReason) -> Verdict {
         DropReason::Malformed => worker.count(Count::UdpMalformed),
         DropReason::Unproven => worker.count(Count::UdpUnproven),
         DropReason::Denied => worker.count(Count::UdpDenied),
-        DropReason::Unhandled | DropReason::NoRoom => {}
+        // What is limited is counted by the governor.
+        DropReason::Unhandled | DropReason::NoRoom | DropReason::Limited => {}
     }
     Verdict::Drop(reason)
 }
@@ -215,6 +261,7 @@ fn announce_to(
     now: Instant,
     transaction_id: u32,
     prepared: &Prepared,
+    verdict: governor::Verdict,
     reply: &mut [u8],
 ) -> (Count, usize) {
     let family = prepared.announce().peer.family();
@@ -228,7 +275,10 @@ fn announce_to(
     };
     let mut peers = Handout::new(family, wanted.min(peers_max(family)), peers);
     match worker.announce_prepared(now, prepared, &mut peers) {
-        Ok(outcome) => {
+        Ok(mut outcome) => {
+            if verdict.postpones(prepared.announce().event) {
+                outcome = outcome.postponed(worker.tracker().config().intervals());
+            }
             let response = AnnounceResponse {
                 transaction_id,
                 interval_secs: outcome.interval_secs,
@@ -271,17 +321,12 @@ fn info_hashes(payload: &[u8]) -> &[[u8; 20]] {
     ScrapeRequest::decode(payload).map_or(&[], |request| request.info_hashes)
 }
 
-/// Why a datagram that proves nothing is dropped: it is a request with a foreign id, or no request at all.
-fn without_proof(head: &RequestHead, payload: &[u8]) -> DropReason {
-    let is_request = match head.action {
+/// Whether a datagram that proves nothing is a request with a foreign id, or no request at all.
+fn is_request(head: &RequestHead, payload: &[u8]) -> bool {
+    match head.action {
         ANNOUNCE => AnnounceRequest::decode(payload).is_some(),
         SCRAPE => ScrapeRequest::decode(payload).is_some_and(|request| !request.info_hashes.is_empty()),
         _ => false,
-    };
-    if is_request {
-        DropReason::Unproven
-    } else {
-        DropReason::Malformed
     }
 }
 
@@ -291,6 +336,8 @@ enum Fault {
     ActionUnknown,
     AnnounceShort,
     ScrapeEmpty,
+    /// Its source is over its limit.
+    Limited,
 }
 
 impl Fault {
@@ -299,6 +346,7 @@ impl Fault {
         match self {
             Self::ActionUnknown => "unknown action",
             Self::AnnounceShort => "an announce takes at least 98 bytes",
+            Self::Limited => governor::TOO_MANY,
             Self::ScrapeEmpty => "a scrape takes at least one info-hash",
         }
     }
