@@ -13,8 +13,11 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use etracker_core::announce::{Announce, Family};
 use etracker_core::config::SWEEP_WORK;
+use etracker_core::prefetch::Prefetch;
 use etracker_core::seed::Random;
-use etracker_core::swarm::{Handout, PREFETCHED_TOGETHER, Prepared, Swarms, SweepPosition};
+use etracker_core::swarm::{
+    Handout, Member, PREFETCHED_TOGETHER, PackedPrefetched, Prepared, Swarms, SweepPosition,
+};
 
 use common::sys::{Counting, live_bytes, prefetch, processor_time};
 use common::{NOW, Population, info_hash};
@@ -136,8 +139,8 @@ impl Made {
 #[inline(never)]
 fn one_by_one(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
     for (announce, reply) in batch.iter().zip(replies.chunks_mut(REPLY_MAX)) {
-        let prepared = swarms.prepare(announce, random);
-        carry_out(swarms, announce, prepared, reply);
+        let prepared = swarms.prepare(&announce.info_hash, random);
+        carry_out(swarms, announce, &prepared, reply);
     }
 }
 
@@ -150,21 +153,29 @@ fn batches(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &m
     }
 }
 
+struct Prefetcher;
+
+impl Prefetch for Prefetcher {
+    fn prefetch(&self, address: *const u8) {
+        prefetch(address);
+    }
+}
+
 #[inline]
 fn in_stages<const N: usize>(swarms: &Swarms, random: &mut Random, batch: &[Announce], replies: &mut [u8]) {
     let mut prepared = [const { None }; N];
     for (place, announce) in prepared.iter_mut().zip(batch) {
-        *place = Some(swarms.prepare(announce, random));
+        *place = Some(swarms.prepare(&announce.info_hash, random));
     }
-    // As for datagrams: one alone is not worth a hint.
+    // As for datagrams: prefetching is not worth it for one alone.
     let stages = if batch.len() > 1 { swarms.stages() } else { &[] };
     for &stage in stages {
-        let requests = batch.iter().zip(prepared.iter_mut().flatten());
-        swarms.hint(stage, requests, prefetch);
+        let requests = batch.iter().map(Member::of).zip(prepared.iter_mut().flatten());
+        swarms.prefetch(stage, requests, &Prefetcher);
     }
     let batch = batch.iter().zip(prepared.into_iter().flatten());
     for ((announce, prepared), reply) in batch.zip(replies.chunks_mut(REPLY_MAX)) {
-        carry_out(swarms, announce, prepared, reply);
+        carry_out(swarms, announce, &prepared, reply);
     }
 }
 
@@ -175,7 +186,7 @@ fn batches_of_one(swarms: &Swarms, random: &mut Random, batch: &[Announce], repl
     }
 }
 
-fn carry_out(swarms: &Swarms, announce: &Announce, prepared: Prepared, reply: &mut [u8]) {
+fn carry_out(swarms: &Swarms, announce: &Announce, prepared: &Prepared<PackedPrefetched>, reply: &mut [u8]) {
     let mut peers = Handout::new(Family::V4, NUMWANT, reply);
     let counts = swarms.announce(NOW, announce, prepared, &mut peers);
     black_box(&counts).as_ref().expect("there is room for all");

@@ -20,6 +20,12 @@ impl Endpoint {
     pub const fn family(&self) -> Family {
         Family::of(self.ip)
     }
+
+    /// Whether others could connect to it. Who cannot take connections announces port 0, or as libtorrent port 1.
+    #[must_use]
+    pub const fn is_reachable(&self) -> bool {
+        self.port > 1
+    }
 }
 
 impl From<Endpoint> for SocketAddr {
@@ -110,10 +116,10 @@ impl Announce {
         self.left == 0
     }
 
-    /// Whether others could connect to the peer. Who cannot take connections announces port 0, or as libtorrent port 1.
+    /// Whether others could [connect](Endpoint::is_reachable) to the peer.
     #[must_use]
     pub const fn is_reachable(&self) -> bool {
-        self.peer.port > 1
+        self.peer.is_reachable()
     }
 }
 
@@ -137,6 +143,36 @@ pub struct AnnounceOutcome {
     pub interval_secs: u32,
     /// Seconds before which the client should not announce again.
     pub interval_min_secs: u32,
+    /// What the announce changed in its swarm.
+    pub change: Change,
+}
+
+/// What happened to one stored peer. Observers of swarms, such as replication, need nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Nothing: the peer cannot be reached, or it stopped and was not stored.
+    None,
+    /// The peer was not stored before.
+    Added {
+        /// Whether `downloaded` rose.
+        completed: bool,
+    },
+    /// The peer was stored before.
+    Renewed {
+        /// Minutes since its last announce, in the [steps](crate::config::SwarmConfig::minutes_per_step) of the store. A
+        /// peer past its expiry may have been silent for longer than this says.
+        after_minutes: u32,
+        /// Whether it was a seeder before.
+        was_seeder: bool,
+        /// Whether `downloaded` rose.
+        completed: bool,
+    },
+    /// The peer was stored and is removed.
+    Removed {
+        /// Whether it was a seeder.
+        was_seeder: bool,
+    },
 }
 
 impl AnnounceOutcome {

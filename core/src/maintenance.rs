@@ -7,7 +7,6 @@ use crate::access::{Access, Purge, Purged};
 use crate::config::{Config, SWEEP_PERIOD_MILLIS, SWEEP_WORK};
 use crate::host::Host;
 use crate::interval::IntervalController;
-use crate::seed::{Random, Seed};
 use crate::stats::{Count, Evaluation, History, Level, Meter, Rates, Sweeps};
 use crate::swarm::{SHARDS_MAX, Swarms, SweepPosition, Swept};
 use crate::time::Instant;
@@ -30,7 +29,6 @@ pub(crate) struct Maintenance {
     interval: IntervalController,
     sweep: Sweep,
     purge: Option<Purge>,
-    random: Random,
     meter: Meter,
     history: History,
     sweeps: Sweeps,
@@ -43,13 +41,11 @@ pub(crate) struct Maintenance {
 }
 
 impl Maintenance {
-    pub(crate) fn new(config: &Config, seed: &Seed, now: Instant) -> Self {
+    pub(crate) fn new(config: &Config, now: Instant) -> Self {
         Self {
             interval: IntervalController::new(now, config.intervals(), config.load_limit()),
             sweep: Sweep::new(now),
             purge: None,
-            // Another name would draw other numbers from the same seed.
-            random: seed.key("upkeep").random(0),
             meter: Meter::new(now),
             history: History::new(now),
             sweeps: Sweeps::default(),
@@ -139,10 +135,7 @@ impl Maintenance {
     }
 
     fn purge(&mut self, now: Instant, swarms: &Swarms) -> Option<Purged> {
-        let purged = self
-            .purge
-            .as_mut()?
-            .step(now, SWEEP_WORK, swarms, &mut self.random);
+        let purged = self.purge.as_mut()?.step(now, SWEEP_WORK, swarms);
         if purged.done {
             self.purge = None;
         }

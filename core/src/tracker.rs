@@ -21,7 +21,7 @@ use crate::scope::Scope;
 use crate::seed::{Random, Seed};
 use crate::sight::{self, Sight};
 use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation};
-use crate::swarm::{self, Handout, Swarms, Totals};
+use crate::swarm::{self, Handout, Member, PackedPrefetched, Swarms, Totals};
 use crate::time::Instant;
 use crate::{Config, InfoHash, PeerId};
 
@@ -48,7 +48,7 @@ impl Tracker {
     /// A tracker without torrents, whose secrets and choices come from `seed`.
     #[must_use]
     pub fn new(config: Config, seed: Seed, now: Instant) -> Self {
-        let maintenance = Maintenance::new(&config, &seed, now);
+        let maintenance = Maintenance::new(&config, now);
         Self {
             swarms: Swarms::new(config.swarms(), &seed),
             interval_secs: AtomicU32::new(maintenance.interval().served_secs()),
@@ -357,7 +357,7 @@ impl Worker {
     /// Begins an announce of a batch: [`prefetch`](Self::prefetch) follows for the whole batch, and then
     /// [`announce_prepared`](Self::announce_prepared) for each.
     pub fn prepare(&mut self, announce: Announce) -> Prepared {
-        let state = self.tracker.swarms.prepare(&announce, &mut self.random);
+        let state = self.tracker.swarms.prepare(&announce.info_hash, &mut self.random);
         Prepared { announce, state }
     }
 
@@ -372,9 +372,8 @@ impl Worker {
     ) {
         for &stage in self.tracker.swarms.stages() {
             let announces = requests.iter_mut().filter_map(&prepared);
-            let announces = announces.map(|Prepared { announce, state }| (&*announce, state));
-            let fetch = |address| prefetch.prefetch(address);
-            self.tracker.swarms.hint(stage, announces, fetch);
+            let announces = announces.map(|Prepared { announce, state }| (Member::of(announce), state));
+            self.tracker.swarms.prefetch(stage, announces, prefetch);
         }
     }
 
@@ -441,7 +440,7 @@ impl Worker {
 #[derive(Clone, Debug)]
 pub struct Prepared {
     announce: Announce,
-    state: swarm::Prepared,
+    state: swarm::Prepared<PackedPrefetched>,
 }
 
 impl Prepared {
@@ -475,15 +474,15 @@ fn execute(
     let Prepared { announce, state } = prepared;
     let mut act = |access: Option<&Access>| {
         check_policy(tracker, access, announce)?;
-        tracker.swarms.announce(now, announce, state.clone(), peers)
+        tracker.swarms.announce(now, announce, state, peers)
     };
     // The gate stays locked until the announce is carried out: what replaces the lists waits, so that its purge finds
     // every peer that was let in before.
-    let counts = match gate {
+    let outcome = match gate {
         Some(gate) => gate.with(|access| act(Some(access))),
         None => act(None),
     };
-    let counts = counts.inspect_err(|&refusal| {
+    let (counts, change) = outcome.inspect_err(|&refusal| {
         counters.add(count_of(refusal), 1);
         if refusal == Refusal::AddressFull && Scope::of(announce.peer.ip) == Scope::Local {
             counters.add(Count::AddressFullLocal, 1);
@@ -497,25 +496,27 @@ fn execute(
         counts,
         interval_secs,
         interval_min_secs: tracker.config.intervals().min_beside(interval_secs),
+        change,
     })
 }
 
 /// What policy says about an announce, before swarms are asked. Leaving a torrent that is served is always allowed.
-pub(crate) fn check_policy(
-    tracker: &Tracker,
-    access: Option<&Access>,
-    announce: &Announce,
-) -> Result<(), Refusal> {
+fn check_policy(tracker: &Tracker, access: Option<&Access>, announce: &Announce) -> Result<(), Refusal> {
     if access.is_some_and(|access| !access.permits_torrent(&announce.info_hash)) {
         return Err(Refusal::TorrentDenied);
     }
     if announce.event == Event::Stopped {
         return Ok(());
     }
-    if access.is_some_and(|access| !access.permits_address(announce.peer.ip)) {
+    check_peer(tracker, access, announce.peer.ip)
+}
+
+/// What policy says about the address of a peer that is to be stored.
+pub(crate) fn check_peer(tracker: &Tracker, access: Option<&Access>, ip: IpAddr) -> Result<(), Refusal> {
+    if access.is_some_and(|access| !access.permits_address(ip)) {
         return Err(Refusal::AddressDenied);
     }
-    match Scope::of(announce.peer.ip) {
+    match Scope::of(ip) {
         Scope::Never => Err(Refusal::ImpossibleAddress),
         Scope::Local if !tracker.config.swarms().private_peers() => Err(Refusal::PrivateAddress),
         Scope::Local | Scope::Global => Ok(()),

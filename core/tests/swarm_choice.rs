@@ -47,12 +47,12 @@ impl Swarm {
             event: Event::None,
             numwant: None,
         };
-        let prepared = Prepared::new(&self.key, &announce, self.random.fork());
+        let prepared = Prepared::new(&self.key, &announce.info_hash, self.random.fork());
         let mut compact = vec![0; 6 * wanted];
         let mut peers = Handout::new(Family::V4, wanted, &mut compact);
         let counts = self
             .store
-            .announce(self.now, &announce, prepared, Room::Some, &mut peers);
+            .announce(self.now, &announce, &prepared, Room::Some, &mut peers);
         counts.expect("there is room");
         let len = peers.len();
         let numbers = compact.chunks(6).take(len).map(|peer| {

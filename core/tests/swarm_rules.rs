@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use etracker_core::announce::{Announce, AnnounceOutcome, Counts, Endpoint, Event, Family, Refusal};
+use etracker_core::announce::{Announce, AnnounceOutcome, Change, Counts, Endpoint, Event, Family, Refusal};
 use etracker_core::config::Intervals;
 use etracker_core::stats::Count;
 use etracker_core::swarm::Handout;
@@ -334,6 +334,46 @@ fn a_swarm_without_peers_is_forgotten_unless_it_was_downloaded() {
         (swarm.counts(), swarm.worker.tracker().totals().torrents),
         (counts(0, 0, 0), 0)
     );
+}
+
+/// In a page and in a large swarm, and where a peer moves between the sets of the latter.
+#[test]
+fn the_outcome_says_what_changed() {
+    for others in [0, 100] {
+        let mut swarm = Swarm::new();
+        for number in 0..others {
+            swarm.announce(&format!("2.0.0.{number}:7"), LEECHER, Event::Started);
+        }
+        let renewed = |after_minutes, was_seeder, completed| Change::Renewed {
+            after_minutes,
+            was_seeder,
+            completed,
+        };
+        for peer in ["1.0.0.1:7", "[2001:db8::1]:7"] {
+            let mut change = |minutes: u64, left, event| {
+                swarm.pass(Duration::from_secs(minutes * 60));
+                let (outcome, _) = swarm.try_announce(1, peer, left, event).expect("there is room");
+                outcome.change
+            };
+            assert_eq!(change(0, LEECHER, Event::Stopped), Change::None);
+            let added = Change::Added { completed: false };
+            assert_eq!(change(0, LEECHER, Event::Started), added, "{peer} of {others}");
+            assert_eq!(change(0, LEECHER, Event::None), renewed(0, false, false));
+            assert_eq!(change(5, LEECHER, Event::None), renewed(5, false, false));
+            assert_eq!(change(30, SEEDER, Event::Completed), renewed(30, false, true));
+            assert_eq!(change(1, SEEDER, Event::Completed), renewed(1, true, false));
+            assert_eq!(
+                change(2, LEECHER, Event::Stopped),
+                Change::Removed { was_seeder: true }
+            );
+            let added = Change::Added { completed: true };
+            assert_eq!(change(0, SEEDER, Event::Completed), added, "{peer} of {others}");
+        }
+        let (outcome, _) = swarm
+            .try_announce(1, "1.0.0.9:0", LEECHER, Event::Started)
+            .expect("there is room");
+        assert_eq!(outcome.change, Change::None, "a peer that cannot be reached");
+    }
 }
 
 #[test]

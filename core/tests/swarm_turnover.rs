@@ -124,10 +124,15 @@ impl Crowd {
             event,
             numwant: None,
         };
-        let prepared = self.swarms.prepare(&announce, &mut self.random);
+        let prepared = self.swarms.prepare(&announce.info_hash, &mut self.random);
         let mut peers = Handout::new(Family::V4, 0, &mut []);
         self.swarms
-            .announce(Instant::from_secs(self.now_secs), &announce, prepared, &mut peers)
+            .announce(
+                Instant::from_secs(self.now_secs),
+                &announce,
+                &prepared,
+                &mut peers,
+            )
             .expect("there is room for all");
     }
 

@@ -103,10 +103,10 @@ impl<'a> Population<'a> {
     }
 
     fn announce(&mut self, announce: &Announce) {
-        let prepared = self.swarms.prepare(announce, &mut self.random);
+        let prepared = self.swarms.prepare(&announce.info_hash, &mut self.random);
         let mut peers = Handout::new(Family::V4, 0, &mut []);
         self.swarms
-            .announce(NOW, announce, prepared, &mut peers)
+            .announce(NOW, announce, &prepared, &mut peers)
             .expect("there is room for all");
     }
 

@@ -4,10 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Access, Torrents};
-use crate::announce::{Announce, Counts, Endpoint, Event};
-use crate::seed::Random;
-use crate::swarm::{Handout, Peer, Swarms, Visit, WalkPosition};
-use crate::{InfoHash, Instant, PeerId};
+use crate::announce::{Counts, Endpoint};
+use crate::swarm::{Member, Peer, Swarms, Visit, WalkPosition};
+use crate::{InfoHash, Instant};
 
 /// One walk through all swarms.
 #[derive(Debug)]
@@ -24,7 +23,8 @@ pub struct Purge {
 #[derive(Clone, Copy, Debug)]
 enum Found {
     Torrent(InfoHash),
-    Peer(InfoHash, Endpoint),
+    /// A peer, and whether it is a seeder.
+    Peer(InfoHash, Endpoint, bool),
 }
 
 impl Purge {
@@ -43,7 +43,7 @@ impl Purge {
     }
 
     /// Looks at about `work` torrents and peers, of which one that is dropped counts for 64.
-    pub fn step(&mut self, now: Instant, work: usize, swarms: &Swarms, random: &mut Random) -> Purged {
+    pub fn step(&mut self, now: Instant, work: usize, swarms: &Swarms) -> Purged {
         let mut purged = Purged::default();
         let mut left = work;
         while left > 0 && !purged.done {
@@ -52,9 +52,13 @@ impl Purge {
                     purged.torrents += u64::from(swarms.remove(&info_hash));
                     left = left.saturating_sub(DROP_WORK);
                 }
-                Some(Found::Peer(info_hash, peer)) => {
-                    stop(now, swarms, random, info_hash, peer);
-                    purged.peers += 1;
+                Some(Found::Peer(info_hash, peer, seeder)) => {
+                    let member = Member {
+                        info_hash: &info_hash,
+                        peer: &peer,
+                        seeder,
+                    };
+                    purged.peers += u64::from(swarms.take(now, &member).peer.is_some());
                     left = left.saturating_sub(DROP_WORK);
                 }
                 None if self.walked => purged.done = true,
@@ -113,25 +117,10 @@ impl Visit for Denied<'_> {
     fn peer(&mut self, info_hash: &InfoHash, peer: &Peer) {
         self.seen += 1;
         if self.torrent != Some(*info_hash) && !self.access.permits_address(peer.endpoint.ip) {
-            self.found.push(Found::Peer(*info_hash, peer.endpoint));
+            self.found
+                .push(Found::Peer(*info_hash, peer.endpoint, peer.seeder));
         }
     }
-}
-
-/// Makes a peer leave, as if it had said so.
-fn stop(now: Instant, swarms: &Swarms, random: &mut Random, info_hash: InfoHash, peer: Endpoint) {
-    let announce = Announce {
-        info_hash,
-        peer_id: PeerId::default(),
-        peer,
-        left: 0,
-        event: Event::Stopped,
-        numwant: Some(0),
-    };
-    let mut nobody = Handout::new(peer.family(), 0, &mut []);
-    // Nothing keeps a peer from leaving.
-    let prepared = swarms.prepare(&announce, random);
-    let _ = swarms.announce(now, &announce, prepared, &mut nobody);
 }
 
 #[cfg(test)]
@@ -139,9 +128,10 @@ mod tests {
     use core::net::Ipv4Addr;
 
     use crate::access::{AddressList, Entry as _, Network, TorrentList};
+    use crate::announce::{Announce, Event};
     use crate::config::SWEEP_WORK;
     use crate::swarm::{Work, take_work};
-    use crate::{Config, Seed, Tracker, Worker};
+    use crate::{Config, PeerId, Seed, Tracker, Worker};
 
     use super::*;
 

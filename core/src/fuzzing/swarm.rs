@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::announce::{Announce, Counts, Endpoint, Event, Refusal, compact_peers};
+use crate::announce::{Announce, Change, Counts, Endpoint, Event, Refusal, compact_peers};
 use crate::config::{Intervals, OutOfRange, SwarmConfig};
+use crate::prefetch::NoPrefetch;
 use crate::seed::{Key, Random};
-use crate::swarm::{Handout, Packed, Peer, Plain, Prepared, Room, Stage, Store, Visit};
+use crate::swarm::{Handout, Member, Packed, Peer, Plain, Prepared, Room, Store, Visit};
 use crate::time::Minute;
 use crate::{Config, InfoHash, Instant, PeerId, Seed};
 
@@ -136,11 +137,13 @@ impl Pair {
     fn announce_wanting(&mut self, torrent: u8, peer: u8, port: u8, detail: u8, wanted: usize) {
         let announce = announce(torrent, peer, port, detail);
         let (now, room) = (self.now.minute(), self.room());
-        let mut prepared = Prepared::new(&self.key, &announce, self.random.fork());
-        let plainly = prepared.clone();
+        let random = self.random.fork();
+        let plainly = Prepared::new(&self.key, &announce.info_hash, random.clone());
+        let mut prepared = Prepared::new(&self.key, &announce.info_hash, random);
         if detail & 32 != 0 {
-            for stage in Stage::ALL {
-                self.packed.hint(stage, &announce, &mut prepared, |_| ());
+            let member = Member::of(&announce);
+            for &stage in Packed::STAGES {
+                self.packed.prefetch(stage, &member, &mut prepared, &NoPrefetch);
             }
         }
         let Buffers {
@@ -155,19 +158,21 @@ impl Pair {
             room,
             wanted,
         };
-        let (counts, peers) = question.ask(&mut self.packed, prepared, peers);
+        let (found, peers) = question.ask(&mut self.packed, &prepared, peers);
         // The plain store names all that may be handed out.
         let all = if wanted > WANTED_UNSEEN {
-            counts.map_or(0, |counts| (counts.complete + counts.incomplete) as usize)
+            found.map_or(0, |(counts, _)| (counts.complete + counts.incomplete) as usize)
         } else {
             0
         };
         self.work += 1 + all / 16;
         question.wanted = wanted.max(all);
-        let (expected, candidates) = question.ask(&mut self.plain, plainly, candidates);
+        let (expected, candidates) = question.ask(&mut self.plain, &plainly, candidates);
+        let in_time = |outcome| in_time(&self.config, now, outcome);
+        let (found, expected) = (in_time(found), in_time(expected));
         assert!(
-            counts == expected,
-            "{announce:?} gives {counts:?}, should give {expected:?}"
+            found == expected,
+            "{announce:?} gives {found:?}, should give {expected:?}"
         );
         let stride = announce.peer.family().compact_len();
         let (handed_out, there) = (peers.len() / stride, candidates.len() / stride);
@@ -262,6 +267,19 @@ fn announce(torrent: u8, peer: u8, port: u8, detail: u8) -> Announce {
     }
 }
 
+/// As it is, but of a peer past its expiry it is only known that it was silent for too long.
+fn in_time(config: &SwarmConfig, now: Minute, mut outcome: Outcome) -> Outcome {
+    if let Ok((_, Change::Renewed { after_minutes, .. })) = &mut outcome {
+        let before = Minute::new(now.get().saturating_sub(*after_minutes));
+        if config.is_too_old(now, before) {
+            *after_minutes = u32::MAX;
+        }
+    }
+    outcome
+}
+
+type Outcome = Result<(Counts, Change), Refusal>;
+
 /// What both stores are asked.
 struct Question<'a> {
     now: Minute,
@@ -274,18 +292,18 @@ impl Question<'_> {
     fn ask<'b, S: Store>(
         &self,
         store: &mut S,
-        prepared: Prepared,
+        prepared: &Prepared<S::Prefetched>,
         buffer: &'b mut Vec<u8>,
-    ) -> (Result<Counts, Refusal>, &'b [u8]) {
+    ) -> (Outcome, &'b [u8]) {
         let family = self.announce.peer.family();
         let len = self.wanted * family.compact_len();
         if buffer.len() < len {
             buffer.resize(len, 0);
         }
         let mut handout = Handout::new(family, self.wanted, buffer);
-        let counts = store.announce(self.now, self.announce, prepared, self.room, &mut handout);
+        let outcome = store.announce(self.now, self.announce, prepared, self.room, &mut handout);
         let len = handout.len() * family.compact_len();
-        (counts, buffer.get(..len).unwrap_or_default())
+        (outcome, buffer.get(..len).unwrap_or_default())
     }
 }
 

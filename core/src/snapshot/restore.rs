@@ -2,14 +2,13 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use crate::access::Access;
-use crate::announce::{Announce, Counts, Event, Refusal};
 use crate::prefetch::Prefetch;
 use crate::seed::Random;
-use crate::swarm::{Handout, PREFETCHED_TOGETHER, Peer, Prepared, Swarms};
-use crate::time::Minute;
-use crate::tracker::{Tracker, check_policy};
+use crate::swarm::{Arrival, Member, PREFETCHED_TOGETHER, PackedPrefetched, Peer, Prepared};
+use crate::tracker::{Tracker, check_peer};
 use crate::{InfoHash, Instant};
 
 use super::{Entry, Header};
@@ -29,12 +28,35 @@ pub struct Restorer<'a> {
 /// A peer that is put in together with others.
 #[derive(Debug)]
 struct Returning {
-    /// The time of its last announce.
-    announced: Instant,
-    announce: Announce,
-    prepared: Prepared,
-    /// Whether it has been a seeder.
-    been_seeder: bool,
+    info_hash: InfoHash,
+    peer: Peer,
+    prepared: Prepared<PackedPrefetched>,
+}
+
+impl Returning {
+    const fn split(&mut self) -> (Member<'_>, &mut Prepared<PackedPrefetched>) {
+        let member = Member {
+            info_hash: &self.info_hash,
+            peer: &self.peer.endpoint,
+            seeder: self.peer.seeder,
+        };
+        (member, &mut self.prepared)
+    }
+
+    const fn arrival(&self) -> Arrival<'_> {
+        Arrival {
+            member: Member {
+                info_hash: &self.info_hash,
+                peer: &self.peer.endpoint,
+                seeder: self.peer.seeder,
+            },
+            id: &self.peer.id,
+            been_seeder: self.peer.been_seeder,
+            announced: self.peer.announced,
+            // What it has completed is in the number of downloads already.
+            completed: false,
+        }
+    }
 }
 
 /// What came of a snapshot.
@@ -97,68 +119,36 @@ impl<'a> Restorer<'a> {
             self.restored.peers_too_old += 1;
             return;
         }
-        let announce = Announce {
-            info_hash,
-            peer_id: peer.id,
-            peer: peer.endpoint,
-            left: u64::from(!peer.seeder),
-            event: Event::None,
-            numwant: Some(0),
-        };
-        if !announce.is_reachable() || check_policy(self.tracker, self.access.as_deref(), &announce).is_err()
-        {
+        if !peer.endpoint.is_reachable() || !self.permits(&info_hash) || self.denies(peer.endpoint.ip) {
             self.restored.peers_refused += 1;
             return;
         }
-        let prepared = self.tracker.swarms().prepare(&announce, &mut self.random);
+        let prepared = self.tracker.swarms().prepare(&info_hash, &mut self.random);
         self.batch.push(Returning {
-            announced: start_of(announced),
-            announce,
+            info_hash,
+            peer: Peer { announced, ..*peer },
             prepared,
-            been_seeder: peer.been_seeder,
         });
         if self.batch.len() == PREFETCHED_TOGETHER {
             self.flush(prefetch);
         }
     }
 
+    fn denies(&self, ip: IpAddr) -> bool {
+        check_peer(self.tracker, self.access.as_deref(), ip).is_err()
+    }
+
     fn flush(&mut self, prefetch: &impl Prefetch) {
         let swarms = self.tracker.swarms();
         for &stage in swarms.stages() {
-            let announces = self.batch.iter_mut();
-            swarms.hint(
-                stage,
-                announces.map(|peer| (&peer.announce, &mut peer.prepared)),
-                |address| prefetch.prefetch(address),
-            );
+            let batch = self.batch.iter_mut();
+            swarms.prefetch(stage, batch.map(Returning::split), prefetch);
         }
         for peer in self.batch.drain(..) {
-            match peer.put_into(swarms) {
+            match swarms.put(&peer.arrival(), &peer.prepared) {
                 Ok(_) => self.restored.peers += 1,
                 Err(_) => self.restored.peers_refused += 1,
             }
         }
     }
-}
-
-impl Returning {
-    fn put_into(self, swarms: &Swarms) -> Result<Counts, Refusal> {
-        let Self {
-            announced,
-            announce,
-            prepared,
-            been_seeder,
-        } = self;
-        let mut nobody = Handout::new(announce.peer.family(), 0, &mut []);
-        if been_seeder && !announce.is_seeder() {
-            // It comes as what it was, and then as what it is.
-            let before = Announce { left: 0, ..announce };
-            swarms.announce(announced, &before, prepared.clone(), &mut nobody)?;
-        }
-        swarms.announce(announced, &announce, prepared, &mut nobody)
-    }
-}
-
-fn start_of(minute: Minute) -> Instant {
-    Instant::from_secs(u64::from(minute.get()) * 60)
 }

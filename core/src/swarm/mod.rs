@@ -1,20 +1,23 @@
 //! Torrents and their peers.
 //!
-//! [`Store`] is the face of one shard; [`Packed`] is the store that the tracker uses, and [`Plain`] one made of ordinary
-//! maps that it is compared with.
-//! [`Swarms`] is all shards with their locks.
+//! [`Store`] is the face of one shard, and [`Packed`] the store that the tracker uses. [`Swarms`] is all shards with their
+//! locks.
 
 mod handout;
+#[cfg(test)]
+mod model;
 mod packed;
+#[cfg(any(test, feature = "fuzzing"))]
 mod plain;
 mod shards;
 mod store;
 
 pub use handout::Handout;
-pub use packed::{Packed, PackedSweep, PackedWalk};
+pub use packed::{Packed, PackedPrefetched, PackedStage, PackedStored, PackedSweep, PackedWalk};
 #[cfg(test)]
 pub(crate) use packed::{Work, take_work};
-pub use plain::{Plain, PlainPosition};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use plain::Plain;
 pub(crate) use shards::SHARDS_MAX;
 pub use shards::{Fullest, PREFETCHED_TOGETHER, Swarms, SweepPosition, WalkPosition};
-pub use store::{Peer, Prepared, Room, Stage, Store, Swept, Totals, Visit};
+pub use store::{Arrival, Member, Peer, Prepared, Room, Store, Swept, Taken, Totals, Visit};

@@ -5,18 +5,19 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::{Bound, RangeInclusive};
 
-use crate::announce::{Announce, Counts, Endpoint, Event, Family, Refusal};
+use crate::announce::{Change, Counts, Endpoint, Family, Refusal};
 use crate::config::SwarmConfig;
-use crate::seed::{Key, Random};
+use crate::prefetch::Prefetch;
+use crate::seed::Key;
 use crate::time::Minute;
 use crate::{InfoHash, PeerId};
 
-use super::{Handout, Peer, Prepared, Room, Stage, Store, Swept, Totals, Visit};
+use super::{Arrival, Handout, Member, Peer, Prepared, Room, Store, Swept, Taken, Totals, Visit};
 
 /// The reference model of a store. Its choice of peers takes time proportional to the swarm, and a step of a sweep or a
 /// walk ends after a whole torrent.
 #[derive(Debug)]
-pub struct Plain {
+pub(crate) struct Plain {
     config: SwarmConfig,
     torrents: BTreeMap<InfoHash, Torrent>,
 }
@@ -24,6 +25,11 @@ pub struct Plain {
 impl Store for Plain {
     type Sweep = PlainPosition;
     type Walk = PlainPosition;
+    type Stored = ();
+    type Prefetched = ();
+    type Stage = ();
+
+    const STAGES: &'static [()] = &[];
 
     fn new(config: &SwarmConfig, _key: Key) -> Self {
         Self {
@@ -32,23 +38,50 @@ impl Store for Plain {
         }
     }
 
-    fn announce(
-        &mut self,
-        now: Minute,
-        announce: &Announce,
-        mut prepared: Prepared,
-        room: Room,
-        peers: &mut Handout<'_>,
-    ) -> Result<Counts, Refusal> {
-        if announce.event == Event::Stopped {
-            self.remove_peer(now, announce.info_hash, announce.peer);
-        } else {
-            if announce.is_reachable() {
-                self.store_peer(now, announce, room)?;
-            }
-            self.hand_out(now, announce, &mut prepared.random, peers);
+    fn put(&mut self, arrival: &Arrival<'_>, _: &Prepared<()>, room: Room) -> Result<(Change, ()), Refusal> {
+        let Member { info_hash, peer, .. } = arrival.member;
+        let torrent = self.torrents.get(info_hash);
+        let known = torrent.and_then(|torrent| torrent.peers.get(peer)).copied();
+        if known.is_none() {
+            self.check_room(info_hash, peer.ip, room)?;
         }
-        Ok(self.scrape(&announce.info_hash, prepared.hash))
+        Ok((self.store_peer(arrival, known), ()))
+    }
+
+    fn take(&mut self, now: Minute, member: &Member<'_>, hash: u64) -> Taken {
+        let peer = self.remove_peer(now, *member.info_hash, *member.peer);
+        Taken {
+            peer,
+            counts: self.scrape(member.info_hash, hash),
+        }
+    }
+
+    /// A uniform choice: each eligible peer is taken with probability wanted / left to look at.
+    fn choose(
+        &self,
+        now: Minute,
+        member: &Member<'_>,
+        _: Option<()>,
+        prepared: &Prepared<()>,
+        peers: &mut Handout<'_>,
+    ) -> Counts {
+        let Some(torrent) = self.torrents.get(member.info_hash) else {
+            return Counts::default();
+        };
+        let mut random = prepared.random.clone();
+        let family = torrent.peers.range(all_of_family(member.peer.family()));
+        let eligible = family.filter(|(endpoint, entry)| {
+            !(member.seeder && entry.seeder)
+                && *endpoint != member.peer
+                && !self.config.is_too_old(now, entry.announced)
+        });
+        let eligible: Vec<_> = eligible.collect();
+        for (left, (endpoint, entry)) in (1..=eligible.len()).rev().zip(eligible) {
+            if random.usize(..left) < peers.wanted() {
+                peers.push(*endpoint, entry.id);
+            }
+        }
+        torrent.counts()
     }
 
     fn restore(
@@ -71,7 +104,11 @@ impl Store for Plain {
         true
     }
 
-    fn hint<H: Fn(*const u8) + Copy>(&self, _: Stage, _: &Announce, _: &mut Prepared, _: H) {}
+    fn is_due((): (), (): &()) -> bool {
+        false
+    }
+
+    fn prefetch(&self, (): (), _: &Member<'_>, _: &mut Prepared<()>, _: &impl Prefetch) {}
 
     fn scrape(&self, info_hash: &InfoHash, _: u64) -> Counts {
         self.torrents
@@ -139,43 +176,51 @@ impl Store for Plain {
 }
 
 impl Plain {
-    fn store_peer(&mut self, now: Minute, announce: &Announce, room: Room) -> Result<(), Refusal> {
-        let known = self
-            .torrents
-            .get(&announce.info_hash)
-            .and_then(|torrent| torrent.peers.get(&announce.peer))
-            .copied();
-        if known.is_none() {
-            self.check_room(announce, room)?;
-        }
-        let torrent = self.torrents.entry(announce.info_hash).or_default();
+    fn store_peer(&mut self, arrival: &Arrival<'_>, known: Option<Entry>) -> Change {
+        let Member {
+            info_hash,
+            peer,
+            seeder,
+        } = arrival.member;
+        let torrent = self.torrents.entry(*info_hash).or_default();
         match known {
             Some(entry) => *torrent.count_mut(entry.seeder) -= 1,
             None => torrent.emptied = None,
         }
-        *torrent.count_mut(announce.is_seeder()) += 1;
+        *torrent.count_mut(seeder) += 1;
         let been_seeder = known.is_some_and(|entry| entry.been_seeder);
-        if announce.event == Event::Completed && announce.is_seeder() && !been_seeder {
+        let completed = arrival.completes() && !been_seeder;
+        if completed {
             torrent.downloaded = torrent.downloaded.saturating_add(1);
         }
         let id = if self.config.peer_ids() {
-            announce.peer_id
+            *arrival.id
         } else {
             PeerId::default()
         };
         let entry = Entry {
-            seeder: announce.is_seeder(),
-            been_seeder: been_seeder || announce.is_seeder(),
-            announced: now,
+            seeder,
+            been_seeder: been_seeder || arrival.been_seeder || seeder,
+            announced: arrival.announced,
             id,
         };
-        torrent.peers.insert(announce.peer, entry);
-        Ok(())
+        torrent.peers.insert(*peer, entry);
+        known.map_or(Change::Added { completed }, |before| Change::Renewed {
+            after_minutes: self.minutes_between(before.announced, arrival.announced),
+            was_seeder: before.seeder,
+            completed,
+        })
+    }
+
+    /// Minutes between the first minutes of two steps.
+    fn minutes_between(&self, earlier: Minute, later: Minute) -> u32 {
+        let first = |minute| first_of_step(&self.config, minute);
+        first(later).saturating_since(first(earlier))
     }
 
     /// Whether a peer that is not known yet may come in.
-    fn check_room(&self, announce: &Announce, room: Room) -> Result<(), Refusal> {
-        let Some(torrent) = self.torrents.get(&announce.info_hash) else {
+    fn check_room(&self, info_hash: &InfoHash, ip: IpAddr, room: Room) -> Result<(), Refusal> {
+        let Some(torrent) = self.torrents.get(info_hash) else {
             return if room == Room::Some {
                 Ok(())
             } else {
@@ -185,10 +230,10 @@ impl Plain {
         if torrent.seeders + torrent.leechers >= self.config.peers_per_torrent_max() {
             return Err(Refusal::SwarmFull);
         }
-        let Some(max) = self.config.peers_of_address_max(announce.peer.ip) else {
+        let Some(max) = self.config.peers_of_address_max(ip) else {
             return Ok(());
         };
-        let neighbours = torrent.peers.range(same_address(announce.peer.ip));
+        let neighbours = torrent.peers.range(same_address(ip));
         if neighbours.take(max as usize).count() < max as usize {
             Ok(())
         } else {
@@ -196,45 +241,20 @@ impl Plain {
         }
     }
 
-    fn remove_peer(&mut self, now: Minute, info_hash: InfoHash, peer: Endpoint) {
-        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
-            return;
-        };
-        let Some(entry) = torrent.peers.remove(&peer) else {
-            return;
-        };
+    fn remove_peer(&mut self, now: Minute, info_hash: InfoHash, peer: Endpoint) -> Option<Peer> {
+        let torrent = self.torrents.get_mut(&info_hash)?;
+        let entry = torrent.peers.remove(&peer)?;
         *torrent.count_mut(entry.seeder) -= 1;
         if !torrent.stays(now) {
             self.torrents.remove(&info_hash);
         }
-    }
-
-    /// Hands out a uniform choice: each eligible peer is taken with probability wanted / left to look at.
-    fn hand_out(&self, now: Minute, announce: &Announce, random: &mut Random, peers: &mut Handout<'_>) {
-        let Some(torrent) = self.torrents.get(&announce.info_hash) else {
-            return;
-        };
-        if peers.wanted() == 0 {
-            return;
-        }
-        let family = torrent.peers.range(all_of_family(announce.peer.family()));
-        let eligible = family.filter(|(endpoint, entry)| {
-            !(announce.is_seeder() && entry.seeder)
-                && **endpoint != announce.peer
-                && !self.config.is_too_old(now, entry.announced)
-        });
-        let eligible: Vec<_> = eligible.collect();
-        for (left, (endpoint, entry)) in (1..=eligible.len()).rev().zip(eligible) {
-            if random.usize(..left) < peers.wanted() {
-                peers.push(*endpoint, entry.id);
-            }
-        }
+        Some(entry.peer(&self.config, peer))
     }
 }
 
 /// Where a sweep or a walk of a [`Plain`] store has got to: the last torrent that was passed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PlainPosition {
+pub(crate) struct PlainPosition {
     passed: Option<InfoHash>,
 }
 
@@ -317,15 +337,19 @@ struct Entry {
 
 impl Entry {
     const fn peer(&self, config: &SwarmConfig, endpoint: Endpoint) -> Peer {
-        let step = config.minutes_per_step();
         Peer {
             endpoint,
             id: self.id,
             seeder: self.seeder,
             been_seeder: self.been_seeder,
-            announced: Minute::new(self.announced.get() / step * step),
+            announced: first_of_step(config, self.announced),
         }
     }
+}
+
+const fn first_of_step(config: &SwarmConfig, minute: Minute) -> Minute {
+    let step = config.minutes_per_step();
+    Minute::new(minute.get() / step * step)
 }
 
 const FIRST: Endpoint = Endpoint {

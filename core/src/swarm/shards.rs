@@ -4,13 +4,14 @@ use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::InfoHash;
-use crate::announce::{Announce, Counts, Refusal};
+use crate::announce::{Announce, Change, Counts, Refusal};
 use crate::config::SwarmConfig;
 use crate::lock::Lock;
+use crate::prefetch::Prefetch;
 use crate::seed::{Key, Random, Seed};
 use crate::time::Instant;
 
-use super::{Handout, Packed, Prepared, Room, Stage, Store, Swept, Totals, Visit};
+use super::{Arrival, Handout, Member, Packed, Prepared, Room, Store, Swept, Taken, Totals, Visit};
 
 /// The swarms that all workers share. No call holds a lock for longer than one operation on one shard.
 #[derive(Debug)]
@@ -44,40 +45,42 @@ impl<S: Store> Swarms<S> {
         }
     }
 
-    /// Works out what [`hint`](Self::hint) and [`announce`](Self::announce) need to know of an announce.
-    pub fn prepare(&self, announce: &Announce, random: &mut Random) -> Prepared {
-        Prepared::new(&self.key, announce, random.fork())
+    /// Computes what [`prefetch`](Self::prefetch) and the request itself need of the torrent; its choices come from `random`.
+    pub fn prepare(&self, info_hash: &InfoHash, random: &mut Random) -> Prepared<S::Prefetched> {
+        Prepared::new(&self.key, info_hash, random.fork())
     }
 
-    /// The stages that pay for a batch at the moment: none while all swarms fit into the processor's caches.
+    /// The stages of prefetching that pay for a batch at the moment: none while the processor's caches hold all swarms.
     #[must_use]
-    pub fn stages(&self) -> &'static [Stage] {
+    pub fn stages(&self) -> &'static [S::Stage] {
         if self.granules.load(Relaxed) <= NEAR / GRANULE {
             return &[];
         }
-        &Stage::ALL
+        S::STAGES
     }
 
-    /// Takes a batch of announces, best of [`PREFETCHED_TOGETHER`], through one stage: tells `hint` addresses that they will
-    /// read. Changes nothing, and may be left out, which is better for one announce alone.
-    pub fn hint<'a>(
+    /// Takes a batch of requests, best of [`PREFETCHED_TOGETHER`], through one stage of prefetching. Changes nothing, and may
+    /// be left out, which is better for one request alone.
+    pub fn prefetch<'a>(
         &self,
-        stage: Stage,
-        batch: impl Iterator<Item = (&'a Announce, &'a mut Prepared)>,
-        hint: impl Fn(*const u8) + Copy,
-    ) {
+        stage: S::Stage,
+        batch: impl Iterator<Item = (Member<'a>, &'a mut Prepared<S::Prefetched>)>,
+        prefetch: &impl Prefetch,
+    ) where
+        S: 'a,
+    {
         let mut batch = batch
-            .filter(|(_, prepared)| prepared.path.needs(stage))
+            .filter(|(_, prepared)| S::is_due(stage, &prepared.prefetched))
             .peekable();
-        while let Some((announce, prepared)) = batch.next() {
+        while let Some((member, prepared)) = batch.next() {
             let hash = prepared.hash;
             self.with_shard(hash, |store| {
-                store.hint(stage, announce, prepared, hint);
+                store.prefetch(stage, &member, prepared, prefetch);
                 // Those that follow it to the same shard need not lock it again.
-                while let Some((announce, prepared)) =
+                while let Some((member, prepared)) =
                     batch.next_if(|(_, prepared)| self.number(prepared.hash) == self.number(hash))
                 {
-                    store.hint(stage, announce, prepared, hint);
+                    store.prefetch(stage, &member, prepared, prefetch);
                 }
             });
         }
@@ -91,13 +94,29 @@ impl<S: Store> Swarms<S> {
         &self,
         now: Instant,
         announce: &Announce,
-        prepared: Prepared,
+        prepared: &Prepared<S::Prefetched>,
         peers: &mut Handout<'_>,
-    ) -> Result<Counts, Refusal> {
+    ) -> Result<(Counts, Change), Refusal> {
         let room = self.room();
         self.change(prepared.hash, |store| {
             store.announce(now.minute(), announce, prepared, room, peers)
         })
+    }
+
+    /// Stores a peer, or renews it, without handing out peers.
+    ///
+    /// # Errors
+    /// A limit keeps the peer out; nothing has changed then.
+    pub fn put(&self, arrival: &Arrival<'_>, prepared: &Prepared<S::Prefetched>) -> Result<Change, Refusal> {
+        let room = self.room();
+        let put = self.change(prepared.hash, |store| store.put(arrival, prepared, room));
+        put.map(|(change, _)| change)
+    }
+
+    /// Removes a peer.
+    pub fn take(&self, now: Instant, member: &Member<'_>) -> Taken {
+        let hash = self.hash(member.info_hash);
+        self.change(hash, |store| store.take(now.minute(), member, hash))
     }
 
     /// Adds a torrent that is not known and has had no peers since `vacated`. True if that was done; see
@@ -251,7 +270,7 @@ pub struct Fullest {
     pub large: u64,
 }
 
-/// Bytes of all swarms that are taken to be in the processor's caches, so that a hint costs more than it saves: what one
+/// Bytes of all swarms that are taken to be in the processor's caches, so that prefetching costs more than it saves: what one
 /// group of a server's cores shares of the last level.
 const NEAR: usize = 16 << 20;
 
@@ -311,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_counted_as_torrents_come_and_go_and_few_are_not_hinted() {
+    fn bytes_are_counted_as_torrents_come_and_go_and_few_are_not_prefetched() {
         let config = Config::default();
         let swarms: Swarms = Swarms::new(config.swarms(), &Seed::new([1; 32]));
         let mut random = Random::with_seed(1);
@@ -333,9 +352,9 @@ mod tests {
                 event,
                 numwant: None,
             };
-            let prepared = swarms.prepare(&announce, &mut random);
+            let prepared = swarms.prepare(&announce.info_hash, &mut random);
             let mut peers = Handout::new(Family::V4, 0, &mut []);
-            swarms.announce(now, &announce, prepared, &mut peers).unwrap();
+            swarms.announce(now, &announce, &prepared, &mut peers).unwrap();
         };
         (0..TORRENTS).for_each(|torrent| announce(torrent, Event::Started));
         let granules = swarms.granules.load(Relaxed);

@@ -1,50 +1,96 @@
 //! The face of a swarm store.
 
-use crate::announce::{Announce, Counts, Endpoint, Family, Refusal};
+use crate::announce::{Announce, Change, Counts, Endpoint, Event, Family, Refusal};
 use crate::config::SwarmConfig;
+use crate::prefetch::Prefetch;
 use crate::seed::{Key, Random};
 use crate::time::Minute;
 use crate::{InfoHash, PeerId};
 
 use super::Handout;
-use super::packed::Starts;
 
 /// The torrents and peers of one shard.
 ///
 /// Rules that every store keeps:
 /// - A peer is its endpoint. A seeder has `left = 0` in its last announce.
-/// - `downloaded` rises with [`Event::Completed`](crate::announce::Event::Completed) and `left = 0` from a peer that
-///   has not been a seeder since it was stored first: once for each stored peer, whatever it says is left in between,
-///   and never for one that came as a seeder. A peer that expires or stops is forgotten, with what it has been.
-/// - Peers handed out are of the asker's family, never the asker itself, not [too old](SwarmConfig::is_too_old), leechers
-///   alone if the asker is a seeder; the choice is uniform.
-/// - Who announces port 0 or 1 can be reached by nobody. It is handed peers like others, and changes nothing: it is not
-///   stored, counted, limited or remembered as a download. A peer that is stored under another port stays until its time.
-/// - `stopped` removes the peer, whatever it says is left, creates nothing, and is handed no peers.
+/// - `downloaded` rises with [`Event::Completed`] and `left = 0` from a peer that has not been a seeder since it was
+///   stored: once for each stored peer, and never for one that came as a seeder. A peer that expires or stops is
+///   forgotten, with what it has been.
+/// - Peers handed out are of the asker's family, never the asker itself, not [too old](SwarmConfig::is_too_old), and only
+///   leechers if the asker is a seeder. The choice is uniform.
+/// - A peer that announces port 0 or 1 cannot be reached. It is handed peers like others and changes nothing: it is not
+///   stored, counted, limited or remembered as a download. A peer stored under another port stays until it expires.
+/// - `stopped` removes the peer, whatever `left` says, creates nothing, and is handed no peers.
 /// - A torrent without peers is forgotten; one whose `downloaded` is not 0 only when it has had no peers for
 ///   [so long](SwarmConfig::is_too_old).
-/// - A refused announce changes nothing.
+/// - A refused peer changes nothing.
 pub trait Store {
     /// Where a sweep has got to; the default is the beginning.
     type Sweep: Default + Clone + core::fmt::Debug;
     /// Where a walk has got to; the default is the beginning.
     type Walk: Default + Clone + core::fmt::Debug;
+    /// Where [`put`](Self::put) stored a peer. Valid until the store changes next.
+    type Stored: Copy + core::fmt::Debug;
+    /// What prefetching has found of a request so far; the default is nothing.
+    type Prefetched: Default + Clone + core::fmt::Debug;
+    /// One step of prefetching.
+    type Stage: Copy + core::fmt::Debug + 'static;
+
+    /// The stages of prefetching, in their order. Each reads what the one before fetched.
+    const STAGES: &'static [Self::Stage];
 
     /// An empty store, whose tables are keyed by `key`.
     fn new(config: &SwarmConfig, key: Key) -> Self;
+
+    /// Stores a peer, or renews it, with the time of its announce. Returns what changed and where the peer is.
+    ///
+    /// # Errors
+    /// A limit of the configuration, or `room`, keeps the peer out.
+    fn put(
+        &mut self,
+        arrival: &Arrival<'_>,
+        prepared: &Prepared<Self::Prefetched>,
+        room: Room,
+    ) -> Result<(Change, Self::Stored), Refusal>;
+
+    /// Removes a peer. Whether it is a seeder is expected as `member` says, and need not be right.
+    fn take(&mut self, now: Minute, member: &Member<'_>, hash: u64) -> Taken;
+
+    /// Hands out peers to `member`, which is at `stored`, or is not stored. Returns the counts of its torrent.
+    fn choose(
+        &self,
+        now: Minute,
+        member: &Member<'_>,
+        stored: Option<Self::Stored>,
+        prepared: &Prepared<Self::Prefetched>,
+        peers: &mut Handout<'_>,
+    ) -> Counts;
 
     /// Carries out one announce and hands out peers. The counts include the announcer.
     ///
     /// # Errors
     /// A limit of the configuration, or `room`, keeps the peer out.
+    #[inline]
     fn announce(
         &mut self,
         now: Minute,
         announce: &Announce,
-        prepared: Prepared,
+        prepared: &Prepared<Self::Prefetched>,
         room: Room,
         peers: &mut Handout<'_>,
-    ) -> Result<Counts, Refusal>;
+    ) -> Result<(Counts, Change), Refusal> {
+        let member = Member::of(announce);
+        if announce.event == Event::Stopped {
+            let taken = self.take(now, &member, prepared.hash);
+            return Ok((taken.counts, taken.change()));
+        }
+        if !announce.is_reachable() {
+            return Ok((self.choose(now, &member, None, prepared, peers), Change::None));
+        }
+        let (change, stored) = self.put(&Arrival::of(now, announce), prepared, room)?;
+        let counts = self.choose(now, &member, Some(stored), prepared, peers);
+        Ok((counts, change))
+    }
 
     /// Adds a torrent that has had no peers since `vacated`, with what it had been downloaded before. True if that was
     /// done: not if it is known, there is no `room`, or `downloaded` is 0.
@@ -57,19 +103,22 @@ pub trait Store {
         room: Room,
     ) -> bool;
 
-    /// Tells `hint` the addresses that this announce will read; the stages are taken one after the other. Changes nothing.
-    fn hint<H: Fn(*const u8) + Copy>(
+    /// Whether `stage` has something to fetch, after what the stages before have found.
+    fn is_due(stage: Self::Stage, prefetched: &Self::Prefetched) -> bool;
+
+    /// Prefetches what the next stage of a request, or the request itself, will read. Changes nothing.
+    fn prefetch(
         &self,
-        stage: Stage,
-        announce: &Announce,
-        prepared: &mut Prepared,
-        hint: H,
+        stage: Self::Stage,
+        member: &Member<'_>,
+        prepared: &mut Prepared<Self::Prefetched>,
+        prefetch: &impl Prefetch,
     );
 
     /// The counts of a torrent: zeros if it is not known. Has no side effect.
     fn scrape(&self, info_hash: &InfoHash, hash: u64) -> Counts;
 
-    /// Drops a torrent with all its peers. True if it was known. The memory of many peers is given back by the sweep.
+    /// Drops a torrent with all its peers. True if it was known. The sweep gives the memory of many peers back.
     fn remove(&mut self, info_hash: &InfoHash, hash: u64) -> bool;
 
     /// Removes peers that are too old at `now`, for about `work` peers and torrents from `position` on, which moves.
@@ -77,13 +126,13 @@ pub trait Store {
 
     /// Shows about `work` torrents and peers from `position` on, which moves; true when it has reached the end.
     ///
-    /// What is there throughout the walk is shown exactly once; what comes or goes meanwhile, at most once.
+    /// What is stored throughout the walk is shown exactly once; what comes or goes meanwhile, at most once.
     fn walk(&self, work: usize, position: &mut Self::Walk, visit: &mut dyn Visit) -> bool;
 
     /// Torrents held, those without peers included. Takes constant time.
     fn torrents(&self) -> u64;
 
-    /// Torrents that have so many peers that they are kept in a table of their own; 0 if the store knows no such.
+    /// Number of torrents that have their own table; 0 if the store makes no such distinction.
     fn large(&self) -> u64 {
         0
     }
@@ -97,95 +146,104 @@ pub trait Store {
     fn totals(&self) -> Totals;
 }
 
-/// What is worked out of an announce before a store sees it, once for all stages.
+/// A peer of a torrent, as a request names it.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// The torrent.
+    pub info_hash: &'a InfoHash,
+    /// The peer.
+    pub peer: &'a Endpoint,
+    /// Whether it says that it has everything.
+    pub seeder: bool,
+}
+
+impl<'a> Member<'a> {
+    /// The announcer.
+    #[must_use]
+    pub const fn of(announce: &'a Announce) -> Self {
+        Self {
+            info_hash: &announce.info_hash,
+            peer: &announce.peer,
+            seeder: announce.is_seeder(),
+        }
+    }
+}
+
+/// A peer that is to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The peer and its torrent.
+    pub member: Member<'a>,
+    /// The name that it chose.
+    pub id: &'a PeerId,
+    /// Whether it is known to have been a seeder. Neither a seeder nor a stored peer that has been one needs it.
+    pub been_seeder: bool,
+    /// When it announced.
+    pub announced: Minute,
+    /// Whether it reports that its download has just finished.
+    pub completed: bool,
+}
+
+impl<'a> Arrival<'a> {
+    /// The announcer.
+    #[must_use]
+    pub fn of(now: Minute, announce: &'a Announce) -> Self {
+        Self {
+            member: Member::of(announce),
+            id: &announce.peer_id,
+            been_seeder: false,
+            announced: now,
+            completed: announce.event == Event::Completed,
+        }
+    }
+
+    /// Whether a download ends with it, unless its peer has been a seeder before.
+    pub(super) const fn completes(&self) -> bool {
+        self.completed && self.member.seeder
+    }
+}
+
+/// What [`Store::take`] has removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Taken {
+    /// The peer as it was stored, if it was.
+    pub peer: Option<Peer>,
+    /// The counts of the torrent afterwards: zeros if it is not known, or not any more.
+    pub counts: Counts,
+}
+
+impl Taken {
+    /// The same for those who observe changes.
+    #[must_use]
+    pub fn change(&self) -> Change {
+        self.peer.map_or(Change::None, |peer| Change::Removed {
+            was_seeder: peer.seeder,
+        })
+    }
+}
+
+/// What is worked out of a request before a store sees it.
 #[derive(Clone, Debug)]
-pub struct Prepared {
+pub struct Prepared<P> {
     /// The hash of the info-hash, under the key that the store was made with.
     pub(super) hash: u64,
-    /// The generator for this announce alone, so that what it will choose can be told before.
+    /// The generator for this request alone, so that prefetching knows what it will choose.
     pub(super) random: Random,
-    /// What the stages so far have found. Where it leads to may be out of date: that is for hints alone.
-    pub(super) path: Path,
+    /// What the stages so far have found. It may be out of date: only prefetching relies on where it leads.
+    pub(super) prefetched: P,
 }
 
-impl Prepared {
-    /// Prepares an announce for a store that was made with `key`; its choices come from `random`.
+impl<P: Default> Prepared<P> {
+    /// Prepares a request for a store that was made with `key`; its choices come from `random`.
     #[must_use]
-    pub fn new(key: &Key, announce: &Announce, random: Random) -> Self {
+    pub fn new(key: &Key, info_hash: &InfoHash, random: Random) -> Self {
         Self {
-            hash: key.hash(&announce.info_hash.0),
+            hash: key.hash(&info_hash.0),
             random,
-            path: Path::Unknown,
+            prefetched: P::default(),
         }
     }
-}
-
-/// Where an announce will lead, as far as hints have followed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Path {
-    /// Its torrent was not looked up yet.
-    Unknown,
-    /// There is nothing more to fetch.
-    Page,
-    /// It leads to this large swarm, in which `peer` is the hash of the announcing peer. Where it begins to hand out was
-    /// drawn with the last stage.
-    Swarm { number: u32, peer: u64, starts: Starts },
-}
-
-impl Path {
-    /// Whether a stage has anything left to do.
-    pub(super) const fn needs(self, stage: Stage) -> bool {
-        match self {
-            Self::Unknown => true,
-            Self::Page => false,
-            Self::Swarm { .. } => matches!(stage, Stage::Tables | Stage::Buckets),
-        }
-    }
-
-    /// The hash of the announcing peer, if it had to be worked out.
-    pub(super) const fn peer(self) -> Option<u64> {
-        match self {
-            Self::Swarm { peer, .. } => Some(peer),
-            Self::Unknown | Self::Page => None,
-        }
-    }
-
-    /// What was drawn before.
-    pub(super) fn starts(self) -> Starts {
-        match self {
-            Self::Swarm { starts, .. } => starts,
-            Self::Unknown | Self::Page => Starts::default(),
-        }
-    }
-}
-
-/// How far ahead of an announce a hint is. Each stage reads what the one before told, and tells what the next will read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The entry of the table of pages.
-    Slot,
-    /// The head of the page.
-    Page,
-    /// What the page holds of the torrent.
-    Torrent,
-    /// The large swarm, if the torrent has one.
-    Swarm,
-    /// The entries of its tables of buckets.
-    Tables,
-    /// The buckets.
-    Buckets,
-}
-
-impl Stage {
-    /// All stages in their order.
-    pub const ALL: [Self; 6] = [
-        Self::Slot,
-        Self::Page,
-        Self::Torrent,
-        Self::Swarm,
-        Self::Tables,
-        Self::Buckets,
-    ];
 }
 
 /// Whether the tracker as a whole has room for one more torrent.

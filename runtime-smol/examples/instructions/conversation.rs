@@ -50,9 +50,9 @@ fn measured_step(worker: &mut Stepped) -> io::Result<bool> {
 #[inline(never)]
 fn measured_announces(swarms: &Swarms, random: &mut Random, announces: &[Announce], compact: &mut [u8]) {
     for announce in announces {
-        let prepared = swarms.prepare(announce, random);
+        let prepared = swarms.prepare(&announce.info_hash, random);
         let mut peers = Handout::new(Family::V4, WANTED, compact);
-        let counts = swarms.announce(NOW, announce, prepared, &mut peers);
+        let counts = swarms.announce(NOW, announce, &prepared, &mut peers);
         black_box(&counts).as_ref().expect("there is room for all");
     }
 }
@@ -278,10 +278,10 @@ fn announce_in_the_store(count: usize) -> Result<(), Box<dyn Error>> {
     let mut compact = [0; 6 * WANTED];
     let announces: Vec<Announce> = (0..count.max(PEERS)).map(in_the_store).collect();
     for announce in &announces[..PEERS] {
-        let prepared = swarms.prepare(announce, &mut random);
+        let prepared = swarms.prepare(&announce.info_hash, &mut random);
         let mut peers = Handout::new(Family::V4, 0, &mut []);
         swarms
-            .announce(NOW, announce, prepared, &mut peers)
+            .announce(NOW, announce, &prepared, &mut peers)
             .map_err(|refusal| format!("{refusal:?}"))?;
     }
     measured_announces(&swarms, &mut random, &announces[..count], &mut compact);

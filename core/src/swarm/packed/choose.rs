@@ -1,21 +1,81 @@
 //! Which peers one announce is answered with.
 //!
-//! Out of a page every set of peers is equally likely. Out of a large swarm come neighbours in the order of buckets,
-//! from a place on where every peer is equally likely to be: so each is handed out with the same probability, and the
-//! work is that of the peers handed out. Seeders and leechers come in proportion to their numbers.
+//! From a page, every set of peers is equally likely. From a large swarm come neighbours in the order of buckets, from a
+//! place on where every peer is equally likely to be: so each is handed out with the same probability, and the work is
+//! that of copying the peers handed out. Seeders and leechers come in proportion to their numbers.
 
 use core::ops::Range;
 
-use crate::announce::Family;
+use crate::announce::{Counts, Family};
 use crate::seed::Random;
-use crate::swarm::Handout;
+use crate::swarm::{Handout, Member, Prepared};
 
+use super::path::{PackedPrefetched, Starts, Stored, Torrent};
 use super::peers::{Columns, Shape};
 use super::rules::Rules;
 use super::set::{Place, Set};
 use super::stamp::{Tick, Wanted};
 use super::swarm::Swarm;
-use super::work;
+use super::{Packed, work};
+
+impl Packed {
+    /// Hands out peers to one that is at `stored`, or is not stored.
+    #[inline]
+    pub(super) fn choose_peers(
+        &self,
+        now: Tick,
+        member: &Member<'_>,
+        stored: Option<Stored>,
+        prepared: &Prepared<PackedPrefetched>,
+        peers: &mut Handout<'_>,
+    ) -> Counts {
+        let (family, seeder, rules) = (member.peer.family(), member.seeder, &self.rules);
+        let mut random = prepared.random.clone();
+        match stored.or_else(|| self.torrent_of(member, prepared.hash)) {
+            Some(Stored::Page(Torrent { index, record }, own)) => {
+                let Some(page) = self.pages.get(index) else {
+                    return Counts::default();
+                };
+                let small = page.small(rules, &record);
+                let wanted = rules.wanted(page.window(), now, !seeder);
+                from_page(
+                    &page.columns(rules, &small, family),
+                    wanted,
+                    own,
+                    &mut random,
+                    peers,
+                );
+                page.counts(rules, &small)
+            }
+            Some(Stored::Swarm(number, own)) => {
+                let Some(swarm) = self.swarms.get(number) else {
+                    return Counts::default();
+                };
+                let asker = Asker {
+                    family,
+                    seeder,
+                    own,
+                    starts: prepared.prefetched.0.starts(),
+                };
+                from_swarm(swarm, rules, now, &asker, &mut random, peers);
+                swarm.counts()
+            }
+            None => Counts::default(),
+        }
+    }
+
+    /// Where a torrent is, for one that is not among its peers.
+    fn torrent_of(&self, member: &Member<'_>, hash: u64) -> Option<Stored> {
+        let index = self.page_of(hash);
+        let page = self.pages.get(index)?;
+        let record = page.find(&self.rules, member.info_hash)?;
+        Some(if record.is_large() {
+            Stored::Swarm(page.large(&record), None)
+        } else {
+            Stored::Page(Torrent { index, record }, usize::MAX)
+        })
+    }
+}
 
 /// Hands out peers of one family of a torrent in a page; `own` is the asker.
 pub(super) fn from_page(
@@ -25,6 +85,7 @@ pub(super) fn from_page(
     random: &mut Random,
     peers: &mut Handout<'_>,
 ) {
+    // All of them fit into the answer, the asker left out: there is nothing to draw.
     if columns.len() <= peers.wanted() + 1 {
         let stamps = columns.stamps.iter().enumerate();
         let flags = stamps.map(|(index, &stamp)| wanted.fits(stamp) & (index != own));
@@ -37,6 +98,7 @@ pub(super) fn from_page(
             .clone()
             .filter(|(index, stamp)| *index != own && wanted.fits(**stamp))
     };
+    // Each is taken with the probability wanted / left, which makes every set of so many equally likely.
     let mut left = fitting().count();
     for (index, _) in fitting() {
         if random.usize(..left) < peers.wanted() {
@@ -75,6 +137,7 @@ pub(super) fn from_swarm(
         left: LOOK_MIN + peers.wanted() * LOOK_FACTOR,
     };
     let leechers = swarm.set(asker.family, false);
+    // A seeder has no use for others.
     if asker.seeder {
         let mut round = look.round(leechers, None, asker.starts.leecher, random);
         round.hand_out(&mut look, peers.wanted(), peers);
@@ -114,13 +177,6 @@ impl Draws {
     }
 }
 
-/// Where to begin among the leechers and among the seeders, if that was drawn before: so hints know it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::swarm) struct Starts {
-    pub(super) leecher: Option<Place>,
-    pub(super) seeder: Option<Place>,
-}
-
 impl Starts {
     /// Draws what an announce of a seeder or a leecher will need.
     pub(super) fn draw(swarm: &Swarm, shape: Shape, seeder: bool, random: &mut Random) -> Self {
@@ -137,9 +193,11 @@ impl Starts {
 /// How many of the `wanted` are to be leechers: on average as many as there are in proportion.
 pub(super) fn leechers_share(leechers: u32, seeders: u32, wanted: usize, random: &mut Random) -> usize {
     let (leechers, all) = (u64::from(leechers), u64::from(leechers) + u64::from(seeders));
+    // All are handed out, and the share limits nobody.
     if all <= wanted as u64 {
         return wanted;
     }
+    // Rounded up as often as the fraction says: always down would never hand out the few leechers of a large swarm.
     let share = (wanted as u64 * leechers + random.u64(..all)) / all;
     usize::try_from(share).unwrap_or(wanted)
 }
@@ -170,11 +228,14 @@ impl Look<'_> {
         random: &mut Random,
     ) -> Round<'s> {
         let mut start = Place { bucket: 0, index: 0 };
-        for _ in 0..REDRAWS_MAX {
+        // An empty set has no start to find.
+        let draws = if set.len() == 0 { 0 } else { REDRAWS_MAX };
+        for _ in 0..draws {
             start = drawn
                 .take()
                 .or_else(|| set.any(self.shape, random))
                 .unwrap_or(start);
+            // A start that is passed over would hand its share to the peer behind it.
             if Some(start) != own && self.fits(set, start) {
                 break;
             }
@@ -229,15 +290,15 @@ impl Round<'_> {
             } else {
                 columns.len()
             };
+            // The asker is known by its place: comparing endpoints would read each of them.
             let own = self.own.filter(|own| own.bucket == self.at.bucket);
             let own = own.map_or(usize::MAX, |own| own.index);
             let from = self.at.index;
             self.at.index = until(&columns, from..end, own, wanted, goal, peers);
+            // One for the bucket too: thousands of empty ones cost as much as as many peers.
             look.left = look.left.saturating_sub(1 + self.at.index - from);
-            if self.at.index < end {
-                return;
-            }
-            if self.turned {
+            // The answer is full, or the round has come back to its start.
+            if self.at.index < end || self.turned {
                 return;
             }
             let bucket = (self.at.bucket + 1) % self.set.buckets.len();
@@ -259,10 +320,12 @@ fn until(
     let Range { mut start, end } = range;
     while start < end && peers.wanted() > goal {
         let mut most = end.min(start + peers.wanted() - goal);
+        // The run ends before the asker, and the next begins behind it.
         if (start..most).contains(&own) {
             most = own;
         }
         let run = wanted.run(columns.stamps.get(start..most).unwrap_or_default());
+        // One that is too old, or the asker.
         if run == 0 {
             start += 1;
             continue;

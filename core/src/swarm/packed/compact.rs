@@ -15,6 +15,7 @@ pub(super) struct Compact {
 impl Compact {
     pub(super) fn from_bytes(family: Family, bytes: &[u8]) -> Self {
         let mut octets = [0; 18];
+        // A shorter or longer slice is a fault elsewhere, and no reason to panic.
         for (to, from) in octets.iter_mut().zip(bytes) {
             *to = *from;
         }
@@ -32,6 +33,7 @@ impl Compact {
 
     /// What counts as one address: an IPv4 address, or an IPv6 /64.
     pub(super) fn address(&self) -> &[u8] {
+        // A site has a /64 at least, and changes the rest of the address at will.
         let len = match self.family {
             Family::V4 => 4,
             Family::V6 => 8,

@@ -13,6 +13,7 @@ pub(super) const fn all(byte: u8) -> u64 {
 
 /// The highest bit of each lane that is `byte`.
 pub(super) const fn equal(lanes: u64, byte: u8) -> u64 {
+    // Bytes that are equal become 0; adding 0x7f to the low bits of the others carries into the highest, and never beyond.
     let other = lanes ^ all(byte);
     !(((other & all(0x7f)) + all(0x7f)) | other) & all(0x80)
 }

@@ -17,6 +17,7 @@ pub(super) const fn block_of(hash: u64, len: usize) -> usize {
         reason = "only the lowest bits are of interest"
     )]
     let index = hash as usize & mask;
+    // A block beyond the end is still part of the one that it will be split off from.
     if index < len { index } else { index & (mask >> 1) }
 }
 
@@ -42,6 +43,7 @@ pub(super) const fn block_at(spot: Spot, len: usize) -> usize {
 pub(super) const fn next_block(spot: Spot, len: usize) -> Option<Spot> {
     let size = len.next_power_of_two();
     let (block, half) = (block_at(spot, len), size / 2);
+    // A block that has not been split in this round covers twice the interval of one that has.
     let bits = size.ilog2() - (block < half && block + half >= len) as u32;
     if bits == 0 {
         return None;

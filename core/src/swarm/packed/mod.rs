@@ -1,30 +1,32 @@
 //! The packed store: small torrents side by side in pages, the peers of large ones in buckets.
 //!
 //! - A [`page`] holds some twenty torrents with their peers in one allocation, found by linear hashing.
-//! - A torrent with more than [`page::SMALL_MAX`] peers has a [`swarm`] of four [`set`]s: a family's leechers or seeders
-//!   each, in buckets of about a hundred peers, again by linear hashing.
+//! - A torrent with more than [`page::SMALL_MAX`] peers has a [`swarm`] of four [`set`]s, one for the leechers and one for
+//!   the seeders of each family, in buckets of about a hundred peers, again by linear hashing.
 //! - Pages and buckets are split and joined one at a time, as torrents and peers come and go.
-//! - Info-hashes are stored whole, so no two torrents are ever taken for one.
-//! - Where a torrent or a peer belongs is decided by SipHash-1-3 over all of it under a secret key: whoever chooses
-//!   info-hashes or addresses cannot tell which of them meet in a page or bucket, and so cannot make one long.
-//! - Work is bounded: an operation looks into a few pages and buckets, splits or joins at most a few, and no table is
-//!   ever rehashed or moved as a whole, or freed as a whole.
+//! - Info-hashes are stored whole, so two torrents are never confused.
+//! - SipHash-1-3 under a secret key decides where a torrent or a peer belongs: an attacker who chooses info-hashes or
+//!   addresses cannot tell which of them meet in a page or bucket, and so cannot make one long.
+//! - Work is bounded: an operation reads a few pages and buckets and splits or joins at most a few. No table is ever
+//!   rehashed, moved or freed as a whole.
 
-mod announce;
 mod choose;
 mod compact;
-mod hint;
 mod lanes;
 mod linear;
 mod page;
+mod path;
 mod peers;
 mod pieces;
 mod position;
+mod prefetch;
+mod put;
 mod rules;
 mod set;
 mod stamp;
 mod swarm;
 mod sweep;
+mod take;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -33,18 +35,21 @@ mod work;
 #[cfg(test)]
 pub(crate) use work::{Work, take as take_work};
 
+pub use path::{PackedPrefetched, PackedStage, PackedStored};
+
 use alloc::vec::Vec;
 
 use crate::InfoHash;
-use crate::announce::{Announce, Counts, Event, Family, Refusal};
+use crate::announce::{Change, Counts, Family, Refusal};
 use crate::config::SwarmConfig;
+use crate::prefetch::Prefetch;
 use crate::seed::Key;
 use crate::time::Minute;
 
-use super::{Handout, Prepared, Room, Stage, Store, Swept, Totals, Visit};
-pub(super) use choose::Starts;
+use super::{Arrival, Handout, Member, Prepared, Room, Store, Swept, Taken, Totals, Visit};
 use linear::{block_of, origin_of};
 use page::{Page, Record, TORRENTS_MAX};
+use path::Stage;
 use pieces::Pieces;
 use position::{SweepPosition, WalkPosition};
 use rules::Rules;
@@ -62,7 +67,7 @@ pub struct Packed {
     /// Invariant: the bytes of all pages.
     bytes: usize,
     swarms: Slab,
-    /// What large swarms that are gone have left: the sweep frees it in steps.
+    /// The buckets of large swarms that are gone: the sweep frees them in steps.
     remains: Pieces<Pieces<Bucket>>,
     /// Invariant: what pages and swarms hold.
     totals: Totals,
@@ -79,6 +84,18 @@ pub struct PackedWalk(WalkPosition);
 impl Store for Packed {
     type Sweep = PackedSweep;
     type Walk = PackedWalk;
+    type Stored = PackedStored;
+    type Prefetched = PackedPrefetched;
+    type Stage = PackedStage;
+
+    const STAGES: &'static [PackedStage] = &[
+        PackedStage(Stage::Slot),
+        PackedStage(Stage::Page),
+        PackedStage(Stage::Torrent),
+        PackedStage(Stage::Swarm),
+        PackedStage(Stage::Tables),
+        PackedStage(Stage::Buckets),
+    ];
 
     fn new(config: &SwarmConfig, key: Key) -> Self {
         let mut pages = Pieces::default();
@@ -93,22 +110,32 @@ impl Store for Packed {
         }
     }
 
-    fn announce(
+    #[inline]
+    fn put(
         &mut self,
-        now: Minute,
-        announce: &Announce,
-        prepared: Prepared,
+        arrival: &Arrival<'_>,
+        prepared: &Prepared<PackedPrefetched>,
         room: Room,
+    ) -> Result<(Change, PackedStored), Refusal> {
+        let (change, stored) = self.put_peer(arrival, prepared, room)?;
+        Ok((change, PackedStored(stored)))
+    }
+
+    fn take(&mut self, now: Minute, member: &Member<'_>, hash: u64) -> Taken {
+        self.take_peer(self.rules.tick(now), member, hash)
+    }
+
+    #[inline]
+    fn choose(
+        &self,
+        now: Minute,
+        member: &Member<'_>,
+        stored: Option<PackedStored>,
+        prepared: &Prepared<PackedPrefetched>,
         peers: &mut Handout<'_>,
-    ) -> Result<Counts, Refusal> {
-        let now = self.rules.tick(now);
-        if announce.event == Event::Stopped {
-            return Ok(self.leave(now, announce, prepared.hash));
-        }
-        if !announce.is_reachable() {
-            return Ok(self.look(now, announce, prepared, peers));
-        }
-        self.take_part(now, announce, prepared, room, peers)
+    ) -> Counts {
+        let stored = stored.map(|PackedStored(stored)| stored);
+        self.choose_peers(self.rules.tick(now), member, stored, prepared, peers)
     }
 
     fn scrape(&self, info_hash: &InfoHash, hash: u64) -> Counts {
@@ -138,6 +165,7 @@ impl Store for Packed {
             return false;
         };
         let known = page.find(&self.rules, info_hash).is_some();
+        // A torrent without downloads and peers is one that is not known, and a page counts its torrents in one byte.
         if downloaded == 0 || known || room == Room::None || page.torrents() >= TORRENTS_MAX {
             return false;
         }
@@ -153,14 +181,20 @@ impl Store for Packed {
         true
     }
 
-    fn hint<H: Fn(*const u8) + Copy>(
+    #[inline]
+    fn is_due(PackedStage(stage): PackedStage, PackedPrefetched(path): &PackedPrefetched) -> bool {
+        stage.is_due(*path)
+    }
+
+    #[inline]
+    fn prefetch(
         &self,
-        stage: Stage,
-        announce: &Announce,
-        prepared: &mut Prepared,
-        hint: H,
+        PackedStage(stage): PackedStage,
+        member: &Member<'_>,
+        prepared: &mut Prepared<PackedPrefetched>,
+        prefetch: &impl Prefetch,
     ) {
-        self.hint_stage(stage, announce, prepared, hint);
+        self.prefetch_stage(stage, member, prepared, prefetch);
     }
 
     fn remove(&mut self, info_hash: &InfoHash, hash: u64) -> bool {
@@ -172,6 +206,7 @@ impl Store for Packed {
             return false;
         };
         if record.is_large() {
+            // Millions of peers may go with it: nothing leads to them from now on, and the sweep frees their buckets.
             if let Some(swarm) = self.swarms.remove(page.large(&record)) {
                 for (family, seeder) in KIND {
                     *self.totals.of_mut(family, seeder) -= u64::from(swarm.set(family, seeder).len());
@@ -232,20 +267,20 @@ impl Packed {
         };
         let before = page.len();
         let result = change(page, &self.rules);
+        // Added first, so that nothing is below 0 in between where the page becomes shorter.
         self.bytes = self.bytes + page.len() - before;
         result
     }
 
-    /// Splits a page when there are too many bytes for the pages: one for each peer or torrent that came.
-    fn split(&mut self) {
+    /// Splits a page when there are too many bytes for the pages: one for each peer or torrent that came. Returns which.
+    fn split(&mut self) -> Option<usize> {
         let last = self.pages.len();
         if self.bytes <= last * PAGE_LOAD {
-            return;
+            return None;
         }
+        // Linear hashing splits the pages in their order, not the one that is full: so no table is rehashed.
         let origin = origin_of(last);
-        let Some(page) = self.pages.get(origin) else {
-            return;
-        };
+        let page = self.pages.get(origin)?;
         let stays = |record| block_of(self.rules.torrent_hash(&page.info_hash(&record)), last + 1) != last;
         let stay: Vec<_> = page.records(&self.rules).map(stays).collect();
         let go: Vec<_> = stay.iter().map(|stays| !stays).collect();
@@ -253,6 +288,7 @@ impl Packed {
         self.bytes += fresh.len();
         self.pages.push(fresh);
         self.edit(origin, |page, rules| *page = page.select(rules, &stay));
+        Some(origin)
     }
 
     /// Joins pages when there are too many for the bytes that are left: two for each peer or torrent that may have left.
@@ -263,8 +299,11 @@ impl Packed {
             let (Some(page), Some(origin)) = (self.pages.get(last), self.pages.get(origin_of(last))) else {
                 return;
             };
+            // Where all leave in the order of a sweep, the pages ahead of it are full: joined again and again, the last ones
+            // would have thousands of torrents.
             let fit = page.torrents() + origin.torrents() <= TORRENTS_MAX
                 && page.len().min(origin.len()) <= PAGE_LOAD;
+            // Half of the load at which pages are split, so that a torrent that comes and goes does not split and join.
             if last == 0 || self.bytes > last * PAGE_LOAD / 2 || !fit {
                 return;
             }
@@ -296,6 +335,7 @@ impl Packed {
             if swarm.downloaded > 0 {
                 record = page.set_downloaded(rules, &record, swarm.downloaded);
             }
+            // A long walk through buckets that are all empty is left out.
             if swarm.len() > 0 {
                 for peer in swarm.peers(rules) {
                     record = page.add_peer(rules, &record, &peer.entry(window));
@@ -309,9 +349,10 @@ impl Packed {
     }
 }
 
-/// Frees buckets that nothing leads to any more, or puts them aside for the sweep if they are many.
+/// Frees buckets that nothing leads to any more, or leaves them to the sweep if they are many.
 fn bury(remains: &mut Pieces<Pieces<Bucket>>, buckets: impl IntoIterator<Item = Pieces<Bucket>>) {
     for buckets in buckets {
+        // What is not pushed is dropped here, which frees it.
         if buckets.len() > BUCKETS_FREED {
             remains.push(buckets);
         }

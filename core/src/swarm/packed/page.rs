@@ -4,17 +4,16 @@
 //! window 4 | count 1 | first byte of each info-hash | control byte of each | other 19 bytes and data of each
 //! ```
 //!
-//! What is looked through to find a torrent is one line or two, and what is read of it then stands together. The data of a
-//! torrent are one of
+//! A lookup scans one or two cache lines; a torrent's own data are contiguous, and are one of
 //!
 //! ```text
 //! [downloaded 4] [IPv6 byte 1] IPv4 peers in columns, IPv6 peers in columns
 //! number of a large swarm 4
 //! ```
 //!
-//! and the control byte says which, how many IPv4 peers there are, and whether the parts in brackets are there. The
-//! IPv6 byte is the number of IPv6 peers or, in a torrent that is kept for its downloads alone, [`VACANT`] and the
-//! stamp of the time at which the last peer left.
+//! The control byte says which, the number of IPv4 peers, and whether the parts in brackets are present. The IPv6 byte is
+//! the number of IPv6 peers or, in a torrent that is kept for its downloads alone, [`VACANT`] and the stamp of the time at
+//! which the last peer left.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -185,6 +184,7 @@ impl Page {
             // What is behind those of the last torrent are other columns.
             let mut hits = lanes::equal(self.lanes(HEAD + at), first);
             let controls = self.lanes(HEAD + count + at);
+            // One in 256 of the others begins alike: the rest of the info-hash decides.
             while let Some(lane) = lanes::first(hits).filter(|lane| at + lane < count) {
                 let before = before.and(lanes::up_to(controls, lane));
                 let record = self.record_behind(rules, at + lane, before);
@@ -202,6 +202,7 @@ impl Page {
     /// The torrent number `index`, behind those that were added up.
     #[inline]
     fn record_behind(&self, rules: &Rules, index: usize, before: Before) -> Record {
+        // The numbers of IPv6 peers stand in the data of each torrent, so that one must be passed after the other.
         let start = match before.len_without_v6(rules) {
             Some(len) => self.first() + REST * index + len,
             None => (0..index).fold(self.first(), |start, index| {
@@ -256,6 +257,7 @@ impl Page {
             start,
             end: start + 4,
         };
+        // Of a large one the page has the number of its swarm, and nothing that the control byte would say.
         if record.is_large() {
             return record;
         }
@@ -303,6 +305,7 @@ impl Page {
     pub(super) fn counts(&self, rules: &Rules, small: &Small) -> Counts {
         let (mut peers, mut seeders) = (0, 0);
         for family in [Family::V4, Family::V6] {
+            // Most torrents have peers of one family alone.
             if small.range(family).is_empty() {
                 continue;
             }
@@ -321,6 +324,7 @@ impl Page {
     /// Moves the window, if it must be, so that `now` can be written down.
     pub(super) fn reach(&mut self, rules: &Rules, now: Tick) -> Window {
         let window = self.window();
+        // The sweep moves windows each minute, so that an announce seldom has to.
         if window.reaches(now) && !self.0.is_empty() {
             return window;
         }
@@ -331,6 +335,7 @@ impl Page {
 
     /// Moves the window to `now` when everything too old for it is gone.
     pub(super) fn swept(&mut self, rules: &Rules, now: Tick) {
+        // Never back: stamps that were made in a later window would be misread after the clock was set back.
         let window = rules.window(now).later(self.window());
         self.set_window(window);
     }
@@ -346,6 +351,7 @@ impl Page {
         for index in 0..self.torrents() {
             let record = self.record_at(rules, index, start);
             start = record.next();
+            // The peers of a large one have windows of their own, in their buckets.
             if record.is_large() {
                 continue;
             }
@@ -366,11 +372,11 @@ impl Page {
         self.set_window(to);
     }
 
-    /// Notes a new announce of the peer number `index` of its family.
-    pub(super) fn renew(&mut self, shape: Shape, small: &Small, index: usize, entry: &Entry) {
+    /// Notes a new announce of the peer number `index` of its family. Returns its stamp before.
+    pub(super) fn renew(&mut self, shape: Shape, small: &Small, index: usize, entry: &Entry) -> Stamp {
         let range = small.range(shape.family);
         let count = shape.count(range.len());
-        peers::renew(&mut self.0, shape, range.start, count, index, entry);
+        peers::renew(&mut self.0, shape, range.start, count, index, entry)
     }
 
     /// Adds a torrent without peers, which must get some at once. There must be fewer than [`TORRENTS_MAX`].
@@ -409,6 +415,7 @@ impl Page {
             if let Some(count) = bytes.get_mut(HEAD - 1) {
                 *count = count.saturating_sub(1);
             }
+            // It was the last: an empty page has no head either, and takes no allocation.
             if count == 1 {
                 bytes.clear();
             }
@@ -417,6 +424,7 @@ impl Page {
 
     /// Sets the number of downloads of a torrent that is not large. Returns its record as it is now.
     pub(super) fn set_downloaded(&mut self, rules: &Rules, record: &Record, downloaded: u32) -> Record {
+        // Four bytes that most torrents do without are inserted with the first download.
         if !record.has(DOWNLOADED) {
             self.edit(4, |bytes| put(bytes, record.start, &[0; 4]));
             self.set_control(record, record.control | DOWNLOADED);
@@ -431,6 +439,7 @@ impl Page {
     pub(super) fn add_peer(&mut self, rules: &Rules, record: &Record, entry: &Entry) -> Record {
         let shape = rules.shape(entry.endpoint.family);
         let mut record = *record;
+        // The IPv6 byte of a vacant torrent holds a time, which the first peer overwrites.
         if record.vacated().is_some() || shape.family == Family::V6 {
             let v6_peers = if record.vacated().is_some() { 0 } else { record.v6 };
             record = self.with_v6(rules, &record, v6_peers);
@@ -479,6 +488,7 @@ impl Page {
         if record.control & V4 > 0 || record.v6 > 0 {
             return Some(*record);
         }
+        // `downloaded` (BEP 48) outlives the last peer, for as long as a peer would be kept.
         if record.has(DOWNLOADED) {
             return Some(self.with_v6(rules, record, VACANT | now));
         }
@@ -531,6 +541,7 @@ impl Page {
 
     /// Takes in all torrents of another page. Together there must be at most [`TORRENTS_MAX`].
     pub(super) fn absorb(&mut self, rules: &Rules, mut other: Self) {
+        // An empty page has no window to begin with.
         if self.0.is_empty() {
             *self = other;
             return;
@@ -538,6 +549,7 @@ impl Page {
         if other.0.is_empty() {
             return;
         }
+        // One page has one window. In the later one, what is too old for it reads as too old.
         let window = self.window().later(other.window());
         self.restamp(rules, self.window(), window);
         other.restamp(rules, other.window(), window);
@@ -578,6 +590,7 @@ impl Page {
 
     /// Sets the IPv6 byte, which is added if need be.
     fn with_v6(&mut self, rules: &Rules, record: &Record, value: u8) -> Record {
+        // The byte is inserted with the first IPv6 peer: most torrents have none.
         if !record.has(V6) {
             self.edit(1, |bytes| put(bytes, record.v6_at(), &[0]));
             self.set_control(record, record.control | V6);
@@ -590,6 +603,7 @@ impl Page {
     /// Changes the bytes, which grow by at most `more`.
     fn edit(&mut self, more: usize, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = mem::take(&mut self.0).into_vec();
+        // A boxed slice knows no spare room: what a vector would keep for growth, each page would keep for ever.
         bytes.reserve_exact(more);
         change(&mut bytes);
         self.0 = bytes.into_boxed_slice();
@@ -625,6 +639,7 @@ impl Before {
     /// The length of their data, if none of them has an IPv6 byte.
     #[inline]
     fn len_without_v6(self, rules: &Rules) -> Option<usize> {
+        // The number of IPv6 peers is not in the control byte, so the length of such a torrent is not known from it.
         if self.flags & lanes::all(V6) != 0 {
             return None;
         }

@@ -81,16 +81,12 @@ impl<'a> Columns<'a> {
 
     pub(super) fn seeders(&self) -> usize {
         let (eights, rest) = self.stamps.as_chunks();
+        // Eight at a time: a branch for each would be guessed wrong as often as not.
         let eights = eights
             .iter()
             .map(|&eight| lanes::count_highest(u64::from_le_bytes(eight)));
         let rest = rest.iter().map(|&stamp| usize::from(stamp / SEEDER));
         eights.sum::<usize>() + rest.sum::<usize>()
-    }
-
-    /// The stamp of the peer number `index`; 0 if there are not so many.
-    pub(super) fn stamp(&self, index: usize) -> Stamp {
-        self.stamps.get(index).copied().unwrap_or_default()
     }
 
     /// Where the peer `endpoint` is.
@@ -117,6 +113,17 @@ impl<'a> Columns<'a> {
         (endpoints.unwrap_or_default(), ids.unwrap_or_default())
     }
 
+    /// The peer number `index`, if there are so many.
+    pub(super) fn entry(&self, index: usize) -> Option<Entry> {
+        let stamp = *self.stamps.get(index)?;
+        let (endpoint, id) = self.range(index..index + 1);
+        Some(Entry {
+            endpoint: Compact::from_bytes(self.family, endpoint),
+            stamp,
+            id: id.first_chunk().copied().map(PeerId).unwrap_or_default(),
+        })
+    }
+
     pub(super) fn entries(self) -> impl Iterator<Item = Entry> + use<'a> {
         let (family, ids) = (self.family, self.ids.as_chunks::<20>().0);
         let endpoints = self.endpoints.chunks_exact(family.compact_len());
@@ -132,6 +139,7 @@ impl<'a> Columns<'a> {
 /// `N` are the bytes of an endpoint. The end of the address tells most of them apart, by one comparison of four bytes.
 fn position<const N: usize>(endpoints: &[u8], endpoint: &Compact) -> Option<usize> {
     let endpoint = endpoint.octets().first_chunk::<N>()?;
+    // The first bytes are alike in peers of one network, and many ports are alike too.
     let telling = |octets: &[u8; N]| {
         octets
             .get(N - 6..N - 2)
@@ -150,6 +158,7 @@ fn position<const N: usize>(endpoints: &[u8], endpoint: &Compact) -> Option<usiz
     };
     for (number, block) in blocks.iter().enumerate() {
         let told_here = |any, other| any | (telling(other) == told);
+        // Seldom true, and then seldom by chance: so the endpoints are compared in one block of all.
         if block.iter().fold(false, told_here)
             && let Some(index) = among(block)
         {
@@ -178,28 +187,43 @@ pub(super) const fn stamps_at(shape: Shape, start: usize, count: usize) -> Range
 }
 
 /// Notes a new announce of the peer number `index` of the `count` at `start`. That it has been a seeder stays noted.
-pub(super) fn renew(bytes: &mut [u8], shape: Shape, start: usize, count: usize, index: usize, entry: &Entry) {
+/// Returns its stamp before.
+#[inline]
+pub(super) fn renew(
+    bytes: &mut [u8],
+    shape: Shape,
+    start: usize,
+    count: usize,
+    index: usize,
+    entry: &Entry,
+) -> Stamp {
     let stamps = stamps_at(shape, start, count);
+    let mut before = 0;
     if let Some(stamp) = bytes.get_mut(stamps.start + index) {
-        *stamp = entry.stamp | (*stamp & BEEN_SEEDER);
+        before = *stamp;
+        *stamp = entry.stamp | (before & BEEN_SEEDER);
     }
+    // A client may have chosen a new name since (BEP 3 leaves it to the client).
     if shape.ids {
         let id = stamps.end + index * 20;
         if let Some(place) = bytes.get_mut(id..id + 20) {
             place.copy_from_slice(&entry.id.0);
         }
     }
+    before
 }
 
 /// Adds a peer to the `count` at `start`.
 pub(super) fn push(bytes: &mut Vec<u8>, shape: Shape, start: usize, count: usize, entry: &Entry) {
     let old = bytes.len();
     work::copied(old + shape.stride() - start);
+    // Exactly: room for more in each of a million pages would be what the store is made to save.
     bytes.reserve_exact(shape.stride());
     bytes.resize(old + shape.stride(), 0);
     let ends = column_ends(shape, start, count);
     let stamp = [entry.stamp];
     let values = [entry.endpoint.bytes(), &stamp, &entry.id.0];
+    // From the last column to the first, so that each moves over what has already moved.
     let mut moved_to = old;
     let mut gap = shape.stride();
     for ((end, width), value) in ends.into_iter().zip(shape.widths()).zip(values).rev() {
@@ -215,6 +239,7 @@ pub(super) fn push(bytes: &mut Vec<u8>, shape: Shape, start: usize, count: usize
 /// Takes the peer number `index` from the `count` at `start`; the last one takes its place.
 pub(super) fn swap_remove(bytes: &mut Vec<u8>, shape: Shape, start: usize, count: usize, index: usize) {
     work::copied(bytes.len() - start);
+    // From the first column to the last, so that each closes the gap that the one before left.
     let mut begin = start;
     let mut gap = 0;
     for width in shape.widths() {
@@ -234,6 +259,7 @@ pub(super) fn retain(bytes: &mut Vec<u8>, shape: Shape, start: usize, count: usi
     work::copied(bytes.len() - start);
     let mut from = start;
     let mut to = start;
+    // Columns one after the other, each closed up against the one before.
     for width in shape.widths() {
         for &kept in keep.iter().take(count) {
             if kept {

@@ -49,6 +49,7 @@ impl<T> Pieces<T> {
     pub(super) fn push(&mut self, item: T) {
         match self {
             Self::Short(items) if items.len() < PIECE => push_tightly(items, item),
+            // One vector more, instead of a copy of all items.
             Self::Short(items) => *self = Self::Long(vec![mem::take(items), vec![item]]),
             Self::Long(pieces) => match pieces.last_mut() {
                 Some(piece) if piece.len() < PIECE => push_tightly(piece, item),
@@ -68,6 +69,7 @@ impl<T> Pieces<T> {
                 if pieces.last().is_some_and(Vec::is_empty) {
                     pieces.pop();
                 }
+                // A short one is found with one step less.
                 if pieces.len() == 1 {
                     *self = Self::Short(pieces.pop().unwrap_or_default());
                 }
@@ -82,6 +84,7 @@ pub(super) const PIECE: usize = 128;
 
 /// Grows by a quarter: less spare room than a vector leaves by itself.
 fn push_tightly<T>(items: &mut Vec<T>, item: T) {
+    // A vector would double, and half of a table of millions of entries would be empty.
     if items.len() == items.capacity() {
         work::copied(items.len() * size_of::<T>());
         items.reserve_exact((items.len() / 4).clamp(1, PIECE - items.len().min(PIECE - 1)));
@@ -92,6 +95,7 @@ fn push_tightly<T>(items: &mut Vec<T>, item: T) {
 /// Gives spare room back when it is half of all.
 fn pop_tightly<T>(items: &mut Vec<T>) -> Option<T> {
     let item = items.pop();
+    // Not sooner, or an item that comes and goes would have all copied each time.
     if items.len() <= items.capacity() / 2 {
         work::copied(items.len() * size_of::<T>());
         items.shrink_to_fit();

@@ -51,6 +51,7 @@ impl<P> Position<P> {
 
     /// Whether a torrent is still to be passed, wholly or in part.
     pub(super) fn is_before(&self, hash: u64, info_hash: &InfoHash) -> bool {
+        // Hashes of 64 bits may collide: the info-hash tells those of one spot apart.
         let torrent = (spot_of(hash), info_hash);
         match &self.within {
             Within::Nothing => torrent.0 >= self.spot,

@@ -26,6 +26,7 @@ impl Rules {
     pub(super) fn new(config: &SwarmConfig, key: Key) -> Self {
         Self {
             config: *config,
+            // Not 0 by construction; the compiler divides without a check then.
             minutes_per_tick: NonZero::new(config.minutes_per_step()).unwrap_or(NonZero::<u32>::MIN),
             age_max: config.age_max_steps(),
             key,
@@ -42,6 +43,7 @@ impl Rules {
     /// Where the number of peers of one address is limited, all of them are in one bucket, to be counted there, and
     /// the limit bounds the bucket. Where it is not, the port takes part, so that they are spread.
     pub(super) fn peer_hash(&self, peer: &Compact) -> u64 {
+        // An operator who lifts the limit must not get one bucket with all peers of an address.
         let limited = self.config.peers_of_address_max(peer.ip()).is_some();
         self.key.hash(if limited { peer.address() } else { peer.bytes() })
     }
@@ -60,6 +62,11 @@ impl Rules {
     /// The first minute of a tick.
     pub(super) const fn minute(&self, tick: Tick) -> Minute {
         tick.minute(self.minutes_per_tick)
+    }
+
+    /// Minutes from one tick to another.
+    pub(super) const fn minutes_between(&self, earlier: Tick, later: Tick) -> u32 {
+        later.since(earlier).saturating_mul(self.minutes_per_tick.get())
     }
 
     pub(super) fn window(&self, now: Tick) -> Window {

@@ -64,16 +64,34 @@ impl Set {
         bucket.map_or(0, |bucket| bucket.columns(shape).of_address(peer))
     }
 
-    /// Notes a new announce of the peer at `place`.
-    pub(super) fn renew(&mut self, rules: &Rules, now: Tick, place: Place, peer: &Newcomer) {
+    /// The stamp of the peer at `place`, and its time.
+    pub(super) fn stamped(&self, shape: Shape, place: Place) -> (Stamp, Tick) {
+        let bucket = self.buckets.get(place.bucket);
+        let stamp = bucket.and_then(|bucket| bucket.stamp(shape, place.index));
+        let (stamp, window) = (stamp.unwrap_or_default(), bucket.map(Bucket::window));
+        (stamp, window.unwrap_or_default().tick(stamp))
+    }
+
+    /// The peer at `place`, if there is one.
+    pub(super) fn get(&self, shape: Shape, place: Place) -> Option<Newcomer> {
+        let bucket = self.buckets.get(place.bucket)?;
+        let entry = bucket.columns(shape).entry(place.index)?;
+        Some(Newcomer::of_entry(&entry, bucket.window()))
+    }
+
+    /// Notes a new announce of the peer at `place`. Returns its stamp before, and the time of that.
+    #[inline]
+    pub(super) fn renew(&mut self, rules: &Rules, now: Tick, place: Place, peer: &Newcomer) -> (Stamp, Tick) {
         let shape = rules.shape(peer.endpoint.family);
-        if let Some(bucket) = self.buckets.get_mut(place.bucket) {
-            bucket.renew(rules, shape, now, place.index, peer);
-        }
+        let bucket = self.buckets.get_mut(place.bucket);
+        bucket.map_or((0, now), |bucket| {
+            bucket.renew(rules, shape, now, place.index, peer)
+        })
     }
 
     /// Adds a peer that is not there.
     pub(super) fn insert(&mut self, rules: &Rules, now: Tick, hash: u64, peer: &Newcomer) {
+        // Most large swarms have no peers of one family: their sets have no table.
         if self.buckets.len() == 0 {
             self.buckets.push(Bucket::default());
         }
@@ -84,6 +102,7 @@ impl Set {
             self.len += 1;
             self.lengthen(count);
         }
+        // At most one split for one peer bounds the work of an announce.
         if self.len as usize > self.buckets.len() * BUCKET_LOAD {
             self.split(rules, shape);
         }
@@ -91,6 +110,7 @@ impl Set {
 
     /// Takes the peer at `place` out.
     pub(super) fn remove(&mut self, shape: Shape, place: Place) {
+        // The order within a bucket means nothing: the last peer may take the place.
         if let Some(bucket) = self.buckets.get_mut(place.bucket) {
             bucket.swap_remove(shape, place.index);
             self.len -= 1;
@@ -114,6 +134,7 @@ impl Set {
         let removed = bucket.expire(rules, shape, now);
         let left = bucket.len(shape);
         self.len -= removed;
+        // A sweep that began elsewhere has not seen every bucket, and must not shorten the bound.
         if spot == 0 {
             self.longest_passed = Some(0);
         }
@@ -131,6 +152,7 @@ impl Set {
         if self.len == 0 {
             return None;
         }
+        // Rejection: a place is drawn in a rectangle as high as the longest bucket, so that peers of short ones are no likelier.
         for _ in 0..DRAWS_MAX {
             let drawn = self.candidate(random);
             let bucket = self.buckets.get(drawn.bucket);
@@ -144,6 +166,7 @@ impl Set {
     /// A place where a peer may be, any with the same probability (as near as 32 bits of chance come to that).
     pub(super) fn candidate(&self, random: &mut Random) -> Place {
         let drawn = random.u64(..);
+        // One draw for both, and a product instead of a remainder, which would take a division.
         let below = |drawn: u64, end: u64| ((drawn * end) >> 32) as usize;
         Place {
             bucket: below(drawn >> 32, self.buckets.len() as u64),
@@ -176,6 +199,7 @@ impl Set {
     fn rejoin(&mut self, shape: Shape) {
         for _ in 0..2 {
             let last = self.buckets.len().saturating_sub(1);
+            // Half of the load at which buckets are split, so that a peer that comes and goes does not split and join.
             if last == 0 || self.len as usize > last * BUCKET_LOAD / 2 {
                 break;
             }
@@ -189,6 +213,7 @@ impl Set {
                 self.lengthen(count);
             }
         }
+        // The bound on the longest bucket is forgotten with the last one, too.
         if self.len == 0 && self.buckets.len() == 1 {
             *self = Self::default();
         }
@@ -292,6 +317,7 @@ impl Bucket {
     /// Moves the window, if it must be, so that `now` can be written down.
     fn reach(&mut self, rules: &Rules, shape: Shape, now: Tick) -> Window {
         let window = self.window();
+        // The sweep moves windows each minute, so that an announce seldom has to.
         if window.reaches(now) && !self.0.is_empty() {
             return window;
         }
@@ -308,10 +334,19 @@ impl Bucket {
         self.set_window(to);
     }
 
-    fn renew(&mut self, rules: &Rules, shape: Shape, now: Tick, index: usize, peer: &Newcomer) {
+    #[inline]
+    fn renew(
+        &mut self,
+        rules: &Rules,
+        shape: Shape,
+        now: Tick,
+        index: usize,
+        peer: &Newcomer,
+    ) -> (Stamp, Tick) {
         let window = self.reach(rules, shape, now);
         let count = self.count(shape);
-        peers::renew(&mut self.0, shape, 0, count, index, &peer.entry(window));
+        let before = peers::renew(&mut self.0, shape, 0, count, index, &peer.entry(window));
+        (before, window.tick(before))
     }
 
     /// Adds a peer and returns how many there are now.
@@ -319,6 +354,7 @@ impl Bucket {
         let window = self.reach(rules, shape, now);
         let count = self.count(shape);
         self.edit(|bytes| {
+            // At once, so that the window and the first peer cost one allocation.
             if bytes.is_empty() {
                 bytes.reserve_exact(shape.stride() + TAIL);
                 bytes.extend(window.to_le_bytes());
@@ -372,6 +408,7 @@ impl Bucket {
         let (columns, window) = (self.columns(shape), self.window());
         let wanted = rules.wanted(window, now, true);
         let before = columns.len();
+        // Only then are columns copied and a list made.
         if wanted.run(columns.stamps) < before {
             let keep: Vec<_> = columns.stamps.iter().map(|&stamp| wanted.fits(stamp)).collect();
             self.retain(shape, &keep);
@@ -386,6 +423,7 @@ impl Bucket {
         if self.0.is_empty() {
             *self = other;
         } else if !other.0.is_empty() {
+            // One bucket has one window. In the later one, what is too old for it reads as too old.
             let window = self.window().later(other.window());
             self.restamp(shape, self.window(), window);
             other.restamp(shape, other.window(), window);
@@ -417,6 +455,7 @@ impl Bucket {
     fn edit(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = mem::take(&mut self.0).into_vec();
         change(&mut bytes);
+        // Nothing but the window is left: an empty bucket takes no allocation.
         if bytes.len() == TAIL {
             bytes = vec![];
         }

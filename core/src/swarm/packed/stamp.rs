@@ -26,6 +26,11 @@ impl Tick {
         Self(minute.get() / minutes_per_tick.get())
     }
 
+    /// Ticks since an earlier one; 0 if it is later.
+    pub(super) const fn since(self, earlier: Self) -> u32 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// The first minute of this tick.
     pub(super) const fn minute(self, minutes_per_tick: NonZero<u32>) -> Minute {
         Minute::new(self.0.saturating_mul(minutes_per_tick.get()))
@@ -36,7 +41,7 @@ impl Tick {
 ///
 /// The first of them was already too old when the window was set, and stands for all earlier ones. So an age is read
 /// right however far the clock has jumped, and what comes later than the window has it moved first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Window(u32);
 
 impl Window {
@@ -64,6 +69,7 @@ impl Window {
 
     /// The stamp of a leecher.
     pub(super) fn stamp(self, tick: Tick) -> Stamp {
+        // Past either end the nearest is named: one older than the window reads as too old, which it is.
         let nearest = tick.0.clamp(self.0, self.0.saturating_add(TICK.into()));
         nearest.to_le_bytes()[0] & TICK
     }
@@ -82,6 +88,7 @@ impl Window {
 
     /// What stamps of this window must be like at `now`.
     pub(super) fn wanted(self, now: Tick, age_max: u32, seeders: bool) -> Wanted {
+        // Where all that the window names are young, 0 lets all pass.
         let oldest = now.0.saturating_sub(age_max).saturating_sub(self.0);
         Wanted {
             first: self.0.to_le_bytes()[0],
@@ -107,6 +114,7 @@ impl Wanted {
 
     /// How many of the first stamps fit, one after the other.
     pub(super) fn run(self, stamps: &[Stamp]) -> usize {
+        // Nearly always: a loop without an early end is compiled to vector instructions.
         if self.all_fit(stamps) {
             return stamps.len();
         }
@@ -115,6 +123,7 @@ impl Wanted {
 
     /// Whether all stamps fit. Sixteen are tested at a time, the last ones together with some before them.
     fn all_fit(self, stamps: &[Stamp]) -> bool {
+        // Fewer than sixteen: the usual page.
         let Some(last) = stamps.last_chunk() else {
             return stamps.iter().fold(true, |all, &stamp| all & self.fits(stamp));
         };

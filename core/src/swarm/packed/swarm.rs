@@ -5,11 +5,10 @@ use core::mem;
 use crate::announce::{Counts, Family};
 
 use super::compact::Compact;
-use super::peers::Shape;
 use super::pieces::Pieces;
 use super::rules::Rules;
 use super::set::{Bucket, Newcomer, Place, Set};
-use super::stamp::{BEEN_SEEDER, Tick};
+use super::stamp::Tick;
 
 /// The peers of a large swarm, in one set for each family and state.
 #[derive(Debug)]
@@ -28,6 +27,7 @@ impl Swarm {
     }
 
     pub(super) const fn set(&self, family: Family, seeder: bool) -> &Set {
+        // Named instead of indexed: no bound is checked, and none can be missed.
         let [v4_leechers, v4_seeders, v6_leechers, v6_seeders] = &self.sets;
         match (family, seeder) {
             (Family::V4, false) => v4_leechers,
@@ -62,6 +62,7 @@ impl Swarm {
     }
 
     /// Where the peer is, and whether as a seeder. The set that it is expected in is looked through first.
+    #[inline]
     pub(super) fn find(
         &self,
         rules: &Rules,
@@ -71,15 +72,8 @@ impl Swarm {
     ) -> Option<(bool, Place)> {
         let shape = rules.shape(peer.family);
         let find = |seeder| Some((seeder, self.set(peer.family, seeder).find(shape, hash, peer)?));
+        // A peer seldom changes its state, so the other set is mostly left alone.
         find(expected).or_else(|| find(!expected))
-    }
-
-    /// Whether the peer at `place` has been a seeder since it came. Few announces ask: the others are not to pay for it.
-    #[cold]
-    pub(super) fn has_been_seeder(&self, shape: Shape, seeder: bool, place: Place) -> bool {
-        let bucket = self.set(shape.family, seeder).buckets.get(place.bucket);
-        let stamp = bucket.and_then(|bucket| bucket.stamp(shape, place.index));
-        stamp.is_some_and(|stamp| stamp & BEEN_SEEDER != 0)
     }
 
     /// Buckets of all sets.
@@ -180,6 +174,7 @@ impl Slab {
 
     /// Keeps a swarm and returns its number; nothing if there are no more numbers.
     pub(super) fn insert(&mut self, swarm: Swarm) -> Option<u32> {
+        // Free numbers first: the table is as long as the most swarms at once, not as all that ever were.
         let number = match self.free {
             Some(number) => number,
             None => u32::try_from(self.slots.len()).ok()?,
@@ -204,6 +199,7 @@ impl Slab {
         };
         let swarm = match mem::replace(slot, free) {
             Slot::Used(swarm) => swarm,
+            // It was free already: its links must stay.
             free @ Slot::Free { .. } => {
                 *slot = free;
                 return None;
@@ -212,6 +208,7 @@ impl Slab {
         self.link(self.free, |previous, _| *previous = Some(number));
         self.free = Some(number);
         self.used -= 1;
+        // Here too and not in the sweep alone: a store whose large swarms all go would keep their slots until it comes by.
         self.shrink(SLOTS_GIVEN_BACK);
         Some(swarm)
     }
@@ -220,6 +217,7 @@ impl Slab {
     pub(super) fn shrink(&mut self, most: usize) {
         for _ in 0..most {
             let last = self.slots.len().wrapping_sub(1);
+            // Numbers of swarms must not change, so free slots below one in use stay.
             let Some(Slot::Free { .. }) = self.slots.get(last) else {
                 return;
             };

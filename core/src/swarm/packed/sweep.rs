@@ -25,6 +25,7 @@ impl Packed {
             left: work.max(1),
             swept: Swept::default(),
         };
+        // First, or they would wait behind a store that never ends.
         self.free_remains(&mut step);
         while step.left > 0 {
             let at_first = matches!(position.within, Within::Nothing);
@@ -74,6 +75,7 @@ impl Packed {
             return;
         };
         let before = page.len();
+        // Before ages are read: where no announce has come for hours, the window is too far back to name now.
         page.reach(&self.rules, step.now);
         let (mut number, mut start) = (0, page.first());
         while number < page.torrents() {
@@ -101,6 +103,7 @@ impl Packed {
             let from = position.inside(&info_hash).unwrap_or_default();
             let hash = self.rules.torrent_hash(&info_hash);
             let reached = self.sweep_swarm(step, index, &record, from);
+            // A swarm counts once, at its end: what is left of it is known only then.
             if reached.is_none() {
                 let number = self.pages.get(index).map_or(u32::MAX, |page| page.large(&record));
                 step.saw(self.swarms.get(number).map_or(0, Swarm::len));
@@ -121,6 +124,7 @@ impl Packed {
     fn next_swarm(&self, position: &SweepPosition) -> Option<(usize, Record, InfoHash)> {
         let index = block_at(position.spot, self.pages.len());
         let page = self.pages.get(index)?;
+        // Most pages have none, and no info-hash has to be hashed then.
         if !page.has_large() {
             return None;
         }
@@ -149,6 +153,7 @@ impl Packed {
             let (set, shape) = (swarm.set_mut(family, seeder), self.rules.shape(family));
             let mut next = Some(spot);
             while let Some(spot) = next.filter(|_| set.len() > 0) {
+                // The lock of the shard is released here, between two buckets.
                 if step.left == 0 {
                     return Some((part, spot));
                 }
@@ -159,6 +164,7 @@ impl Packed {
                 step.swept.peers_removed += u64::from(removed);
                 next = after;
             }
+            // All expired in one pass: there may be more empty buckets than one step may free.
             if set.len() == 0 {
                 bury(&mut self.remains, [mem::take(set).buckets]);
             }
@@ -216,6 +222,7 @@ fn expire(
     for family in [Family::V4, Family::V6] {
         let columns = page.columns(rules, &page.small(rules, &record), family);
         step.look_at(columns.len());
+        // Nearly always: then nothing is copied, and the stamps alone were read.
         if young.run(columns.stamps) == columns.len() {
             peers += columns.len();
             continue;

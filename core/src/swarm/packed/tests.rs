@@ -54,14 +54,14 @@ impl Packing {
             event,
             numwant: None,
         };
-        let prepared = Prepared::new(&self.key, &announce, self.random.fork());
+        let prepared = Prepared::new(&self.key, &announce.info_hash, self.random.fork());
         let mut compact = [0; 300];
         let mut peers = Handout::new(Family::V4, 50, &mut compact);
         work::take();
         let start = start();
         let counts = self
             .packed
-            .announce(self.now, &announce, prepared, Room::Some, &mut peers);
+            .announce(self.now, &announce, &prepared, Room::Some, &mut peers);
         self.longest = self.longest.max(start.elapsed());
         counts.expect("there is room");
         self.most = self.most.max(work::take());

@@ -26,6 +26,7 @@ impl Packed {
             let Some(page) = self.pages.get(block_at(position.spot, self.pages.len())) else {
                 return true;
             };
+            // Sorted in the order of spots: a page that is split before the next step must not hide one of them.
             for (record, info_hash) in self.ahead(page, position) {
                 if step.left == 0 {
                     return false;
@@ -70,6 +71,7 @@ impl Packed {
             .then(|| self.swarms.get(page.large(record)))
             .flatten();
         let inside = position.inside(&info_hash);
+        // A torrent that the step before has begun was shown then.
         if inside.is_none() {
             let small = || page.counts(&self.rules, &page.small(&self.rules, record));
             step.left = step.left.saturating_sub(1);
@@ -105,6 +107,7 @@ impl Packed {
         for family in [Family::V4, Family::V6] {
             for entry in page.columns(&self.rules, &small, family).entries() {
                 let peer = Newcomer::of_entry(&entry, page.window());
+                // The torrent may have become small since the walk was inside its swarm: part of it was shown already.
                 if (family, self.peer_spot(&peer)) >= from {
                     step.show(info_hash, self.shown(&peer));
                 }
@@ -148,15 +151,18 @@ impl Packed {
     ) -> Option<Spot> {
         let sets = [swarm.set(family, false), swarm.set(family, true)];
         let ends = sets.map(|set| next_block(spot, set.buckets.len()));
+        // The sets have different numbers of buckets: the walk goes on where the shorter interval ends.
         let end = ends.into_iter().flatten().min();
         for set in sets {
             let bucket = set.buckets.get(block_at(spot, set.buckets.len()));
+            // A set without peers has no table.
             let Some(bucket) = bucket else {
                 continue;
             };
             for entry in bucket.columns(self.rules.shape(family)).entries() {
                 let peer = Newcomer::of_entry(&entry, bucket.window());
                 let its_spot = self.peer_spot(&peer);
+                // The bucket may cover more than the interval: the rest is shown with a later one.
                 if its_spot >= spot && end.is_none_or(|end| its_spot < end) {
                     step.show(info_hash, self.shown(&peer));
                 }
@@ -165,7 +171,8 @@ impl Packed {
         end
     }
 
-    fn shown(&self, peer: &Newcomer) -> Peer {
+    /// A peer as others see it.
+    pub(super) fn shown(&self, peer: &Newcomer) -> Peer {
         Peer {
             endpoint: peer.endpoint.into(),
             id: peer.id,
