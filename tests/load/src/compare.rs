@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub(crate) struct Server {
     /// The program and its arguments, from the folder in which the comparison is started.
     pub(crate) command: Vec<String>,
     pub(crate) udp: Option<SocketAddr>,
+    /// Where it serves UDP over IPv6, if it does.
+    pub(crate) udp_v6: Option<SocketAddr>,
     /// Where connections are kept alive.
     http: Option<SocketAddr>,
     /// Where those are closed that clients do not want to keep.
@@ -215,6 +217,11 @@ impl Process {
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().ok().flatten()
+    }
 }
 
 impl Drop for Process {
@@ -277,6 +284,7 @@ mod tests {
             include_str!("../servers.toml"),
             include_str!("../wildcard.toml"),
             include_str!("../workers.toml"),
+            include_str!("../attack.toml"),
         ] {
             let servers: Servers = toml::from_str(text).unwrap();
             assert!(servers.server.iter().all(|server| !server.command.is_empty()));

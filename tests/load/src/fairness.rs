@@ -15,7 +15,7 @@ use crate::compare::{Process, Server, servers};
 use crate::drive::Request;
 use crate::http::{body, write_request};
 use crate::population::{Population, source};
-use crate::quota::Quota;
+use crate::quota::{Limits, Quota};
 use crate::report::{complain, machine, say};
 use crate::round::Protocol;
 use crate::stats::{Spread, percentile};
@@ -103,7 +103,13 @@ impl Contestant {
         };
         let quota = fairness
             .quota
-            .map(|percent| Quota::new(percent, &udp.port().to_string()))
+            .map(|percent| {
+                let limits = Limits {
+                    percent: Some(percent),
+                    memory: None,
+                };
+                Quota::new(limits, &udp.port().to_string())
+            })
             .transpose()
             .map_err(|error| io::Error::other(format!("there is no cgroup to be had: {}", Plain(&error))))?;
         let process = Process::start(&server.command, udp, Protocol::Udp, None)?;

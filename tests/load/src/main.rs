@@ -11,14 +11,17 @@ use bpaf::ParseFailure;
 
 use etracker_runtime_common::Plain;
 
+use crate::attack::{Attack, Bars};
 use crate::compare::{Comparison, compare};
 use crate::fairness::Fairness;
-use crate::options::{Few, Many, One, Options, Peers, options};
+use crate::options::{Assault, Few, Many, One, Options, Peers, options};
 use crate::population::Population;
 use crate::process::pin;
+use crate::quota::Limits;
 use crate::report::{Row, complain, say, table};
 use crate::round::{Load, Protocol};
 
+mod attack;
 mod compare;
 mod drive;
 mod fairness;
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Options::HttpClose(one) => measure(Protocol::HttpClose, &one),
         Options::Compare(many) => measure_all(&many),
         Options::Fairness(few) => measure_fairness(&few),
+        Options::Attack(assault) => measure_attack(&assault),
         Options::Floor { bind } => match floor::serve(bind) {
             Err(error) => Err(Plain(&error).to_string()),
         },
@@ -126,6 +130,36 @@ fn measure_fairness(few: &Few) -> Result<bool, String> {
         rounds: few.rounds,
         quota: few.quota,
         requests: few.requests,
+    })
+}
+
+fn measure_attack(assault: &Assault) -> Result<bool, String> {
+    let population = if assault.kind.is_poison() {
+        attack::swarm()
+    } else {
+        Population::new(assault.torrents, assault.peers, assault.clients, 30)
+    };
+    attack::measure(&Attack {
+        kind: assault.kind,
+        servers: &assault.servers,
+        only: assault.only.as_deref(),
+        population: &population?,
+        rate: assault.rate,
+        patience: assault.patience,
+        span: assault.seconds,
+        rounds: assault.rounds,
+        count: assault.count,
+        attack_rate: assault.attack_rate,
+        sources: assault.sources,
+        limits: Limits {
+            percent: assault.quota,
+            memory: assault.memory.map(|mib| mib << 20),
+        },
+        bars: Bars {
+            answered_min: assault.answered_min,
+            resident_max: assault.resident_max,
+            theirs_max: assault.theirs_max,
+        },
     })
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bpaf::Bpaf;
 
+use crate::attack::Kind;
 use crate::round::Protocol;
 
 /// Measures trackers: how many responses they give a second, and a second of processor time
@@ -28,6 +29,9 @@ pub(crate) enum Options {
     /// Starts several trackers, floods each over one protocol, and measures honest clients over the other
     #[bpaf(command)]
     Fairness(#[bpaf(external(few))] Few),
+    /// Starts several trackers, attacks each over UDP, and measures honest clients before, during and after
+    #[bpaf(command)]
+    Attack(#[bpaf(external(assault))] Assault),
     /// Answers UDP requests without being a tracker: what none can be faster than
     #[bpaf(command)]
     Floor {
@@ -134,6 +138,65 @@ pub(crate) struct Few {
     /// udp or http: what the flood speaks
     #[bpaf(positional("PROTOCOL"))]
     pub(crate) flood: Protocol,
+}
+
+/// How honest clients fare beside an attacker.
+#[derive(Clone, Debug, Bpaf)]
+pub(crate) struct Assault {
+    /// File that names the servers, as tests/load/attack.toml
+    #[bpaf(argument("FILE"))]
+    pub(crate) servers: PathBuf,
+    /// The one server to attack, by its name
+    #[bpaf(argument("NAME"), optional)]
+    pub(crate) only: Option<String>,
+    /// Addresses of honest clients, each in a network of its own
+    #[bpaf(argument("NUM"), fallback(2000), display_fallback)]
+    pub(crate) clients: u32,
+    /// Torrents of honest clients
+    #[bpaf(argument("NUM"), fallback(20_000), display_fallback)]
+    pub(crate) torrents: u32,
+    /// Peers of honest clients
+    #[bpaf(argument("NUM"), fallback(40_000), display_fallback)]
+    pub(crate) peers: u32,
+    /// Requests of honest clients a second: connects, announces and scrapes as 50 : 50 : 1
+    #[bpaf(argument("NUM"), guard(|&rate| rate > 0, "a rate is above 0"), fallback(2000), display_fallback)]
+    pub(crate) rate: u32,
+    /// Seconds after which a request is lost
+    #[bpaf(argument::<String>("SECONDS"), parse(seconds), fallback(Duration::from_secs(1)))]
+    pub(crate) patience: Duration,
+    /// How long honest clients are measured before, during and after
+    #[bpaf(argument::<String>("SECONDS"), parse(seconds), fallback(Duration::from_secs(5)))]
+    pub(crate) seconds: Duration,
+    /// Rounds to measure, each with servers that are started anew
+    #[bpaf(argument("NUM"), fallback(1), display_fallback)]
+    pub(crate) rounds: usize,
+    /// Datagrams of the attack, which ends then; without, it takes as long as the others
+    #[bpaf(argument("NUM"), optional)]
+    pub(crate) count: Option<u64>,
+    /// Datagrams of the attack a second
+    #[bpaf(argument("NUM"), optional)]
+    pub(crate) attack_rate: Option<u32>,
+    /// Addresses that attack with a connection id
+    #[bpaf(argument("NUM"), optional)]
+    pub(crate) sources: Option<u32>,
+    /// Percent of a processor that each server is held to, by a cgroup
+    #[bpaf(argument("NUM"), guard(|&percent| percent > 0, "a quota is above 0"), optional)]
+    pub(crate) quota: Option<u32>,
+    /// MiB of memory that each server is held to, by a cgroup
+    #[bpaf(argument("MIB"), guard(|&mib| mib > 0, "memory is above 0"), optional)]
+    pub(crate) memory: Option<u64>,
+    /// Percent of honest requests with a connection id that have to be answered in each phase
+    #[bpaf(argument("PERCENT"), fallback(0.0))]
+    pub(crate) answered_min: f64,
+    /// MiB that a server may have resident
+    #[bpaf(argument("MIB"), optional)]
+    pub(crate) resident_max: Option<u64>,
+    /// Percent of the peers handed out that may be the attacker's
+    #[bpaf(argument("PERCENT"), optional)]
+    pub(crate) theirs_max: Option<f64>,
+    /// calm, proven, connects, hashes, hashes-twice, crawler, poison-24, poison-48, junk or nat
+    #[bpaf(positional("KIND"))]
+    pub(crate) kind: Kind,
 }
 
 impl FromStr for Protocol {

@@ -45,6 +45,28 @@ pub(crate) fn resident_mib(pid: u32) -> io::Result<u64> {
     Ok(kib.ok_or_else(|| io::Error::other("no VmRSS in /proc/PID/status"))? / 1024)
 }
 
+/// A process and all that it started, as far as they are there.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut seen = 0;
+    while let Some(pid) = all.get(seen).copied() {
+        seen += 1;
+        let threads = fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        for thread in threads {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            all.extend(
+                children
+                    .split_ascii_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
+        }
+    }
+    all
+}
+
 /// Has this thread, and what it starts, run on one processor, or on all that there are.
 pub(crate) fn pin(cpu: Option<usize>) -> io::Result<()> {
     let mut cpus = rustix::thread::CpuSet::new();
@@ -81,5 +103,9 @@ mod tests {
         while CpuTime::of(pid).unwrap().since(before).total_secs == 0.0 {}
         assert!(CpuTime::of(u32::MAX).is_err());
         assert!(resident_mib(pid).unwrap() > 0);
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(family(pid).contains(&child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

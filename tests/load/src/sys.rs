@@ -6,12 +6,14 @@
 
 use std::io;
 use std::mem;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::ptr;
 use std::time::Duration;
 
-use libc::{c_int, c_uint, iovec, mmsghdr, sockaddr_in6, socklen_t};
+use libc::{c_int, c_uint, cmsghdr, iovec, mmsghdr, sockaddr_in6, socklen_t};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use socket2::SockAddr;
 
 /// A datagram, and who it is from or for.
 pub(crate) struct Frame {
@@ -43,6 +45,102 @@ impl Frame {
     pub(crate) fn write(&mut self, fill: impl FnOnce(&mut [u8; FRAME_LEN]) -> usize) {
         self.len = fill(&mut self.bytes).min(FRAME_LEN);
     }
+}
+
+/// A datagram from an address of the sender's choice.
+pub(crate) struct Letter {
+    source: IpAddr,
+    frame: Frame,
+}
+
+impl Letter {
+    pub(crate) const fn new() -> Self {
+        Self {
+            source: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            frame: Frame::new(),
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.frame.len
+    }
+
+    /// Has `fill` write the payload and say whom it comes from and how long it is.
+    pub(crate) fn write(&mut self, fill: impl FnOnce(&mut [u8; FRAME_LEN]) -> (IpAddr, usize)) {
+        let source = &mut self.source;
+        self.frame.write(|bytes| {
+            let (ip, len) = fill(bytes);
+            *source = ip;
+            len
+        });
+    }
+}
+
+/// The control message that names a datagram's source address, ip(7) and ipv6(7).
+#[repr(C, align(8))]
+struct Source {
+    header: cmsghdr,
+    /// `in_pktinfo` or `in6_pktinfo`.
+    info: [u8; 24],
+}
+
+impl Source {
+    /// Bytes of `in_pktinfo`, and of `in6_pktinfo`.
+    const INFO_LENS: (usize, usize) = (12, 20);
+
+    /// The message, and its length with padding.
+    fn of(source: IpAddr) -> (Self, usize) {
+        let mut info = [0; 24];
+        let (cmsg_level, cmsg_type, len) = match source {
+            IpAddr::V4(ip) => {
+                info[4..8].copy_from_slice(&ip.octets());
+                (libc::IPPROTO_IP, libc::IP_PKTINFO, Self::INFO_LENS.0)
+            }
+            IpAddr::V6(ip) => {
+                info[..16].copy_from_slice(&ip.octets());
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, Self::INFO_LENS.1)
+            }
+        };
+        // SAFETY: integers, for which zeros are valid.
+        let mut header: cmsghdr = unsafe { mem::zeroed() };
+        header.cmsg_len = size_of::<cmsghdr>() + len;
+        (header.cmsg_level, header.cmsg_type) = (cmsg_level, cmsg_type);
+        (
+            Self { header, info },
+            size_of::<cmsghdr>() + len.next_multiple_of(8),
+        )
+    }
+}
+
+/// Sends up to [`BATCH_MAX`] datagrams, each from its own source, which the host has to take for one of its addresses; how
+/// many went.
+pub(crate) fn send_as(socket: &UdpSocket, target: &SockAddr, letters: &mut [Letter]) -> io::Result<usize> {
+    // SAFETY: integers and raw pointers, for which zeros are valid.
+    let (mut parts, mut headers): ([iovec; BATCH_MAX], [mmsghdr; BATCH_MAX]) = unsafe { mem::zeroed() };
+    let mut sources: [mem::MaybeUninit<Source>; BATCH_MAX] =
+        [const { mem::MaybeUninit::uninit() }; BATCH_MAX];
+    let mut count = 0;
+    let slots = parts.iter_mut().zip(&mut headers).zip(&mut sources);
+    for (letter, ((part, header), slot)) in letters.iter_mut().zip(slots) {
+        let (source, len) = Source::of(letter.source);
+        part.iov_base = letter.frame.bytes.as_mut_ptr().cast();
+        part.iov_len = letter.frame.len;
+        let header = &mut header.msg_hdr;
+        (header.msg_iov, header.msg_iovlen) = (part, 1);
+        (header.msg_name, header.msg_namelen) = (target.as_ptr().cast_mut().cast(), target.len());
+        (header.msg_control, header.msg_controllen) = ((&raw mut *slot.write(source)).cast(), len);
+        count += 1;
+    }
+    // SAFETY: `count` headers point to memory of the lengths that they say, borrowed during the call; it writes to none of it
+    // but the headers' own lengths.
+    let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, 0) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Gives this thread, and what it starts from now on, a network of its own.
+pub(crate) fn leave_network() -> io::Result<()> {
+    // SAFETY: no descriptors are unshared.
+    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?)
 }
 
 /// Receives up to [`BATCH_MAX`] of the datagrams that are there, without saying who they are from.
@@ -180,6 +278,35 @@ mod tests {
             assert_eq!(receive_from(client, &mut back).unwrap(), usize::from(count));
             for (frame, number) in back.iter().zip(0..count) {
                 assert_eq!(frame.payload(), vec![number; usize::from(number) + 1]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_letter_comes_from_the_address_that_it_names() {
+        for (at, from) in [
+            ("127.0.0.1:0", ["127.9.8.7", "127.0.0.2"]),
+            ("[::1]:0", ["::1", "::1"]),
+        ] {
+            let server = UdpSocket::bind(at).unwrap();
+            let any = if at.starts_with('[') {
+                "[::]:0"
+            } else {
+                "0.0.0.0:0"
+            };
+            let client = UdpSocket::bind(any).unwrap();
+            let mut letters: Vec<_> = from.map(|_| Letter::new()).into();
+            for (letter, source) in letters.iter_mut().zip(from) {
+                letter.write(|bytes| {
+                    bytes[..2].copy_from_slice(b"hi");
+                    (source.parse().unwrap(), 2)
+                });
+            }
+            let target = SockAddr::from(server.local_addr().unwrap());
+            assert_eq!(send_as(&client, &target, &mut letters).unwrap(), 2);
+            for source in from {
+                let (len, came_from) = server.recv_from(&mut [0; 16]).unwrap();
+                assert_eq!((len, came_from.ip()), (2, source.parse::<IpAddr>().unwrap()));
             }
         }
     }

@@ -198,26 +198,7 @@ pub(crate) fn encode(
     match request {
         Request::Connect => put(&RequestHead::connect(transaction_id).encode(), out),
         Request::Announce(peer) => {
-            let Peer {
-                torrent,
-                port,
-                wanted,
-                ..
-            } = peer;
-            let request = AnnounceRequest {
-                connection_id,
-                transaction_id,
-                info_hash: InfoHash(population.info_hash(torrent)),
-                peer_id: PEER_ID,
-                downloaded: 0,
-                left: 1,
-                uploaded: 0,
-                event: Event::None,
-                ip: Ipv4Addr::UNSPECIFIED,
-                key: 0,
-                numwant: i32::try_from(wanted).unwrap_or(i32::MAX),
-                port,
-            };
+            let request = announce(population, &peer, connection_id, transaction_id);
             put(&request.encode(), out)
         }
         Request::Scrape(torrents) => {
@@ -231,12 +212,35 @@ pub(crate) fn encode(
     }
 }
 
-fn put(message: &[u8], out: &mut [u8]) -> usize {
+/// The announce of a leecher.
+pub(crate) fn announce(
+    population: &Population,
+    peer: &Peer,
+    connection_id: u64,
+    transaction_id: u32,
+) -> AnnounceRequest {
+    AnnounceRequest {
+        connection_id,
+        transaction_id,
+        info_hash: InfoHash(population.info_hash(peer.torrent)),
+        peer_id: PEER_ID,
+        downloaded: 0,
+        left: 1,
+        uploaded: 0,
+        event: Event::None,
+        ip: Ipv4Addr::UNSPECIFIED,
+        key: 0,
+        numwant: i32::try_from(peer.wanted).unwrap_or(i32::MAX),
+        port: peer.port,
+    }
+}
+
+pub(crate) fn put(message: &[u8], out: &mut [u8]) -> usize {
     out[..message.len()].copy_from_slice(message);
     message.len()
 }
 
-fn is_passing(error: &io::Error) -> bool {
+pub(crate) fn is_passing(error: &io::Error) -> bool {
     [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted].contains(&error.kind())
 }
 

@@ -5,7 +5,9 @@ use std::net::UdpSocket;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use etracker_core::udp::packet::RequestHead;
 use etracker_core::{Config, Seed, Tracker};
 use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, ServeError, open};
 
@@ -125,15 +127,69 @@ fn the_floor_answers_like_a_tracker() {
         .spawn()
         .unwrap();
     let measured = thread::spawn(move || {
-        while UdpSocket::bind(&target).is_ok() {
-            thread::yield_now();
-        }
+        await_answer(&target);
         measured(&["udp", "--target", &target])
     })
     .join();
     floor.kill().unwrap();
     floor.wait().unwrap();
     all_accounted_for(&measured.unwrap());
+}
+
+/// Asks until somebody answers. To bind there and see whether that can be done would keep the server from it.
+fn await_answer(target: &str) {
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(target).unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    // Nobody at the port is an error of the next call.
+    while client.send(&RequestHead::connect(1).encode()).is_err() || client.recv(&mut [0; 64]).is_err() {
+        thread::yield_now();
+    }
+}
+
+#[test]
+#[ignore = "needs root, for a network of its own"]
+fn honest_clients_are_measured_beside_an_attacker() {
+    let path = std::env::temp_dir().join(format!("etracker-load-attack-{}.toml", std::process::id()));
+    let server = format!(
+        "[[server]]\nname = 'it'\ncommand = ['{LOAD}', 'floor', '--bind', '127.0.0.1:7077']\nudp = '127.0.0.1:7077'\n"
+    );
+    std::fs::write(&path, server).unwrap();
+    let attacked = |bars: &[&str]| {
+        Command::new(LOAD)
+            .args([
+                "attack",
+                "connects",
+                "--seconds",
+                "1",
+                "--patience",
+                "20",
+                "--attack-rate",
+                "2000",
+                "--servers",
+            ])
+            .arg(&path)
+            .args(bars)
+            .output()
+            .unwrap()
+    };
+    let held = attacked(&["--answered-min", "90"]);
+    let text = String::from_utf8_lossy(&held.stdout).into_owned();
+    assert!(held.status.success(), "{held:?}");
+    for phase in ["before", "during", "after"] {
+        assert!(text.contains(&format!("| it | {phase} | ")), "{text}");
+    }
+    assert!(
+        text.contains(" | 1.00 |\n"),
+        "a connect is answered with as many bytes: {text}"
+    );
+    let missed = attacked(&["--resident-max", "0"]);
+    std::fs::remove_file(path).unwrap();
+    assert!(!missed.status.success(), "{missed:?}");
+    assert!(
+        String::from_utf8_lossy(&missed.stderr).contains("MiB were resident"),
+        "{missed:?}"
+    );
 }
 
 #[test]
