@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use etracker_core::Tracker;
+use etracker_core::config::LimitMode;
+use etracker_core::governor::BYTES_PER_WORKER;
 use etracker_core::stats::Count;
 use etracker_runtime_common::{Listen, Opened};
 
@@ -23,6 +25,11 @@ pub(crate) fn start(options: &Options, processors: usize) {
         say(format_args!("Failures before this start: {}", options.failures));
     }
     say(format_args!("This system has {processors} processors available."));
+    if options.config.limits().mode() != LimitMode::Off {
+        say(format_args!(
+            "Memory for the sources of each worker: {BYTES_PER_WORKER} bytes"
+        ));
+    }
 }
 
 /// Says where the sockets listen.
@@ -107,6 +114,9 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
             "privatePeers",
             if swarms.private_peers() { "allow" } else { "deny" }.to_owned(),
         ),
+        ("limits", config.limits().mode().name().to_owned()),
+        ("limitRate", config.limits().announces_per_sec().to_string()),
+        ("limitExempt", list(config.limits().exempt(), "none")),
         ("allowList", file(value(allow))),
         ("denyList", file(value(deny))),
         ("denyAddress", file(value(lists.denied_addresses.as_ref()))),

@@ -1,13 +1,15 @@
 //! A thread that tells the operator what goes on: the line of each evaluation, and sums of what went wrong.
 
+use std::cmp::Reverse;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use etracker_core::governor::{Heavy, Limited};
 use etracker_core::stats::{Count, Evaluation, Failed, Figures, Operation};
 use etracker_core::{Instant, Tracker};
-use etracker_runtime_common::Clock;
+use etracker_runtime_common::{ADDRESSES, Clock};
 use jiff::tz::TimeZone;
 use tracing::{info, warn};
 
@@ -99,6 +101,36 @@ impl Watch {
         }
     }
 
+    /// Tells how often sources were over their limits since the last summary, each kind in one line.
+    fn limited(&self, figures: &Figures) {
+        let before = |limited: &Limited| {
+            let kind = |one: &Limited| (one.class, one.width, one.verdict);
+            let mut before = self.before.limited.iter();
+            before
+                .find(|before| kind(before) == kind(limited))
+                .map_or(0, |before| before.count)
+        };
+        for limited in &figures.limited {
+            let times = limited.count.wrapping_sub(before(limited));
+            let (class, prefix, verdict) = (
+                limited.class.name(),
+                limited.width.prefix_len(),
+                limited.verdict.name(),
+            );
+            if times > 0 {
+                warn!(
+                    class,
+                    prefix, verdict, times, "over the limits in the last minute"
+                );
+            }
+        }
+        let since = self.clock.now().as_secs().saturating_sub(SUMMARY_SECS);
+        let mut heaviest = self.tracker.heaviest(Instant::from_secs(since));
+        heaviest.sort_unstable_by_key(|heavy| Reverse(heavy.per_sec));
+        heaviest.truncate(HEAVIEST_TOLD);
+        tell_heaviest(&heaviest);
+    }
+
     /// Tells what was refused and what failed since the last summary, each kind in one line however often it was.
     fn summary(&mut self) {
         let figures = self.tracker.figures();
@@ -120,6 +152,7 @@ impl Watch {
                 tell_failed(failed, times);
             }
         }
+        self.limited(&figures);
         let dropped = dropped();
         if dropped > self.dropped {
             warn!(
@@ -128,6 +161,14 @@ impl Watch {
             );
         }
         (self.before, self.dropped) = (figures, dropped);
+    }
+}
+
+/// Tells which sources were over their limits, where addresses may be named.
+fn tell_heaviest(heaviest: &[Heavy]) {
+    for heavy in heaviest {
+        let (network, per_second, proven) = (heavy.network, heavy.per_sec, heavy.proven);
+        info!(target: ADDRESSES, %network, per_second, proven, "over its limit");
     }
 }
 
@@ -203,6 +244,8 @@ fn clock_time(at: Instant, zone: &TimeZone) -> String {
     time
 }
 
+/// Sources over their limits that are named in a summary.
+const HEAVIEST_TOLD: usize = 10;
 /// Seconds between two summaries.
 const SUMMARY_SECS: u64 = 60;
 
@@ -211,6 +254,7 @@ mod tests {
     use std::io::Write;
     use std::sync::Mutex;
 
+    use etracker_core::governor::Class;
     use etracker_core::{Config, Seed, Worker};
     use tracing::Level;
 
@@ -231,7 +275,7 @@ mod tests {
     }
 
     /// What a summary logs, from `level` on, after these calls have failed.
-    fn summary(level: Level, failures: &[(Operation, i32)]) -> String {
+    fn summary(level: Level, failures: &[(Operation, i32)], act: impl FnOnce(&mut Worker)) -> String {
         let tracker = Tracker::new(Config::default(), Seed::new([1; 32]), Instant::default());
         let tracker = Arc::new(tracker);
         let mut watch = Watch {
@@ -244,10 +288,11 @@ mod tests {
             zone: TimeZone::UTC,
             tracker: Arc::clone(&tracker),
         };
-        let worker = Worker::new(tracker);
+        let mut worker = Worker::new(tracker);
         for &(operation, error) in failures {
             worker.counters().fail(operation, error);
         }
+        act(&mut worker);
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt().with_max_level(level);
@@ -255,6 +300,25 @@ mod tests {
         tracing::subscriber::with_default(subscriber.finish(), || watch.summary());
         let logged = lines.0.lock().unwrap().clone();
         String::from_utf8(logged).unwrap()
+    }
+
+    #[test]
+    fn sources_over_their_limits_are_told_by_kind_and_the_heaviest_by_name() {
+        let flood = |worker: &mut Worker| {
+            let now = Clock::start().now();
+            for millis in 0..2000 {
+                let now = now.saturating_add(Duration::from_millis(millis));
+                for _ in 0..50 {
+                    let _ = worker.judge(now, [11, 0, 0, 1].into(), Class::Announce);
+                }
+            }
+        };
+        let told = summary(Level::INFO, &[], flood);
+        assert!(
+            told.contains("class=\"announce\" prefix=32 verdict=\"short\""),
+            "{told}"
+        );
+        assert!(told.contains("network=11.0.0.1/32"), "{told}");
     }
 
     #[test]
@@ -271,8 +335,8 @@ mod tests {
             (Operation::SendUdp, libc::EACCES),
             (Operation::SendUdp, libc::ENETUNREACH),
         ];
-        assert_eq!(summary(Level::WARN, &of_clients), "");
-        let told = summary(Level::INFO, &of_clients);
+        assert_eq!(summary(Level::WARN, &of_clients, |_| {}), "");
+        let told = summary(Level::INFO, &of_clients, |_| {});
         assert_eq!(told.lines().count(), of_clients.len(), "{told}");
     }
 
@@ -284,7 +348,7 @@ mod tests {
             (Operation::SendUdp, libc::EPERM),
             (Operation::ReceiveUdp, libc::EPERM),
         ];
-        let told = summary(Level::WARN, &of_host);
+        let told = summary(Level::WARN, &of_host, |_| {});
         assert_eq!(told.lines().count(), of_host.len(), "{told}");
     }
 }

@@ -50,6 +50,21 @@ pub enum LimitMode {
     Off,
 }
 
+impl LimitMode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::On, Self::DryRun, Self::Off];
+
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::DryRun => "dry-run",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// The bounds of the announce interval, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intervals {

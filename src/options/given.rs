@@ -7,7 +7,8 @@ use bpaf::doc::Section;
 use bpaf::{OptionParser, Parser, construct};
 use etracker_core::Config;
 use etracker_core::config::{
-    INTERVAL_SECS, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, PEERS_PER_TORRENT, SOCKET_TIMEOUT_SECS, TORRENTS,
+    INTERVAL_SECS, LIMIT_RATE, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, PEERS_PER_TORRENT, SOCKET_TIMEOUT_SECS,
+    TORRENTS,
 };
 
 use super::name::{self, Name};
@@ -23,6 +24,7 @@ pub(super) struct Given {
     pub(super) common: Common,
     pub(super) service: Service,
     pub(super) swarms: Swarms,
+    pub(super) limits: Limits,
     pub(super) http: Http,
     pub(super) access: Access,
     pub(super) pages: Pages,
@@ -68,6 +70,14 @@ pub(super) struct Swarms {
     pub(super) peers_per_address: Option<String>,
     pub(super) private_peers: Option<String>,
     pub(super) no_peer_ids: bool,
+}
+
+/// Options of how much one source may ask.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    pub(super) mode: Option<String>,
+    pub(super) rate: Option<String>,
+    pub(super) exempt: Vec<String>,
 }
 
 /// Further options of HTTP.
@@ -116,6 +126,7 @@ pub(super) fn grammar() -> OptionParser<Given> {
     let common = common(&defaults);
     let service = service();
     let swarms = swarms(&defaults);
+    let limits = limits(&defaults);
     let http = http(&defaults);
     let access = access();
     let pages = pages();
@@ -127,6 +138,7 @@ pub(super) fn grammar() -> OptionParser<Given> {
         common,
         service,
         swarms,
+        limits,
         http,
         access,
         pages,
@@ -254,6 +266,20 @@ fn swarms(defaults: &Config) -> impl Parser<Swarms> + use<> {
         no_peer_ids,
     })
     .group_help("Announces:")
+}
+
+fn limits(defaults: &Config) -> impl Parser<Limits> + use<> {
+    let modes = "Limit each source; dry-run: only count what would be limited (on)";
+    let mode = value(name::LIMITS, "on|dry-run|off", modes);
+    let rate = number(
+        "Announces a second of one IPv4 address or IPv6 /64",
+        LIMIT_RATE,
+        defaults.limits().announces_per_sec(),
+    );
+    let rate = value(name::LIMIT_RATE, "NUM", &rate);
+    let networks = "Who is not limited, repeatable; beside loopback and private networks, but for none";
+    let exempt = values(name::LIMIT_EXEMPT, "CIDR|none", networks);
+    construct!(Limits { mode, rate, exempt }).group_help("Limits:")
 }
 
 fn http(defaults: &Config) -> impl Parser<Http> + use<> {

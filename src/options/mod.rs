@@ -19,7 +19,8 @@ use std::str::FromStr as _;
 use bpaf::ParseFailure;
 use etracker_core::Config;
 use etracker_core::config::{
-    PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, PEERS_PER_TORRENT, SOCKET_TIMEOUT_SECS, TORRENTS,
+    LIMIT_RATE, LimitMode, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, PEERS_PER_TORRENT, PRIVATE_NETWORKS,
+    SOCKET_TIMEOUT_SECS, TORRENTS,
 };
 use etracker_core::ipnet::IpNet;
 use etracker_runtime_common::{Address, Listen};
@@ -31,7 +32,7 @@ pub(crate) use environment::Environment;
 use given::{Common, Given};
 pub(crate) use lasting::Lasting;
 pub(crate) use name::FAILURES_VARIABLE;
-use ranges::{CHARSET_DEFAULT, LOAD_LIMITS, LOCALE_DEFAULT, PORT_DEFAULT, PORTS, TRUSTED_PROXIES, WORKERS};
+use ranges::{CHARSET_DEFAULT, LOAD_LIMITS, LOCALE_DEFAULT, PORT_DEFAULT, PORTS, WORKERS};
 pub(crate) use reader::Setting;
 use reader::{Reader, Text};
 use refusal::needs;
@@ -149,6 +150,7 @@ impl Options {
             given.swarms,
             processors,
         )?;
+        let config = limits(reader, config, given.limits)?;
         let config = http(reader, config, &common, given.http)?;
         Ok(Self {
             config,
@@ -203,6 +205,8 @@ const HELP: &str = "help";
 const SERVING: [&str; 4] = ["run", "serve", "server", "start"];
 /// The first of the arguments that asks for an examination of the host.
 const DOCTOR: &str = "doctor";
+/// The word for no network in `--limit-exempt`.
+const NOBODY: &str = "none";
 /// Bytes of a host's name in the DNS (RFC 1035, section 2.3.4).
 const HOST_LEN_MAX: usize = 253;
 /// Bytes of a character set's or a locale's name; the longest in use are half of that.
@@ -292,6 +296,26 @@ fn swarms(
     Ok(config.with_peer_ids(!no_peer_ids))
 }
 
+fn limits(reader: Reader<'_>, mut config: Config, given: given::Limits) -> Result<Config, Refusal> {
+    if let Some(text) = reader.text(name::LIMITS, given.mode) {
+        let mut modes = LimitMode::ALL.into_iter();
+        let mode = modes.find(|mode| mode.name() == text.value);
+        config = config.with_limit_mode(mode.ok_or_else(|| text.refuse("on, dry-run or off"))?);
+    }
+    if let Some(rate) = reader.number(name::LIMIT_RATE, given.rate, LIMIT_RATE)? {
+        config = config.with_limit_rate(rate.value)?;
+    }
+    let exempt = reader.list(name::LIMIT_EXEMPT, given.exempt)?;
+    let (nobody, exempt): (Vec<_>, Vec<_>) = exempt.into_iter().partition(|text| text.value == NOBODY);
+    let named: Vec<_> = exempt.into_iter().map(network).collect::<Result<_, _>>()?;
+    let private = if nobody.is_empty() {
+        &PRIVATE_NETWORKS[..]
+    } else {
+        &[]
+    };
+    Ok(config.with_limit_exempt(private.iter().copied().chain(named).collect()))
+}
+
 fn http(
     reader: Reader<'_>,
     mut config: Config,
@@ -317,7 +341,7 @@ fn http(
     )?;
     match (forwarded, proxies.is_empty()) {
         (false, _) => Ok(config),
-        (true, true) => Ok(config.with_trusted_proxies(private_networks())),
+        (true, true) => Ok(config.with_trusted_proxies(PRIVATE_NETWORKS.to_vec())),
         (true, false) => {
             let networks = proxies.into_iter().map(network).collect::<Result<_, _>>()?;
             Ok(config.with_trusted_proxies(networks))
@@ -423,13 +447,6 @@ fn host(text: Text) -> Result<String, Refusal> {
     } else {
         Err(text.refuse("a host name of letters, digits, dots and dashes, without scheme and port"))
     }
-}
-
-fn private_networks() -> Vec<IpNet> {
-    TRUSTED_PROXIES
-        .iter()
-        .filter_map(|network| network.parse().ok())
-        .collect()
 }
 
 /// The name of a character set or a locale. It ends up in headers and pages, so it is held to harmless characters.

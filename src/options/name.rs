@@ -39,6 +39,9 @@ pub(super) const MAX_PEERS_PER_TORRENT: Name = long("max-peers-per-torrent");
 pub(super) const PEERS_PER_ADDRESS: Name = long("peers-per-address");
 pub(super) const PRIVATE_PEERS: Name = long("private-peers");
 pub(super) const NO_PEER_IDS: Name = long("no-peer-ids");
+pub(super) const LIMITS: Name = long("limits");
+pub(super) const LIMIT_RATE: Name = long("limit-rate");
+pub(super) const LIMIT_EXEMPT: Name = long("limit-exempt");
 pub(super) const KEEP_ALIVE: Name = both('k', "keep-alive");
 pub(super) const SOCKET_TIMEOUT: Name = both('e', "socket-timeout");
 pub(super) const FULL_SCRAPE: Name = long("full-scrape");
@@ -82,6 +85,9 @@ pub(super) const IN_ENVIRONMENT: &[Name] = &[
     PEERS_PER_ADDRESS,
     PRIVATE_PEERS,
     NO_PEER_IDS,
+    LIMITS,
+    LIMIT_RATE,
+    LIMIT_EXEMPT,
     KEEP_ALIVE,
     SOCKET_TIMEOUT,
     FULL_SCRAPE,

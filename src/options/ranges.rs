@@ -12,15 +12,6 @@ pub(super) const PORT_DEFAULT: u16 = 3000;
 pub(super) const WORKERS: RangeInclusive<u32> = 1..=256;
 /// Load averages that can be a limit; the upper end is far beyond any machine that still answers.
 pub(super) const LOAD_LIMITS: RangeInclusive<f64> = LOAD_LIMIT_MIN..=10_000.0;
-/// Who may send X-Forwarded-For if nobody is named: loopback, RFC 1918 and RFC 4193.
-pub(super) const TRUSTED_PROXIES: [&str; 6] = [
-    "127.0.0.0/8",
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "::1/128",
-    "fc00::/7",
-];
 /// The character set if none is given.
 pub(super) const CHARSET_DEFAULT: &str = "utf-8";
 /// The locale if none is given.

@@ -89,6 +89,9 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("--peers-per-address", "0", "peersPerAddress", "0"),
     ("--private-peers", "deny", "privatePeers", "deny"),
     ("--no-peer-ids", "", "noPeerIds", "1"),
+    ("--limits", "dry-run", "limits", "dry-run"),
+    ("--limit-rate", "10000", "limitRate", "10000"),
+    ("--limit-exempt", "none", "limitExempt", "none"),
     ("-k --keep-alive", "", "keepAlive", "1"),
     ("-e --socket-timeout", "300", "socketTimeout", "300"),
     ("--full-scrape", "", "fullScrape", "1"),
@@ -530,10 +533,27 @@ fn an_address_of_a_link_is_bound_with_its_interface() {
 }
 
 #[test]
+fn networks_that_are_not_limited_are_added_to_the_private_ones_unless_there_are_to_be_none() {
+    let exempt = |arguments: &str| options(arguments, &[]).config.limits().exempt().to_vec();
+    let named = "192.0.2.0/24".parse().unwrap();
+    assert_eq!(exempt(""), PRIVATE_NETWORKS);
+    assert_eq!(
+        exempt("--limit-exempt 192.0.2.0/24"),
+        [&PRIVATE_NETWORKS[..], &[named]].concat()
+    );
+    assert_eq!(exempt("--limit-exempt none"), []);
+    assert_eq!(exempt("--limit-exempt none --limit-exempt 192.0.2.0/24"), [named]);
+    let refused = refusal("--limit-exempt nobody", &[]);
+    assert!(refused.starts_with("--limit-exempt=nobody: must be"), "{refused}");
+    let refused = refusal("--limits maybe", &[]);
+    assert!(refused.contains("on, dry-run or off"), "{refused}");
+}
+
+#[test]
 fn private_networks_are_trusted_to_forward_if_no_proxy_is_named() {
     let options = options("--x-forwarded-for", &[]);
     let trusted = options.config.trusted_proxies().unwrap_or_default();
-    assert_eq!(trusted.len(), TRUSTED_PROXIES.len());
+    assert_eq!(trusted.len(), PRIVATE_NETWORKS.len());
     let is_trusted = |ip: &str| {
         trusted
             .iter()

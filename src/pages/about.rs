@@ -1,5 +1,6 @@
 //! What pages tell beside the tracker's own figures.
 
+use etracker_core::config::Limits;
 use etracker_core::stats::{Count, Figures};
 use etracker_core::{Instant, Tracker};
 use etracker_runtime_common::Memory;
@@ -41,6 +42,7 @@ pub(super) struct Moment<'a> {
     pub(super) about: &'a About,
     pub(super) now: Instant,
     pub(super) figures: Figures,
+    pub(super) limits: Limits,
     pub(super) memory: Memory,
     pub(super) hidden: Vec<Hidden>,
     pub(super) allocations: Allocations,
@@ -52,6 +54,7 @@ impl<'a> Moment<'a> {
             about,
             now,
             figures: tracker.figures(),
+            limits: tracker.config().limits().clone(),
             memory: Memory::take(),
             hidden: Hidden::all(now, tracker),
             allocations: Allocations::take(),

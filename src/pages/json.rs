@@ -55,6 +55,7 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
             .iter()
             .map(|&count| (count.name(), figures.count(count)))
             .collect(),
+        limits: limits(moment),
         errors: errors(moment),
         hidden_clients: hidden_clients(moment),
         history,
@@ -82,6 +83,7 @@ struct Page<'a> {
     swarms: Value,
     sweep: Value,
     counts: BTreeMap<&'static str, u64>,
+    limits: Value,
     errors: Value,
     hidden_clients: Value,
     history: &'a RawValue,
@@ -129,6 +131,22 @@ fn sweep(moment: &Moment<'_>) -> Value {
         "last_pass": removed(&sweeps.pass_before.removed),
         "last_pass_steps": sweeps.pass_before.steps,
         "longest_step_secs": sweeps.step_max.as_secs_f64(),
+    })
+}
+
+fn limits(moment: &Moment<'_>) -> Value {
+    let limited = moment.figures.limited.iter().map(|one| {
+        json!({
+            "class": one.class.name(),
+            "prefix": one.width.prefix_len(),
+            "verdict": one.verdict.name(),
+            "count": one.count,
+        })
+    });
+    json!({
+        "mode": moment.limits.mode().name(),
+        "announces_per_second": moment.limits.announces_per_sec(),
+        "limited": limited.collect::<Value>(),
     })
 }
 

@@ -197,6 +197,16 @@ fn requests(moment: &Moment<'_>, to: &mut Families) {
     for (reason, count) in refused {
         refusals = refusals.number([("reason", reason)], count);
     }
+    let over = "Requests of sources over their limits, by what was done";
+    let mut limited = to.counter("etracker_limited", None, over);
+    for one in &moment.figures.limited {
+        let labels = [
+            ("class", one.class.name().to_owned()),
+            ("prefix", one.width.prefix_len().to_string()),
+            ("verdict", one.verdict.name().to_owned()),
+        ];
+        limited = limited.number(labels, one.count);
+    }
     to.counter("etracker_received", Some(Unit::Bytes), "Bytes received")
         .number([("protocol", "http".to_owned())], count(Count::HttpReceivedBytes))
         .number([("protocol", "udp".to_owned())], count(Count::UdpReceivedBytes));

@@ -23,6 +23,7 @@ pub(super) fn page(moment: &Moment<'_>) -> String {
     page.answers();
     page.traffic();
     page.refusals();
+    page.limits();
     page.sweep();
     page.errors();
     page.hidden();
@@ -187,6 +188,20 @@ impl Text<'_> {
             if count.name().starts_with("refused_") {
                 self.count(count.name(), &[*count], "");
             }
+        }
+        self.gap();
+    }
+
+    fn limits(&mut self) {
+        let limits = &self.moment.limits;
+        self.line(format_args!(
+            "limits = {} ({} announces a second of one source)",
+            limits.mode().name(),
+            limits.announces_per_sec()
+        ));
+        for one in &self.moment.figures.limited {
+            let (class, bits, verdict) = (one.class.name(), one.width.prefix_len(), one.verdict.name());
+            self.figure(&format!("limited.{class}/{bits}.{verdict}"), one.count, "");
         }
         self.gap();
     }
