@@ -5,6 +5,7 @@ mod doctor;
 mod exit;
 mod failure;
 mod files;
+mod hidden_clients;
 mod limits;
 mod lists;
 mod logs;
@@ -15,7 +16,6 @@ mod privileges;
 mod report;
 mod revision;
 mod runtime;
-mod sight;
 mod signals;
 mod sockets;
 mod start;
@@ -82,11 +82,11 @@ fn main() -> ExitCode {
 fn serve(options: Options, processors: usize) -> Result<u8, Failure> {
     let is_supervised = supervised::is_supervised();
     // A supervisor has said so already.
-    if !is_supervised && !options.strange_variables.is_empty() {
-        let names = options.strange_variables.join(", ");
+    if !is_supervised && !options.unknown_variables.is_empty() {
+        let names = options.unknown_variables.join(", ");
         complain(format_args!("not an option, and ignored: {names}"));
     }
-    if options.lasting.restarts > 0 && !is_supervised {
+    if options.process.restarts > 0 && !is_supervised {
         return supervise::run(&options, env::args_os().skip(1).collect());
     }
     start::run(options, processors).map(|()| 0)

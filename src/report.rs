@@ -71,7 +71,7 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
     let Options {
         config,
         listen,
-        lasting,
+        process,
         ..
     } = options;
     let (intervals, swarms) = (config.intervals(), config.swarms());
@@ -126,17 +126,17 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("logFormat", logs.format.name().to_owned()),
         ("logAddresses", switch(logs.addresses)),
         ("runtime", options.runtime.name().to_owned()),
-        ("failed", lasting.restarts.to_string()),
+        ("failed", process.restarts.to_string()),
         (
             "user",
-            lasting
+            process
                 .user
                 .as_ref()
                 .map_or_else(|| "unchanged".to_owned(), |user| user.value.clone()),
         ),
-        ("chroot", file(value(lasting.chroot.as_ref()))),
-        ("state", file(lasting.state.as_ref())),
-        ("statePeriod", lasting.state_period.as_secs().to_string()),
+        ("chroot", file(value(process.chroot.as_ref()))),
+        ("state", file(process.state.as_ref())),
+        ("statePeriod", process.state_period.as_secs().to_string()),
     ]
 }
 

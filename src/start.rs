@@ -11,10 +11,10 @@ use etracker_runtime_common::{Clock, Control, Fronts, Job, find_memory, join_fre
 
 use crate::failure::Failure;
 use crate::options::Options;
-use crate::pages::{About, Grouping, Readers, Shelf};
+use crate::pages::{About, Grouping, PageCache, Readers};
 use crate::revision::revision;
 use crate::state::{FoundState, Pace, StateError, StateFile};
-use crate::steps::{AS_SERVING, AS_STARTED, Ready, Step};
+use crate::steps::{PRIVILEGED, Ready, Step, UNPRIVILEGED};
 use crate::supervised::{Lifeline, is_supervised};
 use crate::terminal::{complain, say};
 use crate::{limits, lists, logs, report, signals, sockets, terminal, watch};
@@ -35,15 +35,15 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     let zone = TimeZone::system();
     find_memory();
     let mut ready = Ready::default();
-    take(AS_STARTED, &options, &mut ready)?;
+    take(PRIVILEGED, &options, &mut ready)?;
     // No other thread has been started until here.
     terminal::detach().map_err(Failure::Thread)?;
     logs::begin(options.logs);
     let (ask_reload, reloads) = lists::requests();
-    signals::obey(signals, Arc::clone(&control), ask_reload).map_err(Failure::Thread)?;
+    signals::dispatch(signals, Arc::clone(&control), ask_reload).map_err(Failure::Thread)?;
     let ids = ids(lifeline, &control)?;
     // Requests wait in the sockets meanwhile.
-    take(AS_SERVING, &options, &mut ready)?;
+    take(UNPRIVILEGED, &options, &mut ready)?;
     serve(options, ready, ids, reloads, zone, &control)
 }
 
@@ -76,14 +76,14 @@ fn serve(
 
     let clock = clock();
     let tracker = tracker(&options, access, clock)?;
-    let shelf = Arc::new(shelf(&options, clock.now(), &zone));
-    let user = options.lasting.user.as_ref();
+    let page_cache = Arc::new(page_cache(&options, clock.now(), &zone));
+    let user = options.process.user.as_ref();
     let (state, tracker, ids) =
         with_state(state, tracker, ids, clock).map_err(|error| Failure::State(error.of_user(user)))?;
-    let fronts = Fronts::new(&ids, tracker.config()).with_pages(tracker.config(), shelf);
+    let fronts = Fronts::new(&ids, tracker.config()).with_pages(tracker.config(), page_cache);
     let (state, tracker) = (state.map(Arc::new), Arc::new(tracker));
-    let period = options.lasting.state_period;
-    let keeper = keeper(state.as_ref(), period, &tracker, clock, control)?;
+    let period = options.process.state_period;
+    let state_writer = state_writer(state.as_ref(), period, &tracker, clock, control)?;
     lists::reload_on(reloads, options.lists, Arc::clone(&tracker)).map_err(Failure::Thread)?;
     watch::begin(Arc::clone(&tracker), clock, options.logs.format, zone).map_err(Failure::Thread)?;
     let watched = notifier.watch(&tracker, clock, control);
@@ -98,10 +98,10 @@ fn serve(
         connections_max,
     });
     notifier.tell("STOPPING=1");
-    if let Some(keeper) = keeper {
+    if let Some(state_writer) = state_writer {
         control.stop();
         // It has ended the process if it panicked.
-        let _ = keeper.join();
+        let _ = state_writer.join();
     }
     report::totals(&tracker);
     if let Some(state) = state {
@@ -111,10 +111,10 @@ fn serve(
     served.map_err(Failure::Serve)
 }
 
-fn shelf(options: &Options, started: Instant, zone: &TimeZone) -> Shelf {
-    let hosts = options.page_hosts.iter().cloned().chain(own_names());
+fn page_cache(options: &Options, started: Instant, zone: &TimeZone) -> PageCache {
+    let hosts = options.page_hosts.iter().cloned().chain(host_names());
     let readers = Readers::new(options.stats_from.clone(), hosts);
-    Shelf::new(about(options, started, zone), readers)
+    PageCache::new(about(options, started, zone), readers)
 }
 
 fn about(options: &Options, started: Instant, zone: &TimeZone) -> About {
@@ -155,7 +155,7 @@ fn tracker(options: &Options, access: Option<Access>, clock: Clock) -> Result<Tr
 }
 
 /// What this machine is called, in full and as its neighbours know it.
-fn own_names() -> Vec<String> {
+fn host_names() -> Vec<String> {
     let name = gethostname().ok().and_then(|name| name.into_string().ok());
     let Some(name) = name else {
         return Vec::new();
@@ -200,15 +200,15 @@ fn ids(lifeline: Option<Lifeline>, control: &Arc<Control>) -> Result<Seed, Failu
 }
 
 /// The thread that writes the state, if one is to be kept.
-fn keeper(
+fn state_writer(
     state: Option<&Arc<StateFile>>,
     period: Duration,
     tracker: &Arc<Tracker>,
     clock: Clock,
     control: &Control,
 ) -> Result<Option<JoinHandle<()>>, Failure> {
-    let keep = |state: &Arc<StateFile>| state.keep(tracker, clock, period, control);
-    state.map(keep).transpose().map_err(Failure::Thread)
+    let spawn_writer = |state: &Arc<StateFile>| state.spawn_writer(tracker, clock, period, control);
+    state.map(spawn_writer).transpose().map_err(Failure::Thread)
 }
 
 /// A seed that nobody else has.

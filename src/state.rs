@@ -25,7 +25,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use crate::files;
 use crate::options::Setting;
 use crate::terminal::{complain, say};
-use lock::{Lock, Unlocked};
+use lock::{Lock, LockError};
 
 /// Where the state is, and the seed of the connection ids that is kept with it.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl StateFile {
     ) -> Result<(Self, Tracker), StateError> {
         let path = found.path;
         let lock =
-            Lock::take(&beside(&path, LOCK)).map_err(|unlocked| StateError::of_lock(unlocked, &path))?;
+            Lock::take(&with_suffix(&path, LOCK)).map_err(|error| StateError::from_lock(error, &path))?;
         // Who had the lock until now may have written another one.
         let file = try_open(&path)?;
         let began = Instant::now();
@@ -83,15 +83,15 @@ impl StateFile {
                 say(format_args!("State {}: none yet", state.path.display()));
                 state.exists = false;
             }
-            Err(Unread::Io(error)) => return Err(state.error("read", error)),
-            Err(Unread::Damaged(damage)) => {
+            Err(ReadError::Io(error)) => return Err(state.error("read", error)),
+            Err(ReadError::Damaged(damage)) => {
                 state.set_aside(damage)?;
                 state.exists = false;
                 // What was read before the damage was found is thrown away.
                 tracker = tracker.without_swarms();
             }
         }
-        state.try_place()?;
+        state.check_writable()?;
         Ok((state, tracker))
     }
 
@@ -112,7 +112,7 @@ impl StateFile {
         stop: impl Fn() -> bool,
     ) -> Result<bool, StateError> {
         let began = Instant::now();
-        let fresh = beside(&self.path, NEW);
+        let fresh = with_suffix(&self.path, NEW);
         let written = self.write_to(&fresh, tracker, clock, pace, stop);
         let (torrents, peers) = match written {
             Ok(Some(written)) => written,
@@ -137,7 +137,7 @@ impl StateFile {
     ///
     /// # Errors
     /// The system has no more threads.
-    pub(crate) fn keep(
+    pub(crate) fn spawn_writer(
         self: &Arc<Self>,
         tracker: &Arc<Tracker>,
         clock: Clock,
@@ -150,11 +150,13 @@ impl StateFile {
             // Nobody listens any more if this is the second time.
             let _ = sender.send(());
         });
-        let keep = move || state.write_every(period, &tracker, clock, &stopped);
-        thread::Builder::new().name("state".to_owned()).spawn(keep)
+        let spawn_writer = move || state.write_periodically(period, &tracker, clock, &stopped);
+        thread::Builder::new()
+            .name("state".to_owned())
+            .spawn(spawn_writer)
     }
 
-    fn write_every(&self, period: Duration, tracker: &Tracker, clock: Clock, stopped: &Receiver<()>) {
+    fn write_periodically(&self, period: Duration, tracker: &Tracker, clock: Clock, stopped: &Receiver<()>) {
         let mut wait = if self.exists { period } else { Duration::ZERO };
         while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
             let mut told = false;
@@ -210,7 +212,7 @@ impl StateFile {
 
     /// Renames what was refused. What was refused before is kept, until there is too much of it.
     fn set_aside(&self, damage: Damage) -> Result<(), StateError> {
-        let (aside, replaced) = place_aside(&self.path);
+        let (aside, replaced) = refused_path(&self.path);
         fs::rename(&self.path, &aside).map_err(|error| self.error("set aside", error))?;
         let replaced = if replaced {
             " in place of the one before"
@@ -226,8 +228,8 @@ impl StateFile {
     }
 
     /// Finds out at the start, not after the first hours, that nothing can be written.
-    fn try_place(&self) -> Result<(), StateError> {
-        let fresh = beside(&self.path, NEW);
+    fn check_writable(&self) -> Result<(), StateError> {
+        let fresh = with_suffix(&self.path, NEW);
         create(&fresh)
             .and_then(|_| fs::remove_file(&fresh))
             .map_err(|error| self.error("write", error))
@@ -256,8 +258,8 @@ impl FoundState {
         match read(file, tracker, clock) {
             Ok(None) => Ok(StateContent::None(path)),
             Ok(Some((_, restored))) => Ok(StateContent::Peers(path, restored.peers)),
-            Err(Unread::Damaged(damage)) => Ok(StateContent::Damaged(path, damage)),
-            Err(Unread::Io(error)) => Err(StateError::new("read", &path, error)),
+            Err(ReadError::Damaged(damage)) => Ok(StateContent::Damaged(path, damage)),
+            Err(ReadError::Io(error)) => Err(StateError::new("read", &path, error)),
         }
     }
 
@@ -266,7 +268,7 @@ impl FoundState {
     /// # Errors
     /// Another tracker has it.
     pub(crate) fn is_free(&self) -> Result<(), StateError> {
-        lock::look(&beside(&self.path, LOCK)).map_err(|unlocked| StateError::of_lock(unlocked, &self.path))
+        lock::check(&with_suffix(&self.path, LOCK)).map_err(|error| StateError::from_lock(error, &self.path))
     }
 }
 
@@ -325,13 +327,13 @@ impl StateError {
     }
 
     /// Why a state whose lock cannot be had is not used.
-    fn of_lock(unlocked: Unlocked, state: &Path) -> Self {
-        match unlocked {
-            Unlocked::Taken(by) => {
+    fn from_lock(error: LockError, state: &Path) -> Self {
+        match error {
+            LockError::Taken(by) => {
                 let path = state.to_owned();
                 Self::Taken { path, by }
             }
-            Unlocked::Io(error) => Self::new("lock", state, error),
+            LockError::Io(error) => Self::new("lock", state, error),
         }
     }
 
@@ -375,7 +377,7 @@ impl fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-enum Unread {
+enum ReadError {
     Io(io::Error),
     Damaged(Damage),
 }
@@ -391,14 +393,14 @@ fn try_open(path: &Path) -> Result<Option<File>, StateError> {
 }
 
 /// Puts what the file holds into `tracker`; nothing if there is no file. After an error the tracker has to be thrown away.
-fn read(file: Option<File>, tracker: &Tracker, clock: Clock) -> Result<Option<(Seed, Restored)>, Unread> {
+fn read(file: Option<File>, tracker: &Tracker, clock: Clock) -> Result<Option<(Seed, Restored)>, ReadError> {
     let Some(mut file) = file else {
         return Ok(None);
     };
     let mut piece = vec![0; PIECE_LEN];
     let (mut decoder, mut restorer) = (Decoder::new(), Restorer::new(clock.now(), tracker));
     loop {
-        let len = file.read(&mut piece).map_err(Unread::Io)?;
+        let len = file.read(&mut piece).map_err(ReadError::Io)?;
         if len == 0 {
             break;
         }
@@ -406,9 +408,9 @@ fn read(file: Option<File>, tracker: &Tracker, clock: Clock) -> Result<Option<(S
             .feed(&piece[..len], &mut |header, entry| {
                 restorer.restore(header, entry, &Prefetcher);
             })
-            .map_err(Unread::Damaged)?;
+            .map_err(ReadError::Damaged)?;
     }
-    let header = decoder.finish().map_err(Unread::Damaged)?;
+    let header = decoder.finish().map_err(ReadError::Damaged)?;
     Ok(Some((header.seed, restorer.finish(&Prefetcher))))
 }
 
@@ -436,17 +438,17 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 /// The name with something added to its end.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
 }
 
 /// Where a state that is refused goes, and whether another one is there.
-fn place_aside(path: &Path) -> (PathBuf, bool) {
+fn refused_path(path: &Path) -> (PathBuf, bool) {
     let place = |number| match number {
-        1 => beside(path, REFUSED),
-        _ => beside(path, &format!("{REFUSED}.{number}")),
+        1 => with_suffix(path, REFUSED),
+        _ => with_suffix(path, &format!("{REFUSED}.{number}")),
     };
     let free = (1..=REFUSED_MAX)
         .map(place)

@@ -46,7 +46,7 @@ pub(crate) struct Ready {
 }
 
 /// What is done with the rights that the process was started with. Rights are given up for a process with one thread.
-pub(crate) const AS_STARTED: &[Step] = &[
+pub(crate) const PRIVILEGED: &[Step] = &[
     Step {
         about: OPEN_FILES,
         take: raise_limits,
@@ -66,7 +66,7 @@ pub(crate) const AS_STARTED: &[Step] = &[
 ];
 
 /// What is done with the rights, in the root folder and under the limits that the tracker serves with.
-pub(crate) const AS_SERVING: &[Step] = &[
+pub(crate) const UNPRIVILEGED: &[Step] = &[
     Step {
         about: "runtime",
         take: choose_runtime,
@@ -111,15 +111,15 @@ fn find_manager(_: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failu
 }
 
 fn give_up_rights(options: &Options, _: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
-    let lasting = &options.lasting;
-    Privileges::look_up(lasting.user.as_ref(), lasting.chroot.as_ref())
+    let process = &options.process;
+    Privileges::look_up(process.user.as_ref(), process.chroot.as_ref())
         .and_then(|privileges| privileges.drop(tell))
         .map_err(Failure::Privileges)
 }
 
 fn choose_runtime(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
     let count = threads::wanted(options);
-    threads::try_out(count).map_err(|error| Failure::Threads { count, error })?;
+    threads::check_limit(count).map_err(|error| Failure::Threads { count, error })?;
     ready.serve = Some(runtime::choose(options, tell).map_err(Failure::Runtime)?);
     Ok(())
 }
@@ -142,13 +142,13 @@ fn count_connections(_: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), 
 }
 
 fn find_state(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
-    match &options.lasting.state {
+    match &options.process.state {
         // Nothing can be renamed to its place.
         Some(path) if files::is_null(path) => {
             tell(&format_args!("State {}: nothing is kept", path.display()));
         }
         Some(path) => {
-            let user = options.lasting.user.as_ref();
+            let user = options.process.user.as_ref();
             let found = StateFile::find(path).map_err(|error| error.of_user(user));
             ready.state = Some(found.map_err(Failure::State)?);
         }

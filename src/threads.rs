@@ -23,7 +23,7 @@ pub(crate) fn wanted(options: &Options) -> usize {
 ///
 /// # Errors
 /// The system does not allow so many.
-pub(crate) fn try_out(count: usize) -> io::Result<()> {
+pub(crate) fn check_limit(count: usize) -> io::Result<()> {
     let mut started = Vec::with_capacity(count);
     let outcome = (0..count).try_for_each(|_| {
         let (release, released) = channel::<()>();

@@ -13,9 +13,9 @@ use etracker_runtime_common::{ADDRESSES, Clock};
 use jiff::tz::TimeZone;
 use tracing::{info, warn};
 
+use crate::hidden_clients::Hidden;
 use crate::logs::{EVALUATION, LogFormat};
 use crate::pages::{error_name, local_time};
-use crate::sight::Hidden;
 use crate::terminal::{dropped, say};
 
 /// Watches `tracker` until the process ends.
@@ -44,7 +44,7 @@ pub(crate) fn begin(
             for second in 1u64.. {
                 thread::sleep(Duration::from_secs(1));
                 watch.evaluation();
-                watch.sight();
+                watch.hidden_clients();
                 if second.is_multiple_of(SUMMARY_SECS) {
                     watch.summary();
                 }
@@ -69,7 +69,7 @@ struct Watch {
 
 impl Watch {
     /// Tells what hides clients, once until it is gone.
-    fn sight(&mut self) {
+    fn hidden_clients(&mut self) {
         let hidden = Hidden::all(self.clock.now(), &self.tracker);
         let is_told = |hidden: &Hidden| {
             let mut told = self.hidden.iter().map(|told| told.finding);

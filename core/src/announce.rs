@@ -97,7 +97,7 @@ pub enum Event {
 pub struct Announce {
     /// The torrent.
     pub info_hash: InfoHash,
-    /// The name that the client chose.
+    /// The id that the client chose.
     pub peer_id: PeerId,
     /// Source address and announced port.
     pub peer: Endpoint,
@@ -105,7 +105,7 @@ pub struct Announce {
     pub left: u64,
     /// Why the client announces.
     pub event: Event,
-    /// Peers wanted; `None` leaves it to the tracker.
+    /// Peers wanted; `None` is the default of the tracker.
     pub numwant: Option<u32>,
 }
 
@@ -192,7 +192,7 @@ impl AnnounceOutcome {
 pub enum Refusal {
     /// No client can have the address: see [`Scope::Never`](crate::scope::Scope::Never).
     ImpossibleAddress,
-    /// The address is not global and the tracker was told to keep such peers out.
+    /// The address is not global, and the configuration refuses such peers.
     PrivateAddress,
     /// The tracker does not serve this torrent.
     TorrentDenied,

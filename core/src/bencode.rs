@@ -1,7 +1,7 @@
 //! Bencode (BEP 3): a writer into the caller's buffer and a reader that borrows.
 //!
-//! The canonical form is the only one that is written, and read by [`Value::parse`]: integers without leading zeros, keys in
-//! ascending order of their bytes, each once. What other programs make of it is read by [`Value::parse_tolerantly`].
+//! Only canonical bencode is written, and read by [`Value::parse`]: integers without leading zeros, each key once, in ascending
+//! order of bytes. [`Value::parse_tolerantly`] also reads what other programs write.
 
 use core::fmt;
 use core::ops::Range;
@@ -21,7 +21,7 @@ pub fn pairs(out: &mut [u8], fill: impl FnOnce(&mut DictionaryWriter<'_, '_>)) -
 #[derive(Debug)]
 pub struct DictionaryWriter<'o, 'b> {
     output: &'o mut Output<'b>,
-    /// Where the last key stands in the output; empty before the first.
+    /// The range of the last key in the output; empty before the first.
     key_last: Range<usize>,
 }
 
@@ -44,7 +44,7 @@ impl<'o, 'b> DictionaryWriter<'o, 'b> {
         Slot { output: self.output }
     }
 
-    /// Bytes that still fit, the closing ones of what is open included.
+    /// Bytes that still fit, those that close open lists and dictionaries included.
     #[must_use]
     pub fn room(&self) -> usize {
         self.output.bytes.len() - self.output.len
@@ -117,16 +117,16 @@ impl<'a> Value<'a> {
     /// Reads one value that takes all of `bytes`. Takes time linear in their number, and no memory.
     ///
     /// # Errors
-    /// What is wrong first; values deeper than [`DEPTH_MAX`] count as wrong.
+    /// The first fault. Values nested deeper than [`DEPTH_MAX`] are one.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
         Self::parse_by(bytes, &mut Err)
     }
 
-    /// Reads one value at the start of `bytes`, and tells `note` what is not canonical about them, as often as it is met. A
-    /// key that comes twice has the value of the first.
+    /// Reads one value at the start of `bytes`, and calls `note` for each deviation from canonical bencode. Of a repeated key
+    /// the first value counts.
     ///
     /// # Errors
-    /// What keeps `bytes` from being understood.
+    /// The fault that ends parsing.
     pub fn parse_tolerantly(bytes: &'a [u8], note: &mut dyn FnMut(Fault)) -> Result<Self, Fault> {
         Self::parse_by(bytes, &mut |fault| {
             note(fault);
@@ -228,11 +228,11 @@ impl<'a> Dictionary<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// They end too early.
+    /// The bytes end within a value.
     Truncated,
-    /// More comes after the value.
+    /// Bytes follow the value.
     Trailing,
-    /// Where a value should begin there is something else.
+    /// A value begins with an unknown byte.
     NoValue,
     /// An integer is empty, not of digits, has a leading zero, is `-0` or does not fit 64 bits.
     Integer,
@@ -260,7 +260,7 @@ impl fmt::Display for Fault {
 
 impl core::error::Error for Fault {}
 
-/// Levels of lists and dictionaries that are read. Tracker answers have four; this bounds the stack.
+/// Levels of lists and dictionaries that are read: bounds the stack. Answers of trackers have four.
 pub const DEPTH_MAX: usize = 16;
 
 /// A number in decimal digits, without leading zeros.
@@ -300,7 +300,7 @@ struct Output<'b> {
     bytes: &'b mut [u8],
     /// Invariant: at most `bytes.len()`.
     len: usize,
-    /// Something did not fit: what is written is worthless.
+    /// A value did not fit: the output is incomplete and must not be used.
     full: bool,
 }
 
@@ -340,7 +340,7 @@ fn written(out: &mut [u8], write: impl FnOnce(&mut Output<'_>)) -> Option<usize>
     (!output.full).then_some(output.len)
 }
 
-/// Says whether what is understood but not canonical is a fault.
+/// Decides whether a deviation from canonical bencode is a fault.
 type Judge<'j> = &'j mut dyn FnMut(Fault) -> Result<(), Fault>;
 
 /// A value at the start of `input`, and what follows it.
@@ -394,7 +394,7 @@ fn entries<'a>(start: &'a [u8], depth: usize, judge: Judge<'_>) -> Result<(&'a [
     }
 }
 
-/// What of `start` comes before its end `rest`.
+/// The part of `start` before its suffix `rest`.
 fn before<'a>(start: &'a [u8], rest: &[u8]) -> &'a [u8] {
     start
         .get(..start.len().saturating_sub(rest.len()))
@@ -442,12 +442,12 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Whether digits have no zeros in front.
+/// Whether the digits have no leading zeros.
 fn is_canonical(digits: &[u8]) -> bool {
     digits.len() <= 1 || !digits.starts_with(b"0")
 }
 
-/// What comes before the first `end`, and after it. A number is short, so the search is too.
+/// The bytes before and after the first `end`. Only the longest number is searched, so that a missing `end` costs little.
 fn until(input: &[u8], end: u8) -> Option<(&[u8], &[u8])> {
     let position = input.iter().take(DIGITS_MAX + 1).position(|byte| *byte == end)?;
     let (number, rest) = input.split_at_checked(position)?;

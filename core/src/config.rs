@@ -1,4 +1,4 @@
-//! What an operator can set, and every limit with its unit and its reason.
+//! The settings of an operator, and every limit with its unit and reason.
 
 use alloc::borrow::ToOwned as _;
 use alloc::string::String;
@@ -77,8 +77,8 @@ pub struct Intervals {
 }
 
 impl Intervals {
-    /// The `min interval` beside the interval `secs`: half of it, for rtorrent comes back after that and not after the
-    /// interval, so that a constant would undo what steers the load.
+    /// The `min interval` beside the interval `secs`: half of it. rtorrent announces after `min interval`, so a constant one
+    /// would defeat an interval that follows the load.
     #[must_use]
     pub const fn min_beside(self, secs: u32) -> u32 {
         if secs / 2 > self.min { secs / 2 } else { self.min }
@@ -149,7 +149,7 @@ impl Config {
         Ok(self)
     }
 
-    /// Sets the load average above which the interval grows; it is raised to 0.5 if it is smaller or not a number.
+    /// Sets the load average above which the interval grows. Less than 0.5, or NaN, becomes 0.5.
     #[must_use]
     pub fn with_load_limit(mut self, limit: f64) -> Self {
         self.load_limit = limit.max(LOAD_LIMIT_MIN);
@@ -189,7 +189,7 @@ impl Config {
         self
     }
 
-    /// Sets a path such as `/a/b`, under which a proxy passes requests on: all that is served at `/` is served there too.
+    /// Sets a path such as `/a/b` under which a proxy forwards requests: everything served at `/` is served there too.
     ///
     /// # Errors
     /// If it does not begin with a slash, is longer than [`PATH_PREFIX_MAX`], or has an empty segment, `.`, `..`, one with other
@@ -276,7 +276,7 @@ impl Config {
         Ok(self)
     }
 
-    /// Sets how many workers there will be. Any number may be made; this many seldom wait for each other.
+    /// Sets for how many workers the shards are sized: this many rarely contend. More may be created.
     #[must_use]
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.swarms.workers = workers;
@@ -301,7 +301,7 @@ impl Config {
         self.peers_per_response_max
     }
 
-    /// How many peers are meant by a request that wants `numwant`.
+    /// How many peers a request for `numwant` gets at most.
     #[must_use]
     pub fn peers_wanted(&self, numwant: Option<u32>) -> usize {
         numwant
@@ -333,7 +333,7 @@ impl Config {
         self.path_prefix.as_str()
     }
 
-    /// Who may send `X-Forwarded-For`; `None` if nobody is asked for it.
+    /// Who may send `X-Forwarded-For`; `None` if the header is ignored.
     #[must_use]
     pub fn trusted_proxies(&self) -> Option<&[IpNet]> {
         self.trusted_proxies.as_deref()
@@ -403,8 +403,8 @@ impl SwarmConfig {
         self.peers_per_torrent_max
     }
 
-    /// Minutes of the coarse clock after which a silent peer is gone: it is kept while its age is at most this, rounded up
-    /// to whole [steps](Self::minutes_per_step). By a fine clock it may have been silent for up to a step more then.
+    /// Minutes of silence after which a peer expires, on the coarse clock: a peer is kept while its age is at most this,
+    /// rounded up to whole [steps](Self::minutes_per_step). On a fine clock that can be up to one step more.
     #[must_use]
     pub const fn peer_age_max_minutes(&self) -> u32 {
         self.peer_age_max_minutes
@@ -416,7 +416,7 @@ impl SwarmConfig {
         self.workers
     }
 
-    /// Minutes of a step of the coarse clock: one, or more where ages of up to 62 steps would not do.
+    /// Minutes of a step of the coarse clock: one, or more where the longest age exceeds 62 steps.
     #[must_use]
     pub const fn minutes_per_step(&self) -> u32 {
         match self.peer_age_max_minutes.div_ceil(STEPS_MAX) {
@@ -425,14 +425,14 @@ impl SwarmConfig {
         }
     }
 
-    /// Whether what last happened at `since` is too long ago at `now`.
+    /// Whether a peer that last announced at `since` has expired at `now`.
     #[must_use]
     pub const fn is_too_old(&self, now: Minute, since: Minute) -> bool {
         let step = self.minutes_per_step();
         (now.get() / step).saturating_sub(since.get() / step) > self.age_max_steps()
     }
 
-    /// Steps that a peer may be old.
+    /// The greatest age of a peer, in steps.
     pub(crate) const fn age_max_steps(&self) -> u32 {
         self.peer_age_max_minutes.div_ceil(self.minutes_per_step())
     }
@@ -495,18 +495,18 @@ impl core::error::Error for BadPathPrefix {}
 
 /// Announce intervals, in seconds.
 pub const INTERVAL_SECS: RangeInclusive<u32> = 60..=7200;
-/// Seconds by which the interval is made shorter or longer at one evaluation.
+/// Seconds by which one evaluation changes the interval.
 pub(crate) const INTERVAL_STEP_SECS: u32 = 60;
 /// Seconds that a peer may be late with its announce before it expires.
 pub(crate) const PEER_GRACE_SECS: u32 = 61;
-/// Steps of the coarse clock that a peer may be old: as many as six bits tell apart, and those that are older from these.
-/// Minutes up to a longest interval of an hour, and two minutes up to two hours.
+/// Greatest age of a peer in steps of the coarse clock: six bits hold these ages and one value for "older". A step is a minute
+/// up to a longest interval of an hour, and two minutes up to two hours.
 pub(crate) const STEPS_MAX: u32 = 62;
 /// The load average limit is never below this: an idle machine reaches a few tenths.
 pub const LOAD_LIMIT_MIN: f64 = 0.5;
 /// Peers in one answer. A thousand dictionaries fit [`crate::http::REPLY_MAX`].
 pub const PEERS_PER_RESPONSE: RangeInclusive<u32> = 1..=1000;
-/// Peers handed out to a client that does not say how many it wants.
+/// Peers for a client without `numwant`.
 const NUMWANT_DEFAULT: u32 = 50;
 /// Seconds an HTTP client may keep the tracker waiting.
 pub const SOCKET_TIMEOUT_SECS: RangeInclusive<u32> = 1..=300;
@@ -524,15 +524,15 @@ pub const PRIVATE_NETWORKS: [IpNet; 6] = [
 ];
 /// Readers of full scrapes at once; one more is told to come back in a minute.
 pub(crate) const FULL_SCRAPE_READERS_MAX: usize = 32;
-/// Of those, readers of one address (IPv6: one /64), so that it leaves places to others.
+/// Of those, readers of one address (IPv6: one /64), so that others find places.
 pub(crate) const FULL_SCRAPE_READERS_OF_ADDRESS_MAX: usize = 16;
 /// Lists of all torrents that are kept for readers of full scrapes, at 20 bytes for each torrent.
 pub(crate) const FULL_SCRAPE_LISTS_MAX: usize = 2;
-/// For how long further readers of full scrapes get the list that another one's began with. The counts are always new.
+/// How long a collected list is shared with further readers of full scrapes. The counts are always current.
 pub(crate) const FULL_SCRAPE_AGE_MAX: Duration = Duration::from_secs(60);
 /// Bytes a second that a reader of a full scrape has to take on average. A slower one is closed.
 pub(crate) const FULL_SCRAPE_RATE_MIN: u64 = 64 * 1024;
-/// How long a full scrape may wait for its reader in all, before its rate is looked at.
+/// How long a full scrape waits for its reader in all before the rate counts.
 pub(crate) const FULL_SCRAPE_GRACE: Duration = Duration::from_secs(10);
 /// Bytes of a path prefix: more than any proxy adds.
 pub const PATH_PREFIX_MAX: usize = 255;
@@ -567,14 +567,14 @@ fn check(what: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<u
     })
 }
 
-/// Whether clients and proxies send this part of a path as it is: `.` and `..` they resolve, other characters they may escape.
+/// Whether clients and proxies send this segment unchanged: they resolve `.` and `..`, and may escape other characters.
 fn is_plain_segment(segment: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     !matches!(segment, "" | "." | ".." | "announce" | "scrape") && segment.bytes().all(plain)
 }
 
-/// A peer announced somewhere within its step of the clock, and is gone at the beginning of one: so it is kept for at least
-/// its time, rounded up to steps, and for less than a step more.
+/// An announce lies anywhere within its step of the clock, and expiry at the beginning of one: a peer is kept for at least its
+/// time, rounded up to steps, and for less than one step more.
 const fn peer_age_max_minutes(intervals: Intervals) -> u32 {
     (intervals.max + PEER_GRACE_SECS).div_ceil(60)
 }

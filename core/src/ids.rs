@@ -1,4 +1,4 @@
-//! The 20-byte names of torrents and clients.
+//! Info-hashes and peer ids, 20 bytes each.
 
 use core::fmt;
 
@@ -15,7 +15,7 @@ impl InfoHash {
         Self::from_digits(counting).filter(|_| is_whole)
     }
 
-    /// Reads 40 hexadecimal digits, all at once on most processors.
+    /// Parses 40 hexadecimal digits in a loop that compilers vectorize.
     pub(crate) fn from_digits(digits: &[u8; 40]) -> Option<Self> {
         let mut values = [0; 40];
         let mut seen = 0;
@@ -27,7 +27,7 @@ impl InfoHash {
         for (byte, [high, low]) in bytes.iter_mut().zip(values.as_chunks().0) {
             *byte = high << 4 | low;
         }
-        // Asked once: a branch for each of random digits would be guessed wrong half the time.
+        // Checked once at the end: a branch for each random digit would be mispredicted half the time.
         (seen < 16).then_some(Self(bytes))
     }
 }
@@ -54,7 +54,7 @@ impl fmt::Debug for PeerId {
     }
 }
 
-/// The value of a hexadecimal digit; 255 if it is none.
+/// The value of a hexadecimal digit; 255 for any other byte.
 const fn digit(byte: u8) -> u8 {
     let (decimal, letter) = (byte.wrapping_sub(b'0'), (byte | 0x20).wrapping_sub(b'a'));
     let value = if letter < 6 { letter + 10 } else { u8::MAX };

@@ -66,7 +66,7 @@ impl IntervalController {
         self.load
     }
 
-    /// The limit that the load averages are held against.
+    /// The load average above which the interval grows.
     #[must_use]
     pub const fn load_limit(&self) -> f64 {
         self.load_limit
@@ -81,7 +81,7 @@ impl IntervalController {
         self.moved_at.saturating_add(self.pace()).min(self.evaluate_at)
     }
 
-    /// Does what is due at `now`. True if this was an evaluation.
+    /// Moves and evaluates the interval as is due at `now`. True if it was evaluated.
     pub fn handle_timeout(&mut self, now: Instant, load: LoadAverage) -> bool {
         self.follow(now);
         if now < self.evaluate_at {
@@ -106,7 +106,7 @@ impl IntervalController {
         self.evaluate_at = now.saturating_add(Duration::from_secs(self.previous.into()));
     }
 
-    /// Moves the served interval by as many seconds as are due.
+    /// Moves the served interval by the seconds that are due.
     fn follow(&mut self, now: Instant) {
         let pace = self.pace();
         let mut due = now.saturating_since(self.moved_at).as_millis() / pace.as_millis();
@@ -121,7 +121,7 @@ impl IntervalController {
         }
     }
 
-    /// Time between two moves of a second: the old interval, shared among the seconds between old and required.
+    /// Time between two moves of one second: the old interval divided by the seconds between old and required interval.
     fn pace(&self) -> Duration {
         let distance = self.previous.abs_diff(self.required).max(1);
         Duration::from_millis(u64::from(self.previous) * 1000 / u64::from(distance))

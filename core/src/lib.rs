@@ -1,12 +1,12 @@
 //! The protocol and the state of a BitTorrent tracker, without IO.
 //!
-//! Whoever drives this crate brings the time, the sender and the bytes; the crate writes the answer into the driver's
-//! buffer and returns a verdict. The same seed, configuration and sequence of inputs give the same bytes out.
+//! The driver passes in time, sender and bytes; the crate writes the answer into the driver's buffer and returns a verdict. The
+//! same seed, configuration and sequence of inputs give the same bytes out.
 //!
 //! - [`Tracker`] is the state that all workers share; [`Worker`] is one worker's way into it.
 //! - [`udp`]: a batch of datagrams goes into [`udp::Front::handle`].
-//! - [`http`]: an [`http::Connection`] per client, behind one [`http::Front`], takes bytes and says what to do next.
-//! - Ageing is driven by [`Tracker::poll_timeout`] and [`Tracker::handle_timeout`].
+//! - [`http`]: an [`http::Connection`] per client, behind one [`http::Front`], takes bytes and returns the next step.
+//! - Expiry and the announce interval are driven by [`Tracker::poll_timeout`] and [`Tracker::handle_timeout`].
 //!
 //! ```
 //! use std::sync::Arc;
@@ -62,6 +62,7 @@ pub mod config;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod governor;
+pub mod hidden_clients;
 mod host;
 pub mod http;
 pub mod ids;
@@ -72,7 +73,6 @@ pub mod overload;
 pub mod prefetch;
 pub mod scope;
 pub mod seed;
-pub mod sight;
 pub mod snapshot;
 pub mod stats;
 pub mod swarm;

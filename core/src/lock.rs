@@ -5,7 +5,7 @@ type Inner<T> = std::sync::Mutex<T>;
 #[cfg(not(feature = "std"))]
 type Inner<T> = core::cell::RefCell<T>;
 
-/// State that is used by one at a time, and only inside a closure, so that it is never held while something waits.
+/// State behind a lock. It is reached only inside a closure, so that the lock is never held across a wait.
 #[derive(Debug, Default)]
 pub(crate) struct Lock<T>(Inner<T>);
 
@@ -14,7 +14,7 @@ impl<T> Lock<T> {
         Self(Inner::new(value))
     }
 
-    /// Runs `act` on the state. A lock that another thread's panic left behind ends this thread as well.
+    /// Runs `act` on the state. Panics if another thread panicked while it held the lock.
     #[cfg(feature = "std")]
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
         #[expect(

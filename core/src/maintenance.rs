@@ -1,4 +1,4 @@
-//! What has to be done as time passes.
+//! Periodic work: expiry, the announce interval, statistics, purges.
 
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -11,7 +11,7 @@ use crate::stats::{Count, Evaluation, History, Level, Meter, Rates, Sweeps};
 use crate::swarm::{SHARDS_MAX, Swarms, SweepPosition, Swept};
 use crate::time::Instant;
 
-/// What a call of [`Tracker::handle_timeout`](crate::Tracker::handle_timeout) did.
+/// The outcome of [`Tracker::handle_timeout`](crate::Tracker::handle_timeout).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TimeoutOutcome {
@@ -19,11 +19,11 @@ pub struct TimeoutOutcome {
     pub evaluated: bool,
     /// What the sweep removed.
     pub swept: Swept,
-    /// What new lists removed, if they were at work.
+    /// What new lists removed, if a purge is under way.
     pub purged: Option<Purged>,
 }
 
-/// All that ages, and the statistics that are taken on the way.
+/// The state of all periodic work.
 #[derive(Debug)]
 pub(crate) struct Maintenance {
     interval: IntervalController,
@@ -33,7 +33,7 @@ pub(crate) struct Maintenance {
     history: History,
     sweeps: Sweeps,
     evaluation: Evaluation,
-    /// Whether the last call swept, so that its time is a sweep's.
+    /// Whether the last call swept: the driver's measurement of it counts as the sweep's time then.
     swept: bool,
     /// When the last call was.
     called: Instant,
@@ -64,7 +64,7 @@ impl Maintenance {
         aged.min(self.meter.due())
     }
 
-    /// Does what is due at `now`; `count` gives the sum of a count over all workers.
+    /// Does the work due at `now`; `count` returns the sum of a count over all workers.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
@@ -95,7 +95,7 @@ impl Maintenance {
         }
     }
 
-    /// Begins to drop what `access` denies, instead of what lists before it denied.
+    /// Begins to drop what `access` denies. A purge by earlier lists ends.
     pub(crate) fn begin_purge(&mut self, access: Arc<Access>) {
         self.purge = Purge::new(access);
     }
@@ -181,7 +181,7 @@ struct Sweep {
     due: Instant,
     /// When this pass began.
     began: Instant,
-    /// Steps that this pass has taken, and that the one before took in all.
+    /// Steps of this pass so far, and of the whole pass before.
     steps: u64,
     steps_before: u64,
 }
@@ -213,7 +213,7 @@ impl Sweep {
         swept
     }
 
-    /// Steps are spread so that a pass as long as the last takes half a period; one that is late does not wait.
+    /// Steps are spread so that a pass of as many steps as the last takes half a period. A late pass does not wait between steps.
     fn next_step(&self, now: Instant) -> Instant {
         let half = SWEEP_PERIOD_MILLIS / 2;
         let planned = half * self.steps / self.steps_before.max(self.steps);

@@ -1,12 +1,12 @@
-//! Fetching memory into the processor's caches before it is read.
+//! Prefetching memory into the processor's caches.
 
-/// Has the processor fetch memory early. A core without unsafe code cannot: a driver implements it.
+/// Prefetches memory. The driver implements it, as the instruction needs unsafe code, which the core forbids.
 pub trait Prefetch {
-    /// Asks for the cache line at `address`, which need not be valid. It must not read there, and may do nothing.
+    /// Prefetches the cache line at `address`, which need not be valid: implementations must not read it, and may do nothing.
     fn prefetch(&self, address: *const u8);
 }
 
-/// Fetches nothing early.
+/// Prefetches nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPrefetch;
 

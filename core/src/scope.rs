@@ -1,20 +1,20 @@
-//! How far an address reaches.
+//! The scope of an address.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where hosts can be reached at an address, by the special-purpose registries of IANA (RFC 6890) for IPv4 and IPv6.
+/// The scope of an address by the special-purpose registries of IANA (RFC 6890) for IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Nowhere: it is no host's own. It is unspecified, multicast, broadcast, reserved or discarded.
+    /// No host has it: it is unspecified, multicast, broadcast, reserved or discarded.
     Never,
-    /// In some networks: on this host, on a link, in a home, an office, a provider or a laboratory.
+    /// It is valid in some networks only: loopback, link-local, private, shared by a provider's clients, documentation.
     Local,
-    /// Everywhere.
+    /// It is valid on the whole Internet.
     Global,
 }
 
 impl Scope {
-    /// The scope of `ip`. One that carries an IPv4 address which packets are sent on to has the scope of that.
+    /// The scope of `ip`. An IPv6 address that embeds an IPv4 address as its destination has the scope of that.
     #[must_use]
     pub const fn of(ip: IpAddr) -> Self {
         match ip {
@@ -30,15 +30,15 @@ impl Scope {
             // Private (RFC 1918), shared by the clients of a provider (RFC 6598), loopback, link-local.
             [10, ..] | [100, 64..=127, ..] | [127, ..] | [169, 254, ..] => Self::Local,
             [172, 16..=31, ..] | [192, 168, ..] => Self::Local,
-            // Protocol assignments. The first hosts are those at the ends of a tunnel (RFC 7335), 9 and 10 the nearest
-            // servers of PCP and TURN; the others are in no packet.
+            // Protocol assignments: ends of DS-Lite tunnels (RFC 7335); anycast servers of PCP and TURN; the others appear in
+            // no packet.
             [192, 0, 0, 0..=7] => Self::Local,
             [192, 0, 0, 9 | 10] => Self::Global,
             [192, 0, 0, _] => Self::Never,
-            // Documentation, relays of 6to4 that are no more, benchmarks. Laboratories use them.
+            // Documentation, the former 6to4 relays, benchmarks: laboratories use them.
             [192, 0, 2, _] | [192, 88, 99, _] | [198, 18 | 19, ..] => Self::Local,
             [198, 51, 100, _] | [203, 0, 113, _] => Self::Local,
-            // Multicast; reserved, and used by proxies as made-up addresses of IPv6 clients; broadcast.
+            // Multicast; reserved, which some proxies invent for IPv6 clients; broadcast.
             [224..=255, ..] => Self::Never,
             _ => Self::Global,
         }
@@ -46,7 +46,7 @@ impl Scope {
 
     const fn of_v6(ip: Ipv6Addr) -> Self {
         match ip.segments() {
-            // Loopback. Else the first 96 bits are for IPv4-compatible addresses, which were given up (RFC 4291).
+            // Loopback. The rest of ::/96 is the deprecated range of IPv4-compatible addresses (RFC 4291).
             [0, 0, 0, 0, 0, 0, 0, 1] => Self::Local,
             [0, 0, 0, 0, 0, 0, _, _] => Self::Never,
             // Mapped, and translated by a NAT64 (RFC 6052).
@@ -67,7 +67,7 @@ impl Scope {
             [0x2002, high, low, ..] => Self::of_v4(joined(high, low)),
             [0x2000..=0x3fff, ..] => Self::Global,
             [0xff00..=0xffff, ..] => Self::Never,
-            // Unique local, link-local, site-local; segment routing; what is not assigned to anything yet.
+            // Unique local, link-local, site-local, segment routing, and ranges that are not assigned yet.
             _ => Self::Local,
         }
     }

@@ -1,4 +1,4 @@
-//! All chance and all secrets come from one seed.
+//! The seed of all keys and random choices.
 
 use core::fmt;
 use core::hash::Hasher as _;
@@ -11,19 +11,19 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24Wide};
 pub struct Seed([u8; 32]);
 
 impl Seed {
-    /// A seed of these bytes; they are secret and should come from the operating system.
+    /// A seed of these bytes, which must be secret and random: take them from the operating system.
     #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, for who keeps them as secret.
+    /// The bytes, for a caller that keeps them secret.
     #[must_use]
     pub const fn secret(&self) -> [u8; 32] {
         self.0
     }
 
-    /// The key for one purpose. Keys of different labels tell nothing about each other.
+    /// The key for one purpose. Keys of different labels are independent.
     #[must_use]
     pub fn key(&self, label: &str) -> Key {
         let (left, right) = self.0.split_at(16);
@@ -53,7 +53,7 @@ impl Key {
         SipHasher24::new_with_key(&self.0).hash(message)
     }
 
-    /// A 64-bit hash of `bytes` for tables that strangers fill: SipHash-1-3.
+    /// A 64-bit hash of `bytes` for hash tables that clients fill: SipHash-1-3.
     #[must_use]
     pub fn hash(&self, bytes: &[u8]) -> u64 {
         SipHasher13::new_with_key(&self.0).hash(bytes)

@@ -1,4 +1,4 @@
-//! The core's own time: it is told what time it is and never asks.
+//! The time of the core, which drivers pass in.
 
 use core::time::Duration;
 
@@ -46,13 +46,13 @@ impl Instant {
         })
     }
 
-    /// Time passed since `earlier`; zero if `earlier` is later.
+    /// The time since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// This instant moved by `duration`, at most to the end of time.
+    /// This instant plus `duration`; the largest instant on overflow.
     #[must_use]
     pub const fn saturating_add(self, duration: Duration) -> Self {
         let millis = duration

@@ -8,10 +8,11 @@ use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 
-use crate::access::{Access, Gate, Gates};
+use crate::access::{Access, AccessView, AccessViews};
 use crate::announce::{Announce, AnnounceOutcome, Counts, Event, Family, Refusal};
 use crate::config::{PEER_GRACE_SECS, PEERS_PER_RESPONSE};
 use crate::governor::{self, Board, Charge, Governor, Heavy};
+use crate::hidden_clients::{self, Detector};
 use crate::host::Host;
 use crate::interval::IntervalController;
 use crate::lock::Lock;
@@ -19,15 +20,14 @@ use crate::maintenance::{Maintenance, TimeoutOutcome};
 use crate::prefetch::Prefetch;
 use crate::scope::Scope;
 use crate::seed::{Random, Seed};
-use crate::sight::{self, Sight};
 use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation};
 use crate::swarm::{self, Handout, Member, PackedPrefetched, Swarms, Totals};
 use crate::time::Instant;
 use crate::{Config, InfoHash, PeerId};
 
-/// What all workers share: configuration, swarms, interval.
+/// The state that all workers share: configuration, swarms, lists, interval, statistics.
 ///
-/// It is aged by one caller: wait until [`poll_timeout`](Self::poll_timeout), call
+/// One caller drives its periodic work: wait until [`poll_timeout`](Self::poll_timeout), call
 /// [`handle_timeout`](Self::handle_timeout), and so on. Early and repeated calls are harmless.
 #[derive(Debug)]
 pub struct Tracker {
@@ -37,11 +37,11 @@ pub struct Tracker {
     interval_secs: AtomicU32,
     maintenance: Lock<Maintenance>,
     counters: Lock<Vec<Arc<Counters>>>,
-    sight: Lock<Sight>,
+    detector: Lock<Detector>,
     /// What each worker has limited.
     boards: Lock<Vec<Arc<Board>>>,
-    /// The lists that workers heed; `None` if there are none to heed.
-    gates: Option<Gates>,
+    /// The lists in force; `None` if the tracker was made without.
+    views: Option<AccessViews>,
 }
 
 impl Tracker {
@@ -54,22 +54,22 @@ impl Tracker {
             interval_secs: AtomicU32::new(maintenance.interval().served_secs()),
             maintenance: Lock::new(maintenance),
             counters: Lock::default(),
-            sight: Lock::default(),
+            detector: Lock::default(),
             boards: Lock::default(),
-            gates: None,
+            views: None,
             config,
             seed,
         }
     }
 
-    /// The same tracker, heeding lists. Without this, none can be [put in force](Self::replace_access) later.
+    /// The same tracker with lists in force. Without this call none can be [put in force](Self::replace_access) later.
     #[must_use]
     pub fn with_access(mut self, access: Access) -> Self {
-        self.gates = Some(Gates::new(Arc::new(access)));
+        self.views = Some(AccessViews::new(Arc::new(access)));
         self
     }
 
-    /// Forgets all torrents and peers.
+    /// The same tracker without torrents and peers.
     #[must_use]
     pub fn without_swarms(mut self) -> Self {
         self.swarms = Swarms::new(self.config.swarms(), &self.seed);
@@ -100,8 +100,8 @@ impl Tracker {
         self.maintenance.with(|maintenance| maintenance.poll_timeout())
     }
 
-    /// Does what is due at `now`: a step of the sweep, a step of dropping what new lists deny, a move of the interval, the
-    /// statistics of a second. Each step is bounded by [`SWEEP_WORK`](crate::config::SWEEP_WORK), whatever it drops.
+    /// Does the work due at `now`: a step of the sweep, a step of a purge by new lists, a move of the interval, the statistics of
+    /// a second. Each step is bounded by [`SWEEP_WORK`](crate::config::SWEEP_WORK).
     pub fn handle_timeout(&self, now: Instant, host: impl Into<Host>) -> TimeoutOutcome {
         self.maintenance.with(|maintenance| {
             let outcome =
@@ -112,29 +112,29 @@ impl Tracker {
         })
     }
 
-    /// Puts other lists in force. When this returns, every request heeds them; what they deny is dropped from the
-    /// swarms from the next [`handle_timeout`](Self::handle_timeout) on. False if the tracker heeds no lists.
+    /// Puts other lists in force. When this returns, they apply to every request. Denied torrents and peers are dropped from the
+    /// next [`handle_timeout`](Self::handle_timeout) on. False if the tracker was made without lists.
     pub fn replace_access(&self, access: Access) -> bool {
         let access = Arc::new(access);
-        let Some(gates) = &self.gates else {
+        let Some(views) = &self.views else {
             return false;
         };
-        let before = gates.replace(&access);
-        // A purge by the lists before may still hold them.
+        let before = views.replace(&access);
+        // A purge by the old lists may still hold them.
         self.maintenance
             .with(|maintenance| maintenance.begin_purge(access));
-        // Freed here, where nobody waits.
+        // The old lists are freed here, outside of all locks: that can take tens of milliseconds.
         drop(before);
         true
     }
 
-    /// The lists in force, if the tracker heeds any.
+    /// The lists in force, if there are any.
     #[must_use]
     pub fn access(&self) -> Option<Arc<Access>> {
-        self.gates.as_ref().map(Gates::access)
+        self.views.as_ref().map(AccessViews::access)
     }
 
-    /// A copy of the interval controller, for those who show it.
+    /// A copy of the interval controller, for pages.
     #[must_use]
     pub fn interval(&self) -> IntervalController {
         self.maintenance
@@ -153,7 +153,7 @@ impl Tracker {
         self.maintenance.with(|maintenance| maintenance.history().clone())
     }
 
-    /// All figures of this moment.
+    /// All figures at this moment.
     #[must_use]
     pub fn figures(&self) -> Figures {
         let (rates, sweeps, interval, host) = self.maintenance.with(|maintenance| {
@@ -185,13 +185,14 @@ impl Tracker {
         }
     }
 
-    /// What hides the tracker's clients from it, if something does. For who tells the operator: to be asked once a second,
-    /// as it judges what has come since; asking more often does no harm.
+    /// The causes that hide clients from the tracker now. Each call judges the requests since the last one: call it once a second
+    /// and tell the operator; more calls are harmless.
     #[must_use]
-    pub fn sight(&self, now: Instant) -> Vec<sight::Finding> {
+    pub fn hidden_clients(&self, now: Instant) -> Vec<hidden_clients::Finding> {
         let patience = Duration::from_secs((self.config.intervals().max + PEER_GRACE_SECS).into());
         let workers = self.counters.with(|all| all.clone());
-        self.sight.with(|sight| sight.look(now, patience, &workers))
+        self.detector
+            .with(|detector| detector.update(now, patience, &workers))
     }
 
     /// The heaviest sources over their limits, each as one worker saw it in the last second in which it limited something, if
@@ -211,7 +212,7 @@ impl Tracker {
         })
     }
 
-    /// What all swarms hold.
+    /// Torrents and peers of all swarms.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.swarms.totals()
@@ -243,7 +244,7 @@ impl Tracker {
     /// Whether what hides clients has the address `ip`, so that it stands for many. It is never a global one: whoever sends most
     /// announces could make itself that.
     fn stands_for_many(&self, ip: IpAddr) -> bool {
-        Scope::of(ip) == Scope::Local && self.sight.with(|sight| sight.stands_for_many(ip))
+        Scope::of(ip) == Scope::Local && self.detector.with(|detector| detector.stands_for_many(ip))
     }
 
     #[cfg_attr(
@@ -266,26 +267,26 @@ impl Tracker {
     }
 }
 
-/// One worker's way into the tracker: its share of chance, its counters, its scratch space.
+/// A worker's handle of the tracker, with its own random numbers, counters and scratch buffer.
 #[derive(Debug)]
 pub struct Worker {
     tracker: Arc<Tracker>,
     counters: Arc<Counters>,
-    gate: Option<Arc<Gate>>,
+    view: Option<Arc<AccessView>>,
     governor: Governor,
     random: Random,
     scratch: Scratch,
 }
 
 impl Worker {
-    /// The next worker of `tracker`. Workers made in the same order make the same choices.
+    /// The next worker of `tracker`. With the same seed, workers made in the same order make the same random choices.
     #[must_use]
     pub fn new(tracker: Arc<Tracker>) -> Self {
         let (number, counters) = tracker.add_counters();
         let random = tracker.seed.key("peer choice").random(number);
         let board = tracker.add_board();
         Self {
-            gate: tracker.gates.as_ref().map(Gates::add),
+            view: tracker.views.as_ref().map(AccessViews::add),
             governor: Governor::new(&tracker.config, &tracker.seed, number, board),
             tracker,
             counters,
@@ -300,7 +301,7 @@ impl Worker {
         &self.tracker
     }
 
-    /// This worker's counters, for what its driver counts.
+    /// This worker's counters, for the counts of its driver.
     #[must_use]
     pub const fn counters(&self) -> &Arc<Counters> {
         &self.counters
@@ -334,7 +335,7 @@ impl Worker {
         let Self {
             tracker,
             counters,
-            gate,
+            view,
             scratch,
             ..
         } = self;
@@ -344,7 +345,7 @@ impl Worker {
         if ids {
             handout = handout.with_ids(&mut scratch.ids);
         }
-        let announced = execute(tracker, counters, gate.as_deref(), now, &prepared, &mut handout)?;
+        let announced = execute(tracker, counters, view.as_deref(), now, &prepared, &mut handout)?;
         let len = handout.len();
         let compact = scratch
             .compact
@@ -361,7 +362,7 @@ impl Worker {
         Prepared { announce, state }
     }
 
-    /// Prefetches the memory that a batch of announces will read. `prepared` tells the announces among the requests.
+    /// Prefetches the memory that a batch of announces will read. `prepared` picks the announces among the requests.
     ///
     /// Nothing changes, and the call may be left out. It does nothing while the processor's caches hold all swarms.
     pub fn prefetch<R>(
@@ -390,31 +391,31 @@ impl Worker {
         let Self {
             tracker,
             counters,
-            gate,
+            view,
             ..
         } = self;
-        execute(tracker, counters, gate.as_deref(), now, prepared, peers)
+        execute(tracker, counters, view.as_deref(), now, prepared, peers)
     }
 
     /// The counts of a torrent: zeros if it is not known, or not served.
     #[must_use]
     pub fn scrape(&self, info_hash: &InfoHash) -> Counts {
         if self
-            .gate
+            .view
             .as_ref()
-            .is_some_and(|gate| gate.with(|access| !access.permits_torrent(info_hash)))
+            .is_some_and(|view| view.with(|access| !access.permits_torrent(info_hash)))
         {
             return Counts::default();
         }
         self.tracker.swarms.scrape(info_hash)
     }
 
-    /// Whether a client of this address is answered at all. Drivers ask before they read from a connection; datagrams
-    /// are asked about by [`udp::Front`](crate::udp::Front).
+    /// Whether requests from this address are answered. Drivers check it before they read from a connection;
+    /// [`udp::Front`](crate::udp::Front) checks it for datagrams.
     #[must_use]
     pub fn permits_address(&self, ip: IpAddr) -> bool {
-        let permits = |gate: &Arc<Gate>| gate.with(|access| access.permits_address(ip));
-        self.gate.as_ref().is_none_or(permits)
+        let permits = |view: &Arc<AccessView>| view.with(|access| access.permits_address(ip));
+        self.view.as_ref().is_none_or(permits)
     }
 
     /// Charges `source` for what it asks, and says how it is to be treated. For a front: once for each request, before it
@@ -436,7 +437,7 @@ impl Worker {
     }
 }
 
-/// An announce of a batch, and what was found out about it so far.
+/// An announce of a batch, with its hashes and the lookups so far.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     announce: Announce,
@@ -451,7 +452,7 @@ impl Prepared {
     }
 }
 
-/// Peers as they were handed out.
+/// Peers handed out.
 #[derive(Clone, Copy, Debug)]
 pub struct Peers<'a> {
     /// The family of all of them.
@@ -462,11 +463,11 @@ pub struct Peers<'a> {
     pub ids: &'a [PeerId],
 }
 
-/// The one way into the swarms, whatever protocol the announce came by.
+/// Carries out an announce of any protocol: policy, lists, then the swarm.
 fn execute(
     tracker: &Tracker,
     counters: &Counters,
-    gate: Option<&Gate>,
+    view: Option<&AccessView>,
     now: Instant,
     prepared: &Prepared,
     peers: &mut Handout<'_>,
@@ -478,8 +479,8 @@ fn execute(
     };
     // The gate stays locked until the announce is carried out: what replaces the lists waits, so that its purge finds
     // every peer that was let in before.
-    let outcome = match gate {
-        Some(gate) => gate.with(|access| act(Some(access))),
+    let outcome = match view {
+        Some(view) => view.with(|access| act(Some(access))),
         None => act(None),
     };
     let (counts, change) = outcome.inspect_err(|&refusal| {
@@ -500,7 +501,7 @@ fn execute(
     })
 }
 
-/// What policy says about an announce, before swarms are asked. Leaving a torrent that is served is always allowed.
+/// Checks policy before the swarm. `stopped` is always allowed for a torrent that is served.
 fn check_policy(tracker: &Tracker, access: Option<&Access>, announce: &Announce) -> Result<(), Refusal> {
     if access.is_some_and(|access| !access.permits_torrent(&announce.info_hash)) {
         return Err(Refusal::TorrentDenied);
@@ -535,7 +536,7 @@ const fn count_of(refusal: Refusal) -> Count {
     }
 }
 
-/// Room for the peers of one answer, so that none is made for each.
+/// A buffer for the peers of one answer, reused so that an announce does not allocate.
 #[derive(Debug)]
 struct Scratch {
     compact: Box<[u8]>,

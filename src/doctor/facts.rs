@@ -12,7 +12,7 @@ use etracker_runtime_common::{
 };
 
 use super::addresses::{self, Absent};
-use super::probe::{Asked, Hidden, Probe};
+use super::probe::{Hidden, Probe, ProbeResult};
 use crate::failure::Failure;
 use crate::limits;
 use crate::options::Options;
@@ -21,7 +21,7 @@ use crate::runtime;
 use crate::sockets::SocketError;
 use crate::start::seed;
 use crate::state::{FoundState, StateContent, StateError};
-use crate::steps::{AS_SERVING, AS_STARTED, Ready, Step};
+use crate::steps::{PRIVILEGED, Ready, Step, UNPRIVILEGED};
 
 /// What is judged.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) struct Facts {
     /// An address of this host that is listened on, and that the whole Internet can reach.
     pub(super) public: Option<IpAddr>,
     /// The steps of a start.
-    pub(super) steps: Vec<Taken>,
+    pub(super) steps: Vec<StepResult>,
     /// What is kept already, if a state is to be kept and can be.
     pub(super) state: Option<Result<StateContent, StateError>>,
     /// The tracker that has the state now, as the error of another one that wants it.
@@ -50,7 +50,7 @@ pub(super) struct Facts {
     /// What hides clients from the tracker that has the port.
     pub(super) hidden: Vec<Hidden>,
     /// Variables of the environment that look like options and are none.
-    pub(super) strange_variables: Vec<String>,
+    pub(super) unknown_variables: Vec<String>,
     pub(super) intervals: Intervals,
     /// Whether peers may have addresses that are not global.
     pub(super) private_peers: bool,
@@ -97,7 +97,7 @@ pub(super) struct Ipv6 {
 
 /// A step that a start takes too, and what came of it here.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct StepResult {
     pub(super) about: &'static str,
     /// What it found.
     pub(super) told: Vec<String>,
@@ -109,7 +109,7 @@ pub(super) struct Taken {
 pub(super) struct RoundTrip {
     pub(super) transport: Transport,
     pub(super) at: SocketAddr,
-    pub(super) asked: Asked,
+    pub(super) asked: ProbeResult,
 }
 
 impl Facts {
@@ -123,7 +123,7 @@ impl Facts {
         let bound = bound(listen);
         // As the user that starts it, whose limits count.
         let (receive_buffer, locked_memory) = (receive_buffer(listen), locked_memory(options));
-        let (steps, mut ready) = take_steps(options);
+        let (steps, mut ready) = run_steps(options);
         let (state, state_taken) = examine(ready.state.take(), &options.config)?;
         let has_room = !steps
             .iter()
@@ -160,7 +160,7 @@ impl Facts {
             broken,
             round_trips,
             hidden,
-            strange_variables: options.strange_variables.clone(),
+            unknown_variables: options.unknown_variables.clone(),
             intervals: options.config.intervals(),
             private_peers: options.config.swarms().private_peers(),
         })
@@ -187,36 +187,36 @@ fn bound(listen: &Listen) -> Vec<IpAddr> {
 
 /// Takes the steps of a start, each although another fails; without the rights to serve with none of those that need
 /// them.
-fn take_steps(options: &Options) -> (Vec<Taken>, Ready) {
+fn run_steps(options: &Options) -> (Vec<StepResult>, Ready) {
     let mut ready = Ready::default();
-    let mut taken: Vec<Taken> = AS_STARTED
+    let mut taken: Vec<StepResult> = PRIVILEGED
         .iter()
         .map(|step| take(step, options, &mut ready))
         .collect();
     if !is_without_rights(&taken) {
-        taken.extend(AS_SERVING.iter().map(|step| take(step, options, &mut ready)));
+        taken.extend(UNPRIVILEGED.iter().map(|step| take(step, options, &mut ready)));
     }
     (taken, ready)
 }
 
-fn take(step: &Step, options: &Options, ready: &mut Ready) -> Taken {
+fn take(step: &Step, options: &Options, ready: &mut Ready) -> StepResult {
     let told = RefCell::new(Vec::new());
     let outcome = step.take(options, ready, &|line| told.borrow_mut().push(line.to_string()));
-    Taken {
+    StepResult {
         about: step.about,
         told: told.into_inner(),
         outcome,
     }
 }
 
-fn is_without_rights(steps: &[Taken]) -> bool {
-    let failed = |step: &Taken| matches!(step.outcome, Err(Failure::Privileges(_)));
+fn is_without_rights(steps: &[StepResult]) -> bool {
+    let failed = |step: &StepResult| matches!(step.outcome, Err(Failure::Privileges(_)));
     steps.iter().any(failed)
 }
 
 /// Whether another program has the port.
-pub(super) fn is_in_use(steps: &[Taken]) -> bool {
-    let in_use = |step: &Taken| {
+pub(super) fn is_in_use(steps: &[StepResult]) -> bool {
+    let in_use = |step: &StepResult| {
         matches!(
             step.outcome,
             Err(Failure::Sockets(SocketError::Open(OpenError::InUse(..))))

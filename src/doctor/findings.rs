@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use etracker_runtime_common::{OpenError, Plain, Transport};
 
 use super::addresses::Absent;
-use super::facts::{Facts, Ipv6, LockedMemory, OpenFiles, ReceiveBuffer, RoundTrip, Taken, is_in_use};
-use super::probe::{Answer, Hidden, Unanswered, shortened};
+use super::facts::{Facts, Ipv6, LockedMemory, OpenFiles, ReceiveBuffer, RoundTrip, StepResult, is_in_use};
+use super::probe::{Answer, Hidden, ProbeError, shortened};
 use crate::failure::Failure;
 use crate::lists::ListError;
 use crate::privileges::PrivilegeError;
@@ -57,7 +57,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         findings.extend(facts.round_trips.iter().map(round_trip));
     }
     findings.extend(facts.hidden.iter().map(hidden));
-    findings.extend(environment(&facts.strange_variables));
+    findings.extend(environment(&facts.unknown_variables));
     findings.push(private_peers(facts));
     let interval = interval(facts);
     let is_first = facts.public.is_some() && interval.grade != Grade::Ok;
@@ -177,13 +177,13 @@ fn is_of_a_tracker(facts: &Facts) -> bool {
 }
 
 /// A step of the start; nothing if there is nothing to say.
-fn step(taken: &Taken, facts: &Facts) -> Option<Finding> {
+fn step(taken: &StepResult, facts: &Facts) -> Option<Finding> {
     let about = taken.about;
     match &taken.outcome {
         // They have a finding of their own.
         _ if about == OPEN_FILES => None,
-        Ok(()) if about == PORT => Some(place(facts)),
-        Err(Failure::Sockets(error)) => Some(no_place(error, facts)),
+        Ok(()) if about == PORT => Some(port_finding(facts)),
+        Err(Failure::Sockets(error)) => Some(port_fault(error, facts)),
         Err(failure) => Some(fault(about, failure.to_string(), remedy(failure))),
         Ok(()) if taken.told.is_empty() => None,
         Ok(()) => Some(ok(about, taken.told.join("; "))),
@@ -191,13 +191,13 @@ fn step(taken: &Taken, facts: &Facts) -> Option<Finding> {
 }
 
 /// Variables that the tracker ignores, if there are any.
-fn environment(strange: &[String]) -> Option<Finding> {
-    let names = strange.join(", ");
+fn environment(unknown: &[String]) -> Option<Finding> {
+    let names = unknown.join(", ");
     let what = format!("not an option, and ignored: {names}");
-    (!strange.is_empty()).then(|| warning("environment", what, "the name of an option: etracker --help"))
+    (!unknown.is_empty()).then(|| warning("environment", what, "the name of an option: etracker --help"))
 }
 
-fn place(facts: &Facts) -> Finding {
+fn port_finding(facts: &Facts) -> Finding {
     let port = facts.port;
     match &facts.broken {
         None => ok(PORT, format!("{port} is free and permitted")),
@@ -209,7 +209,7 @@ fn place(facts: &Facts) -> Finding {
     }
 }
 
-fn no_place(error: &SocketError, facts: &Facts) -> Finding {
+fn port_fault(error: &SocketError, facts: &Facts) -> Finding {
     let port = facts.port;
     let remedy = match error {
         SocketError::Open(OpenError::InUse(..)) if is_of_a_tracker(facts) => {
@@ -225,7 +225,7 @@ fn no_place(error: &SocketError, facts: &Facts) -> Finding {
             "start as root with --user NAME, or by the units of packaging/, or take a --port from 1024 on"
                 .to_owned()
         }
-        SocketError::Open(OpenError::NotLocal(..)) => NOT_THERE.to_owned(),
+        SocketError::Open(OpenError::NotLocal(..)) => ADDRESS_ABSENT.to_owned(),
         SocketError::Open(OpenError::NoInterface(_)) => {
             "one of those that `ip link` shows, or -f COUNT, which tries again if it comes later".to_owned()
         }
@@ -242,18 +242,18 @@ fn absent_address(absent: Absent) -> Finding {
     let Absent { ip, is_shown } = absent;
     if is_shown {
         let what = format!("{ip} is one of this host, but cannot be used, or not yet");
-        return fault("address", what, NOT_USABLE);
+        return fault("address", what, ADDRESS_TENTATIVE);
     }
     fault(
         "address",
         format!("{ip} is none of this host, or not yet"),
-        NOT_THERE,
+        ADDRESS_ABSENT,
     )
 }
 
-const NOT_THERE: &str =
+const ADDRESS_ABSENT: &str =
     "an address of this host for --bind, or nothing if this one comes up later: it is listened on then";
-const NOT_USABLE: &str =
+const ADDRESS_TENTATIVE: &str =
     "wait a moment if `ip -6 address` calls it tentative; if it says dadfailed, another host has the address";
 
 /// What to do about a step that failed.
@@ -265,7 +265,7 @@ fn remedy(failure: &Failure) -> String {
         Failure::Lists(ListError::Bad(..) | ListError::Both(..)) => {
             "correct them: one info-hash or network a line, # before a comment".to_owned()
         }
-        Failure::Privileges(error) => no_rights(error),
+        Failure::Privileges(error) => privilege_remedy(error),
         Failure::State(error) => format!(
             "a folder that exists and that the tracker's user may write into: {}; with --chroot, a path in there",
             error.folder().display()
@@ -284,7 +284,7 @@ fn remedy(failure: &Failure) -> String {
     }
 }
 
-fn no_rights(error: &PrivilegeError) -> String {
+fn privilege_remedy(error: &PrivilegeError) -> String {
     match error {
         PrivilegeError::NoUser(_) => "a user that `getent passwd` shows, or make one: useradd --system NAME",
         PrivilegeError::RootUser(_) => "--user nobody, or a user made for this: useradd --system NAME",
@@ -337,18 +337,18 @@ fn round_trip(trip: &RoundTrip) -> Finding {
     match &trip.asked {
         Ok(Answer::Interval(_)) => ok(&about, "announced, answered from there"),
         Ok(Answer::Refused(reason)) => ok(&about, format!("answered from there: {reason}")),
-        Err(Unanswered::Silent) => fault(&about, "no answer", open),
-        Err(Unanswered::From(source)) => fault(
+        Err(ProbeError::Silent) => fault(&about, "no answer", open),
+        Err(ProbeError::From(source)) => fault(
             &about,
             format!("the answer came from {source}: clients drop it"),
             format!("--bind {}, and no address translation for UDP here", at.ip()),
         ),
-        Err(Unanswered::Unreadable) => fault(
+        Err(ProbeError::Unreadable) => fault(
             &about,
             "what answers there is no tracker",
             "another --port, or the end of the other program",
         ),
-        Err(Unanswered::Io(error)) => fault(&about, Plain(error).to_string(), open),
+        Err(ProbeError::Io(error)) => fault(&about, Plain(error).to_string(), open),
     }
 }
 
@@ -441,7 +441,7 @@ mod tests {
     const AT: &str = "192.0.2.7:6969";
 
     /// A host where all is well.
-    fn well() -> Facts {
+    fn healthy() -> Facts {
         let trip = |transport| RoundTrip {
             transport,
             at: AT.parse().unwrap(),
@@ -474,7 +474,7 @@ mod tests {
             broken: None,
             round_trips: vec![trip(Transport::Udp), trip(Transport::Tcp)],
             hidden: Vec::new(),
-            strange_variables: Vec::new(),
+            unknown_variables: Vec::new(),
             intervals: Intervals {
                 initial: 1799,
                 min: 300,
@@ -484,21 +484,21 @@ mod tests {
         }
     }
 
-    fn taken(about: &'static str, outcome: Result<(), Failure>) -> Taken {
-        Taken {
+    fn taken(about: &'static str, outcome: Result<(), Failure>) -> StepResult {
+        StepResult {
             about,
             told: Vec::new(),
             outcome,
         }
     }
 
-    fn not_opened(error: OpenError) -> Vec<Taken> {
+    fn not_opened(error: OpenError) -> Vec<StepResult> {
         vec![taken(PORT, Err(Failure::Sockets(SocketError::Open(error))))]
     }
 
     /// The one thing that is not well with these facts, as "grade about: what -> remedy".
     fn trouble(spoil: impl FnOnce(&mut Facts)) -> String {
-        let mut facts = well();
+        let mut facts = healthy();
         spoil(&mut facts);
         let findings = judge(&facts);
         let bad: Vec<_> = findings
@@ -522,8 +522,8 @@ mod tests {
 
     #[test]
     fn a_good_host_is_ok() {
-        assert_all_ok(&well());
-        assert_eq!(judge(&well()).len(), 8);
+        assert_all_ok(&healthy());
+        assert_eq!(judge(&healthy()).len(), 8);
     }
 
     #[test]
@@ -565,7 +565,7 @@ mod tests {
         assert!(line.starts_with("warning IPv6: not usable"), "{line}");
         let line = trouble(|facts| facts.ipv6.global_addresses = 0);
         assert!(line.contains("no interface has a global address"), "{line}");
-        let mut facts = well();
+        let mut facts = healthy();
         facts.ipv6 = Ipv6 {
             wanted: false,
             usable: false,
@@ -578,14 +578,14 @@ mod tests {
     fn a_port_in_use_is_a_fault_unless_a_tracker_answers_there() {
         let at = AT.parse().unwrap();
         let in_use = || not_opened(OpenError::InUse(Transport::Tcp, at));
-        let mut facts = well();
+        let mut facts = healthy();
         facts.steps = in_use();
         assert_all_ok(&facts);
         // One fault, and not one more for each address where no tracker answers.
         let line = trouble(|facts| {
             facts.steps = in_use();
             for trip in &mut facts.round_trips {
-                trip.asked = Err(Unanswered::Silent);
+                trip.asked = Err(ProbeError::Silent);
             }
         });
         assert!(
@@ -638,14 +638,14 @@ mod tests {
 
     #[test]
     fn variables_that_are_no_options_are_one_warning() {
-        let line = trouble(|facts| facts.strange_variables = vec!["ETRACKER_A".into(), "ETRACKER_B".into()]);
+        let line = trouble(|facts| facts.unknown_variables = vec!["ETRACKER_A".into(), "ETRACKER_B".into()]);
         assert!(line.starts_with("warning environment"), "{line}");
         assert!(line.contains("ETRACKER_A, ETRACKER_B"), "{line}");
     }
 
     #[test]
     fn the_shortest_interval_is_the_first_thing_to_change_for_a_public_tracker() {
-        let mut facts = well();
+        let mut facts = healthy();
         (facts.intervals.min, facts.public) = (239, Some([9, 9, 9, 9].into()));
         let findings = judge(&facts);
         let first = &findings[0];
@@ -663,22 +663,22 @@ mod tests {
     fn answers_that_do_not_come_or_come_from_elsewhere_are_faults() {
         for (unanswered, expected) in [
             (
-                Unanswered::Silent,
+                ProbeError::Silent,
                 "fault UDP 192.0.2.7:6969: no answer -> let udp port 6969 in",
             ),
             (
-                Unanswered::From("192.0.2.8:6969".parse().unwrap()),
+                ProbeError::From("192.0.2.8:6969".parse().unwrap()),
                 "fault UDP 192.0.2.7:6969: the answer came from 192.0.2.8:6969",
             ),
             (
-                Unanswered::Unreadable,
+                ProbeError::Unreadable,
                 "fault UDP 192.0.2.7:6969: what answers there is no tracker",
             ),
         ] {
             let line = trouble(|facts| facts.round_trips[0].asked = Err(unanswered));
             assert!(line.starts_with(expected), "{line}");
         }
-        let mut facts = well();
+        let mut facts = healthy();
         facts.round_trips[1].asked = Ok(Answer::Refused("not allowed".to_owned()));
         assert_all_ok(&facts);
     }
@@ -699,7 +699,7 @@ mod tests {
 
     #[test]
     fn a_lower_bound_that_lists_do_not_take_is_a_remark() {
-        let mut facts = well();
+        let mut facts = healthy();
         facts.intervals.min = 239;
         assert_all_ok(&facts);
         let findings = judge(&facts);
@@ -723,7 +723,7 @@ mod tests {
             "{line}"
         );
         for (allowed, public) in [(true, None), (false, Some([9, 9, 9, 9].into())), (false, None)] {
-            let mut facts = well();
+            let mut facts = healthy();
             (facts.private_peers, facts.public) = (allowed, public);
             assert_all_ok(&facts);
         }
@@ -746,7 +746,7 @@ mod tests {
         let line = trouble(|facts| facts.locked_memory = Some(memory(1 << 20, true)));
         assert!(line.contains("some workers may not start"), "{line}");
         for fine in [memory(64 << 10, false), memory(8 << 20, true)] {
-            let mut facts = well();
+            let mut facts = healthy();
             facts.locked_memory = Some(fine);
             assert_all_ok(&facts);
         }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::failure::Failure;
 
 /// What came of a question.
-pub(super) type Asked = Result<Answer, Unanswered>;
+pub(super) type ProbeResult = Result<Answer, ProbeError>;
 
 /// A tracker's answer to an announce.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub(super) struct Hidden {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Unanswered {
+pub(super) enum ProbeError {
     Silent,
     /// The answer came from there, and no client would take it.
     From(SocketAddr),
@@ -53,7 +53,7 @@ pub(super) enum Unanswered {
     Io(io::Error),
 }
 
-impl From<io::Error> for Unanswered {
+impl From<io::Error> for ProbeError {
     fn from(error: io::Error) -> Self {
         if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
             return Self::Silent;
@@ -80,25 +80,25 @@ impl Probe {
     }
 
     /// Connects and announces over UDP.
-    pub(super) fn udp(self, at: SocketAddr) -> Asked {
+    pub(super) fn udp(self, at: SocketAddr) -> ProbeResult {
         // Not connected: the system would keep answers from elsewhere away, and this is to see them.
         let socket = UdpSocket::bind((any(at.ip()), 0))?;
         let connect = RequestHead::connect(self.transaction_id).encode();
         let reply = self.exchange(&socket, at, &connect)?;
         let Some(Response::Connect(connected)) = Response::decode(&reply) else {
-            return Err(Unanswered::Unreadable);
+            return Err(ProbeError::Unreadable);
         };
         let request = AnnounceRequest::of(&announce(), connected.connection_id, self.transaction_id);
         let reply = self.exchange(&socket, at, &request.encode())?;
         match Response::decode(&reply) {
             Some(Response::Announce(announced, _)) => Ok(Answer::Interval(announced.interval_secs)),
             Some(Response::Error(error)) => Ok(Answer::Refused(plain(error.message))),
-            _ => Err(Unanswered::Unreadable),
+            _ => Err(ProbeError::Unreadable),
         }
     }
 
     /// Announces over HTTP.
-    pub(super) fn http(self, at: SocketAddr) -> Asked {
+    pub(super) fn http(self, at: SocketAddr) -> ProbeResult {
         let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -109,7 +109,7 @@ impl Probe {
         }
         match response::AnnounceResponse::decode(&response.body) {
             Ok(announced) => Ok(Answer::Interval(announced.interval_secs)),
-            Err(_) => Err(Unanswered::Unreadable),
+            Err(_) => Err(ProbeError::Unreadable),
         }
     }
 
@@ -136,7 +136,7 @@ impl Probe {
     }
 
     /// Sends a request, again and again, until something answers it.
-    fn exchange(self, socket: &UdpSocket, at: SocketAddr, request: &[u8]) -> Result<Vec<u8>, Unanswered> {
+    fn exchange(self, socket: &UdpSocket, at: SocketAddr, request: &[u8]) -> Result<Vec<u8>, ProbeError> {
         let deadline = Instant::now() + PATIENCE;
         let mut datagram = [0; 2048];
         socket.set_read_timeout(Some(PATIENCE / TRIES))?;
@@ -149,15 +149,15 @@ impl Probe {
                         .is_some_and(|response| response.transaction_id() == self.transaction_id);
                     match (ours, from == at) {
                         (true, true) => return Ok(reply.to_vec()),
-                        (true, false) => return Err(Unanswered::From(from)),
-                        (false, _) => return Err(Unanswered::Unreadable),
+                        (true, false) => return Err(ProbeError::From(from)),
+                        (false, _) => return Err(ProbeError::Unreadable),
                     }
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Unanswered::Silent)
+        Err(ProbeError::Silent)
     }
 
     fn http_request(self, at: SocketAddr) -> Vec<u8> {
@@ -175,7 +175,7 @@ impl Probe {
 }
 
 /// Reads a response of less than `max` bytes.
-fn read_response(stream: &mut TcpStream, max: usize) -> Result<HttpResponse, Unanswered> {
+fn read_response(stream: &mut TcpStream, max: usize) -> Result<HttpResponse, ProbeError> {
     let (mut received, mut piece) = (Vec::new(), [0; 4096]);
     while received.len() < max {
         let len = uninterrupted(|| stream.read(&mut piece))?;
@@ -186,7 +186,7 @@ fn read_response(stream: &mut TcpStream, max: usize) -> Result<HttpResponse, Una
             Err(_) => break,
         }
     }
-    Err(Unanswered::Unreadable)
+    Err(ProbeError::Unreadable)
 }
 
 /// Calls again what the end of an io_uring interrupts in the thread that had it.
@@ -273,7 +273,7 @@ mod tests {
         let outcome = Probe::new(false).unwrap().udp(at);
         answer.join().unwrap();
         assert!(
-            matches!(outcome, Err(Unanswered::From(source)) if source == from),
+            matches!(outcome, Err(ProbeError::From(source)) if source == from),
             "{outcome:?}"
         );
     }
@@ -289,7 +289,7 @@ mod tests {
         });
         let outcome = Probe::new(false).unwrap().http(at);
         answer.join().unwrap();
-        assert!(matches!(outcome, Err(Unanswered::Unreadable)), "{outcome:?}");
+        assert!(matches!(outcome, Err(ProbeError::Unreadable)), "{outcome:?}");
     }
 
     #[test]
@@ -299,6 +299,6 @@ mod tests {
             .local_addr()
             .unwrap();
         let outcome = Probe::new(false).unwrap().http(port);
-        assert!(matches!(outcome, Err(Unanswered::Io(_))), "{outcome:?}");
+        assert!(matches!(outcome, Err(ProbeError::Io(_))), "{outcome:?}");
     }
 }

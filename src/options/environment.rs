@@ -37,13 +37,13 @@ impl Environment {
     ///
     /// # Errors
     /// One looks like a mistyped option.
-    pub(super) fn strangers(&self) -> Result<Vec<String>, Refusal> {
+    pub(super) fn unknown(&self) -> Result<Vec<String>, Refusal> {
         let options: Vec<String> = name::IN_ENVIRONMENT.iter().map(|name| name.variable()).collect();
-        let strangers = self.0.keys().filter(|name| !is_known(name, &options));
-        strangers
-            .map(|stranger| match meant(stranger, &options) {
-                Some(meant) => Err(Refusal::Mistyped(stranger.clone(), meant.clone())),
-                None => Ok(stranger.clone()),
+        let unknown = self.0.keys().filter(|name| !is_known(name, &options));
+        unknown
+            .map(|name| match meant(name, &options) {
+                Some(meant) => Err(Refusal::Mistyped(name.clone(), meant.clone())),
+                None => Ok(name.clone()),
             })
             .collect()
     }
@@ -54,9 +54,9 @@ fn is_known(name: &str, options: &[String]) -> bool {
 }
 
 /// The option whose name differs from this one by underscores, or by so few letters that it was meant.
-fn meant<'a>(stranger: &str, options: &'a [String]) -> Option<&'a String> {
+fn meant<'a>(name: &str, options: &'a [String]) -> Option<&'a String> {
     let letters = |name: &str| name.to_ascii_uppercase().replace('_', "");
-    let distance = |option: &&String| osa_distance(&letters(stranger), &letters(option));
+    let distance = |option: &&String| osa_distance(&letters(name), &letters(option));
     let closest = options.iter().min_by_key(distance)?;
     (distance(&closest) <= LETTERS_WRONG_MAX).then_some(closest)
 }

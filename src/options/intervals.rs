@@ -2,7 +2,7 @@
 
 use etracker_core::config::{INTERVAL_SECS, Intervals};
 
-use super::given::Common;
+use super::arguments::Common;
 use super::name::Name;
 use super::name::{INTERVAL, MAX_INTERVAL, MIN_INTERVAL};
 use super::reader::{Reader, Setting};

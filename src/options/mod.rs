@@ -1,10 +1,10 @@
 //! What the operator wants: the command line and the environment, understood and checked.
 
+mod arguments;
 mod environment;
-mod given;
 mod intervals;
-mod lasting;
 pub(crate) mod name;
+mod process;
 mod ranges;
 mod reader;
 mod refusal;
@@ -28,10 +28,10 @@ use strsim::osa_distance;
 
 use crate::lists::{ListFiles, TorrentFile};
 use crate::logs::{LogFormat, LogSettings};
+use arguments::{Arguments, Common};
 pub(crate) use environment::Environment;
-use given::{Common, Given};
-pub(crate) use lasting::Lasting;
 pub(crate) use name::FAILURES_VARIABLE;
+pub(crate) use process::ProcessOptions;
 use ranges::{CHARSET_DEFAULT, LOAD_LIMITS, LOCALE_DEFAULT, PORT_DEFAULT, PORTS, WORKERS};
 pub(crate) use reader::Setting;
 use reader::{Reader, Text};
@@ -61,11 +61,11 @@ pub(crate) struct Options {
     /// The locale that groups digits on the stats page.
     pub(crate) locale: String,
     /// What makes the tracker last.
-    pub(crate) lasting: Lasting,
+    pub(crate) process: ProcessOptions,
     /// How often the tracker failed before this start, as whoever restarts it counts.
     pub(crate) failures: u32,
     /// Variables of the environment that look like ours and mean nothing.
-    pub(crate) strange_variables: Vec<String>,
+    pub(crate) unknown_variables: Vec<String>,
 }
 
 /// What a command line asks for.
@@ -92,7 +92,7 @@ impl Request {
     ) -> Result<Self, Refusal> {
         let arguments = attach_negative_numbers(arguments);
         match arguments.as_slice() {
-            [word] if word == MANUAL => return Ok(Self::Show(given::manual())),
+            [word] if word == MANUAL => return Ok(Self::Show(arguments::manual())),
             [word] if word == HELP => return Self::read([OsString::from("--help")], environment, processors),
             _ => {}
         }
@@ -100,7 +100,7 @@ impl Request {
             Some((first, rest)) if first == DOCTOR => (true, rest),
             _ => (false, arguments.as_slice()),
         };
-        let given = match given::grammar().run_inner(arguments) {
+        let given = match arguments::grammar().run_inner(arguments) {
             Ok(given) => given,
             Err(ParseFailure::Stdout(text, full)) => return Ok(Self::Show(text.monochrome(full))),
             Err(ParseFailure::Completion(text)) => return Ok(Self::Show(text)),
@@ -126,8 +126,8 @@ impl Request {
 }
 
 impl Options {
-    fn from_given(given: Given, reader: Reader<'_>, processors: usize) -> Result<Self, Refusal> {
-        let strange_variables = reader.0.strangers()?;
+    fn from_given(given: Arguments, reader: Reader<'_>, processors: usize) -> Result<Self, Refusal> {
+        let unknown_variables = reader.0.unknown()?;
         let runtime = Runtime::read(reader, given.service.runtime.clone())?;
         let (common, pages) = (given.common, given.pages);
         let charset = label(reader, name::CHARSET, pages.charset, CHARSET_DEFAULT)?;
@@ -141,7 +141,7 @@ impl Options {
         let lists = lists(reader, given.access)?;
         let logs = logs(reader, given.logs)?;
         let failures = reader.number(name::FAILURES, None, 0..=u32::MAX)?;
-        let lasting = lasting::read(reader, &common, given.lasting)?;
+        let process = process::read(reader, &common, given.process)?;
         let listen = listen(reader, &common, &given.service, processors)?;
         let config = swarms(
             reader,
@@ -162,9 +162,9 @@ impl Options {
             page_hosts,
             logs,
             locale,
-            lasting,
+            process,
             failures: failures.map_or(0, |failures| failures.value),
-            strange_variables,
+            unknown_variables,
         })
     }
 }
@@ -215,7 +215,7 @@ const LABEL_LEN_MAX: usize = 64;
 fn listen(
     reader: Reader<'_>,
     common: &Common,
-    given: &given::Service,
+    given: &arguments::Service,
     processors: usize,
 ) -> Result<Listen, Refusal> {
     let port = reader.number(name::PORT, common.port.clone(), PORTS)?;
@@ -251,7 +251,7 @@ fn swarms(
     reader: Reader<'_>,
     mut config: Config,
     common: &Common,
-    given: given::Swarms,
+    given: arguments::Swarms,
     processors: usize,
 ) -> Result<Config, Refusal> {
     let intervals = intervals::read(reader, config.intervals(), common)?;
@@ -296,7 +296,7 @@ fn swarms(
     Ok(config.with_peer_ids(!no_peer_ids))
 }
 
-fn limits(reader: Reader<'_>, mut config: Config, given: given::Limits) -> Result<Config, Refusal> {
+fn limits(reader: Reader<'_>, mut config: Config, given: arguments::Limits) -> Result<Config, Refusal> {
     if let Some(text) = reader.text(name::LIMITS, given.mode) {
         let mut modes = LimitMode::ALL.into_iter();
         let mode = modes.find(|mode| mode.name() == text.value);
@@ -320,7 +320,7 @@ fn http(
     reader: Reader<'_>,
     mut config: Config,
     common: &Common,
-    given: given::Http,
+    given: arguments::Http,
 ) -> Result<Config, Refusal> {
     config = config.with_keep_alive(reader.switch(name::KEEP_ALIVE, common.keep_alive)?);
     let timeout = reader.number(name::SOCKET_TIMEOUT, given.socket_timeout, SOCKET_TIMEOUT_SECS)?;
@@ -349,7 +349,7 @@ fn http(
     }
 }
 
-fn lists(reader: Reader<'_>, given: given::Access) -> Result<ListFiles, Refusal> {
+fn lists(reader: Reader<'_>, given: arguments::Access) -> Result<ListFiles, Refusal> {
     let wanted = "the path of a file";
     let allow = reader.filled(name::ALLOW_LIST, given.allow_list, wanted)?;
     let deny = reader.filled(name::DENY_LIST, given.deny_list, wanted)?;
@@ -366,7 +366,7 @@ fn lists(reader: Reader<'_>, given: given::Access) -> Result<ListFiles, Refusal>
     })
 }
 
-fn logs(reader: Reader<'_>, given: given::Logs) -> Result<LogSettings, Refusal> {
+fn logs(reader: Reader<'_>, given: arguments::Logs) -> Result<LogSettings, Refusal> {
     let mut settings = LogSettings {
         addresses: reader.switch(name::LOG_ADDRESSES, given.addresses)?,
         ..LogSettings::default()

@@ -322,9 +322,9 @@ fn an_option_that_is_about_another_needs_it() {
         }
         options("", &[(&variable, "")]);
     }
-    let lasting = options("--chroot /srv --user nobody --state /a --state-period 10", &[]).lasting;
-    assert_eq!(lasting.chroot.unwrap().value, PathBuf::from("/srv"));
-    assert_eq!(lasting.state_period, Duration::from_secs(10));
+    let process = options("--chroot /srv --user nobody --state /a --state-period 10", &[]).process;
+    assert_eq!(process.chroot.unwrap().value, PathBuf::from("/srv"));
+    assert_eq!(process.state_period, Duration::from_secs(10));
     options("--state /a", &[("ETRACKER_STATE_PERIOD", "10")]);
 }
 
@@ -371,14 +371,14 @@ fn variables_for_others_are_let_pass_and_strange_ones_noticed() {
         ("PORT", "x"),
     ] {
         let options = options("", &[(name, value)]);
-        assert!(options.strange_variables.is_empty(), "{name}");
+        assert!(options.unknown_variables.is_empty(), "{name}");
         assert_eq!(options.listen.port, PORT_DEFAULT, "{name}");
     }
-    let strange = [
+    let unknown = [
         ("ETRACKER_WEBSITE_THEME", "dark"),
         ("ETRACKER_COLOUR_OF_LOG", "red"),
     ];
-    let mut noticed = options("", &strange).strange_variables;
+    let mut noticed = options("", &unknown).unknown_variables;
     noticed.sort_unstable();
     assert_eq!(noticed, ["ETRACKER_COLOUR_OF_LOG", "ETRACKER_WEBSITE_THEME"]);
 }

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::Grouping;
 use crate::allocations::Allocations;
-use crate::sight::Hidden;
+use crate::hidden_clients::Hidden;
 
 /// What does not change while the process serves.
 #[derive(Clone, Debug)]

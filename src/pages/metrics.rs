@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use etracker_core::hidden_clients::Cause;
 use etracker_core::http::request::Request;
-use etracker_core::sight::Cause;
 use etracker_core::stats::Count;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;

@@ -26,27 +26,27 @@ pub(crate) use text::{error_name, local_time};
 
 /// All pages, each written at most once a second, however many read it.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct PageCache {
     about: About,
     readers: Readers,
     text_type: Arc<str>,
-    live: Live,
+    live: LivePage,
     state: Mutex<State>,
 }
 
-impl Shelf {
+impl PageCache {
     pub(crate) fn new(about: About, readers: Readers) -> Self {
         Self {
             text_type: format!("text/plain; charset={}", about.charset).into(),
             about,
             readers,
-            live: Live::new(),
+            live: LivePage::new(),
             state: Mutex::default(),
         }
     }
 
     /// Why there is no page under `host`. Only letters, digits, dots and dashes are repeated.
-    fn foreign(&self, host: &[u8]) -> Page {
+    fn foreign_host_page(&self, host: &[u8]) -> Page {
         let harmless = |host: &String| {
             host.bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
@@ -64,18 +64,18 @@ impl Shelf {
         }
     }
 
-    fn written(&self, state: &mut State, kind: Kind, now: Instant, tracker: &Tracker) -> Page {
+    fn get(&self, state: &mut State, kind: Kind, now: Instant, tracker: &Tracker) -> Page {
         let second = now.as_secs();
-        let kept = state
-            .kept
+        let cached = state
+            .cached
             .iter()
-            .find(|kept| kept.kind == kind && kept.second == second);
-        if let Some(kept) = kept {
-            return kept.page.clone();
+            .find(|cached| cached.kind == kind && cached.second == second);
+        if let Some(cached) = cached {
+            return cached.page.clone();
         }
-        let page = self.write(state, kind, now, tracker);
-        state.kept.retain(|kept| kept.kind != kind);
-        state.kept.push(Kept {
+        let page = self.render(state, kind, now, tracker);
+        state.cached.retain(|cached| cached.kind != kind);
+        state.cached.push(CachedPage {
             kind,
             second,
             page: page.clone(),
@@ -83,7 +83,7 @@ impl Shelf {
         page
     }
 
-    fn write(&self, state: &mut State, kind: Kind, now: Instant, tracker: &Tracker) -> Page {
+    fn render(&self, state: &mut State, kind: Kind, now: Instant, tracker: &Tracker) -> Page {
         let moment = Moment::take(&self.about, now, tracker);
         let (content_type, body) = match kind {
             Kind::Text => (Arc::clone(&self.text_type), text::page(&moment).into_bytes()),
@@ -100,31 +100,31 @@ impl Shelf {
     }
 }
 
-impl Pages for Shelf {
+impl Pages for PageCache {
     fn find(&self, now: Instant, request: &Request<'_>, reader: IpAddr, tracker: &Tracker) -> Found {
-        let asked = match name(request.path) {
-            Some(b"") => Asked::Kept(&self.live.page),
-            Some(b"page.js") => Asked::Kept(&self.live.script),
-            Some(b"page.css") => Asked::Kept(&self.live.style),
-            Some(b"stats" | b"stats.html") => Asked::Written(Kind::Text),
-            Some(b"stats.json") => Asked::Written(Kind::Json),
-            Some(b"metrics") => Asked::Written(Kind::Metrics(Format::wanted(request))),
+        let source = match name(request.path) {
+            Some(b"") => Source::Static(&self.live.page),
+            Some(b"page.js") => Source::Static(&self.live.script),
+            Some(b"page.css") => Source::Static(&self.live.style),
+            Some(b"stats" | b"stats.html") => Source::Rendered(Kind::Text),
+            Some(b"stats.json") => Source::Rendered(Kind::Json),
+            Some(b"metrics") => Source::Rendered(Kind::Metrics(Format::wanted(request))),
             Some(_) | None => return Found::Nothing,
         };
-        if !self.readers.include(reader) {
+        if !self.readers.may_read(reader) {
             return Found::Nothing;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Before the budget: a hostile page in the reader's own browser must not use it up under a foreign name.
         if let Some(host) = self.readers.foreign_host(request) {
-            return Found::Forbidden(self.foreign(host));
+            return Found::Forbidden(self.foreign_host_page(host));
         }
-        if !state.budget.take(now.as_secs(), self.readers.household(reader)) {
+        if !state.budget.take(now.as_secs(), self.readers.budget_key(reader)) {
             return Found::Busy;
         }
-        Found::Page(match asked {
-            Asked::Kept(page) => page.clone(),
-            Asked::Written(kind) => self.written(&mut state, kind, now, tracker),
+        Found::Page(match source {
+            Source::Static(page) => page.clone(),
+            Source::Rendered(kind) => self.get(&mut state, kind, now, tracker),
         })
     }
 }
@@ -142,13 +142,13 @@ fn name(path: &[u8]) -> Option<&[u8]> {
 /// The page that draws what goes on. Its script and style are pages of their own, so that browsers can be told to run
 /// nothing that stands within a page.
 #[derive(Debug)]
-struct Live {
+struct LivePage {
     page: Page,
     script: Page,
     style: Page,
 }
 
-impl Live {
+impl LivePage {
     fn new() -> Self {
         let page = |content_type: &str, text: &str| Page {
             content_type: content_type.into(),
@@ -164,11 +164,11 @@ impl Live {
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug)]
-enum Asked<'a> {
+enum Source<'a> {
     /// A page that does not change.
-    Kept(&'a Page),
+    Static(&'a Page),
     /// One that is written each second.
-    Written(Kind),
+    Rendered(Kind),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,13 +182,13 @@ enum Kind {
 struct State {
     budget: Budget,
     /// Invariant: at most one of each kind.
-    kept: Vec<Kept>,
-    history: Option<KeptHistory>,
+    cached: Vec<CachedPage>,
+    history: Option<CachedHistory>,
 }
 
 /// A page and the second that it tells about.
 #[derive(Debug)]
-struct Kept {
+struct CachedPage {
     kind: Kind,
     second: u64,
     page: Page,
@@ -196,9 +196,9 @@ struct Kept {
 
 /// The history as it was written when its newest samples ended then.
 #[derive(Debug)]
-struct KeptHistory {
+struct CachedHistory {
     ends: (u64, u64),
-    written: Arc<RawValue>,
+    json: Arc<RawValue>,
 }
 
 impl State {
@@ -206,15 +206,15 @@ impl State {
     fn history(&mut self, tracker: &Tracker) -> Arc<RawValue> {
         let history = tracker.history();
         let ends = (history.hour.end_secs(), history.day.end_secs());
-        if let Some(kept) = self.history.as_ref().filter(|kept| kept.ends == ends) {
-            return Arc::clone(&kept.written);
+        if let Some(cached) = self.history.as_ref().filter(|cached| cached.ends == ends) {
+            return Arc::clone(&cached.json);
         }
-        let written: Arc<RawValue> = json::history(&history).into();
-        self.history = Some(KeptHistory {
+        let json: Arc<RawValue> = json::history(&history).into();
+        self.history = Some(CachedHistory {
             ends,
-            written: Arc::clone(&written),
+            json: Arc::clone(&json),
         });
-        written
+        json
     }
 }
 
@@ -231,7 +231,7 @@ mod tests {
     const NOW: Instant = Instant::from_secs(1_700_000_000);
     const LEGEND: &str = include_str!("../../docs/stats.md");
 
-    fn shelf() -> Shelf {
+    fn page_cache() -> PageCache {
         let about = About {
             revision: "abc".to_owned(),
             started: NOW,
@@ -244,20 +244,20 @@ mod tests {
             grouping: Grouping::of("en_US", "utf-8").unwrap(),
             zone: TimeZone::UTC,
         };
-        Shelf::new(about, Readers::new(Vec::new(), []))
+        PageCache::new(about, Readers::new(Vec::new(), []))
     }
 
-    fn found(shelf: &Shelf, tracker: &Tracker, secs: u64, path: &str) -> String {
+    fn found(page_cache: &PageCache, tracker: &Tracker, secs: u64, path: &str) -> String {
         let now = NOW.saturating_add(std::time::Duration::from_secs(secs));
-        let Found::Page(page) = asked(shelf, tracker, now, path, [192, 0, 2, 1].into()) else {
+        let Found::Page(page) = find(page_cache, tracker, now, path, [192, 0, 2, 1].into()) else {
             panic!("no page at {path}");
         };
         String::from_utf8(page.body.to_vec()).unwrap()
     }
 
-    fn asked(shelf: &Shelf, tracker: &Tracker, now: Instant, path: &str, reader: IpAddr) -> Found {
+    fn find(page_cache: &PageCache, tracker: &Tracker, now: Instant, path: &str, reader: IpAddr) -> Found {
         let head = format!("GET {path} HTTP/1.1\r\n\r\n");
-        shelf.find(now, &Request::parse(head.as_bytes()).unwrap(), reader, tracker)
+        page_cache.find(now, &Request::parse(head.as_bytes()).unwrap(), reader, tracker)
     }
 
     fn tracker() -> Tracker {
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn every_name_on_the_pages_is_in_the_legend() {
-        let (shelf, tracker) = (shelf(), tracker());
+        let (page_cache, tracker) = (page_cache(), tracker());
         for count in Count::ALL {
             assert!(
                 LEGEND.contains(&format!("`{}`", count.name())),
@@ -274,13 +274,13 @@ mod tests {
                 count.name()
             );
         }
-        let metrics = found(&shelf, &tracker, 1, "/metrics");
+        let metrics = found(&page_cache, &tracker, 1, "/metrics");
         for line in metrics.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
             assert!(LEGEND.contains(&format!("`{name}`")), "{name}");
         }
         let json: serde_json::Value =
-            serde_json::from_str(&found(&shelf, &tracker, 1, "/stats.json")).unwrap();
+            serde_json::from_str(&found(&page_cache, &tracker, 1, "/stats.json")).unwrap();
         for name in json.as_object().unwrap().keys() {
             let named = [format!("`{name}`"), format!("`{name}.")];
             assert!(named.iter().any(|name| LEGEND.contains(name)), "{name}");
@@ -292,11 +292,11 @@ mod tests {
 
     #[test]
     fn a_page_is_written_once_a_second() {
-        let (shelf, tracker) = (shelf(), tracker());
-        let before = found(&shelf, &tracker, 1, "/stats.json");
+        let (page_cache, tracker) = (page_cache(), tracker());
+        let before = found(&page_cache, &tracker, 1, "/stats.json");
         tracker.handle_timeout(NOW.saturating_add(std::time::Duration::from_secs(20)), [0.5; 3]);
-        assert_eq!(found(&shelf, &tracker, 1, "/stats.json"), before);
-        let after = found(&shelf, &tracker, 2, "/stats.json");
+        assert_eq!(found(&page_cache, &tracker, 1, "/stats.json"), before);
+        let after = found(&page_cache, &tracker, 2, "/stats.json");
         assert!(
             before.contains("\"load\":[]") && after.contains("\"load\":[null,0.5]"),
             "{after}"
@@ -305,44 +305,44 @@ mod tests {
 
     #[test]
     fn doubled_slashes_and_one_at_the_end_lead_to_the_same_page() {
-        let (shelf, tracker) = (shelf(), tracker());
+        let (page_cache, tracker) = (page_cache(), tracker());
         for path in ["/", "/stats", "/stats.json", "/metrics"] {
-            let page = found(&shelf, &tracker, 1, path);
+            let page = found(&page_cache, &tracker, 1, path);
             for other in [format!("/{path}"), format!("{path}/"), format!("//{path}//")] {
-                assert_eq!(found(&shelf, &tracker, 1, &other), page, "{other}");
+                assert_eq!(found(&page_cache, &tracker, 1, &other), page, "{other}");
             }
         }
         for path in ["/stats/x", "/x/stats", "/stats//json"] {
-            let found = asked(&shelf, &tracker, NOW, path, [192, 0, 2, 1].into());
+            let found = find(&page_cache, &tracker, NOW, path, [192, 0, 2, 1].into());
             assert!(matches!(found, Found::Nothing), "{path}");
         }
     }
 
     #[test]
     fn however_many_ask_in_a_second_they_share_one_writing_of_each_page() {
-        let (shelf, tracker) = (shelf(), tracker());
+        let (page_cache, tracker) = (page_cache(), tracker());
         let mut answers: Vec<Arc<[u8]>> = Vec::new();
         for number in 0..6000_u32 {
             let now = NOW.saturating_add(std::time::Duration::from_micros(u64::from(number) * 333));
             let path = ["/stats", "/stats.json", "/metrics"][number as usize % 3];
             let reader = IpAddr::V4((number % 1000).into());
-            let Found::Page(page) = asked(&shelf, &tracker, now, path, reader) else {
+            let Found::Page(page) = find(&page_cache, &tracker, now, path, reader) else {
                 panic!("no {path} for {reader}");
             };
             answers.push(page.body);
         }
         let seconds = 2;
-        let written: std::collections::HashSet<_> = answers.iter().map(|body| body.as_ptr()).collect();
-        assert_eq!(written.len(), seconds * 3);
+        let bodies: std::collections::HashSet<_> = answers.iter().map(|body| body.as_ptr()).collect();
+        assert_eq!(bodies.len(), seconds * 3);
     }
 
     #[test]
     fn open_metrics_go_to_those_who_name_them_and_text_to_all_others() {
-        let (shelf, tracker) = (shelf(), tracker());
+        let (page_cache, tracker) = (page_cache(), tracker());
         let metrics = |accept: &str| {
             let head = format!("GET /metrics HTTP/1.1\r\n{accept}\r\n");
             let request = Request::parse(head.as_bytes()).unwrap();
-            let Found::Page(page) = shelf.find(NOW, &request, [192, 0, 2, 1].into(), &tracker) else {
+            let Found::Page(page) = page_cache.find(NOW, &request, [192, 0, 2, 1].into(), &tracker) else {
                 panic!("no metrics for {accept}");
             };
             let text = String::from_utf8(page.body.to_vec()).unwrap();
@@ -389,29 +389,29 @@ mod tests {
 
     #[test]
     fn readers_who_use_up_their_budgets_leave_another_its_own() {
-        let (shelf, tracker) = (shelf(), tracker());
+        let (page_cache, tracker) = (page_cache(), tracker());
         for stranger in 0..7 {
             let statuses =
-                (0..50).map(|_| asked(&shelf, &tracker, NOW, "/", [198, 51, 100, stranger].into()));
+                (0..50).map(|_| find(&page_cache, &tracker, NOW, "/", [198, 51, 100, stranger].into()));
             assert_eq!(
                 statuses.filter(|found| matches!(found, Found::Page(_))).count(),
                 20
             );
         }
-        assert!(found(&shelf, &tracker, 0, "/metrics").contains("etracker_workers 0\n"));
+        assert!(found(&page_cache, &tracker, 0, "/metrics").contains("etracker_workers 0\n"));
     }
 
     #[test]
     fn a_page_under_a_foreign_name_says_which_name_to_give() {
         let tracker = tracker();
         let networks = vec!["192.0.2.0/24".parse().unwrap()];
-        let shelf = Shelf {
+        let page_cache = PageCache {
             readers: Readers::new(networks, ["tracker.example".to_owned()]),
-            ..shelf()
+            ..page_cache()
         };
         let ask = |host: &str, reader: [u8; 4]| {
             let head = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n");
-            shelf.find(
+            page_cache.find(
                 NOW,
                 &Request::parse(head.as_bytes()).unwrap(),
                 reader.into(),
@@ -439,8 +439,8 @@ mod tests {
 
     #[test]
     fn the_start_is_shown_as_it_always_was() {
-        let (shelf, tracker) = (shelf(), tracker());
-        let page = found(&shelf, &tracker, 200_000, "/stats");
+        let (page_cache, tracker) = (page_cache(), tracker());
+        let page = found(&page_cache, &tracker, 200_000, "/stats");
         let line = page.lines().find(|line| line.starts_with("start_time"));
         assert_eq!(line, Some("start_time = Tue Nov 14 22:13:20 2023 (2d) (7f)"));
         assert!(page.contains("active_sockets = 0 (rlimit 1,024/4,096)"));

@@ -31,14 +31,14 @@ impl Readers {
         }
     }
 
-    pub(super) fn include(&self, reader: IpAddr) -> bool {
-        self.networks.is_empty() || self.are_named(reader)
+    pub(super) fn may_read(&self, reader: IpAddr) -> bool {
+        self.networks.is_empty() || self.is_listed(reader)
     }
 
     /// What counts as one reader: an address that is named, alone or in a network; else an IPv4 address, or an IPv6 /64.
-    pub(super) fn household(&self, reader: IpAddr) -> IpAddr {
+    pub(super) fn budget_key(&self, reader: IpAddr) -> IpAddr {
         match reader {
-            IpAddr::V6(ip) if !self.are_named(reader) => {
+            IpAddr::V6(ip) if !self.is_listed(reader) => {
                 Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into()
             }
             IpAddr::V4(_) | IpAddr::V6(_) => reader,
@@ -61,14 +61,14 @@ impl Readers {
             // None, or two of them (RFC 9112, section 3.2).
             (None | Some(_), _) => return Some(b""),
         };
-        (!self.know(host)).then_some(host)
+        (!self.is_known(host)).then_some(host)
     }
 
-    fn are_named(&self, reader: IpAddr) -> bool {
+    fn is_listed(&self, reader: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&reader))
     }
 
-    fn know(&self, host: &[u8]) -> bool {
+    fn is_known(&self, host: &[u8]) -> bool {
         let Some(host) = name_of(host) else {
             return false;
         };
@@ -198,18 +198,18 @@ mod tests {
     fn a_slash_64_is_one_reader_unless_its_addresses_are_named() {
         let (first, second) = (ip("2001:db8::1"), ip("2001:db8::2:3:4:5"));
         let all = named(&[], &[]);
-        assert_eq!(all.household(first), all.household(second));
-        assert_ne!(all.household(first), all.household(ip("2001:db8:0:1::1")));
+        assert_eq!(all.budget_key(first), all.budget_key(second));
+        assert_ne!(all.budget_key(first), all.budget_key(ip("2001:db8:0:1::1")));
         let some = named(&["2001:db8::1/128", "2001:db8::2:0:0:0/80"], &[]);
-        assert_ne!(some.household(first), some.household(second));
+        assert_ne!(some.budget_key(first), some.budget_key(second));
     }
 
     #[test]
     fn without_networks_everyone_reads() {
-        assert!(named(&[], &[]).include(ip("192.0.2.1")));
+        assert!(named(&[], &[]).may_read(ip("192.0.2.1")));
         let readers = named(&["192.0.2.0/24", "::1/128"], &[]);
-        assert!(readers.include(ip("192.0.2.1")) && readers.include(ip("::1")));
-        assert!(!readers.include(ip("192.0.3.1")) && !readers.include(ip("::2")));
+        assert!(readers.may_read(ip("192.0.2.1")) && readers.may_read(ip("::1")));
+        assert!(!readers.may_read(ip("192.0.3.1")) && !readers.may_read(ip("::2")));
     }
 
     #[test]

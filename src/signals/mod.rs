@@ -20,7 +20,7 @@ use crate::terminal::{complain, flush, say};
 /// Has all signals ignored that would end the process and say nothing about it. SIGQUIT, the faults of the program and
 /// the limit on processor time still end it.
 pub(crate) fn ignore_meaningless() {
-    for &signal in MEANINGLESS {
+    for &signal in IGNORED {
         sys::ignore(signal);
     }
     #[cfg(target_os = "linux")]
@@ -34,15 +34,15 @@ pub(crate) fn ignore_meaningless() {
 /// # Errors
 /// The operating system refuses.
 pub(crate) fn watch() -> io::Result<Signals> {
-    let signals = Signals::new(OBEYED)?;
+    let signals = Signals::new(HANDLED)?;
     // A supervisor has them blocked until somebody is there to obey them.
-    obeyed().thread_unblock()?;
+    handled().thread_unblock()?;
     Ok(signals)
 }
 
 /// The signals that are obeyed.
-pub(crate) fn obeyed() -> SigSet {
-    OBEYED
+pub(crate) fn handled() -> SigSet {
+    HANDLED
         .iter()
         .filter_map(|&signal| Signal::try_from(signal).ok())
         .collect()
@@ -53,17 +53,17 @@ pub(crate) fn obeyed() -> SigSet {
 ///
 /// # Errors
 /// The system has no more threads.
-pub(crate) fn obey(
+pub(crate) fn dispatch(
     mut signals: Signals,
     control: Arc<Control>,
     reload: SyncSender<&'static str>,
 ) -> io::Result<()> {
-    let mut echoes = Echoes::default();
+    let mut repeats = RepeatFilter::default();
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
-                if !echoes.is_echo(signal, Instant::now()) {
+                if !repeats.is_repeat(signal, Instant::now()) {
                     handle(signal, &control, &reload);
                 }
             }
@@ -78,20 +78,20 @@ pub(crate) const fn asks_for_reload(signal: i32) -> bool {
 
 /// Notices signals that say again what was just said: `timeout` sends its signal to the process and to its group.
 #[derive(Debug, Default)]
-pub(crate) struct Echoes {
+pub(crate) struct RepeatFilter {
     /// The request for an end that counted last, and when it came.
     last: Option<(i32, Instant)>,
 }
 
-impl Echoes {
+impl RepeatFilter {
     /// Whether `signal`, which came at `now`, is one with a request for an end that came before. No request for a
     /// reload is: what it is about may have changed since the last one.
-    pub(crate) fn is_echo(&mut self, signal: i32, now: Instant) -> bool {
+    pub(crate) fn is_repeat(&mut self, signal: i32, now: Instant) -> bool {
         if asks_for_reload(signal) {
             return false;
         }
         let before = self.last.filter(|(before, _)| *before == signal);
-        if before.is_some_and(|(_, at)| now.saturating_duration_since(at) < ECHO) {
+        if before.is_some_and(|(_, at)| now.saturating_duration_since(at) < REPEAT_WITHIN) {
             return true;
         }
         self.last = Some((signal, now));
@@ -115,15 +115,15 @@ fn handle(signal: i32, control: &Control, reload: &SyncSender<&'static str>) {
 }
 
 /// Requests for the end, and for a reload.
-const OBEYED: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
+const HANDLED: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
 /// Added to the number of the signal that ended the process: the shells' custom.
 const EXIT_SIGNAL: i32 = 128;
 /// Two signals of one kind within this time are one. Nobody presses Ctrl-C twice so fast.
-const ECHO: Duration = Duration::from_millis(100);
+const REPEAT_WITHIN: Duration = Duration::from_millis(100);
 /// Signals that say nothing to a tracker, and whose default is death, or for those of a terminal to stop: it reads none, and
 /// must not stop when it prints in the background. A write beyond a limit on the size of files is an
 /// error then, as on a full disk.
-const MEANINGLESS: &[i32] = &[
+const IGNORED: &[i32] = &[
     libc::SIGXFSZ,
     SIGUSR1,
     libc::SIGUSR2,
@@ -149,19 +149,20 @@ mod tests {
 
     #[test]
     fn two_requests_of_one_kind_for_an_end_within_a_moment_are_one() {
-        let (mut echoes, began) = (Echoes::default(), Instant::now());
-        let mut echoes_after = |signal, millis| echoes.is_echo(signal, began + Duration::from_millis(millis));
-        assert!(!echoes_after(SIGTERM, 0));
-        assert!(echoes_after(SIGTERM, 0));
-        assert!(echoes_after(SIGTERM, 99));
-        assert!(!echoes_after(SIGINT, 99));
-        assert!(echoes_after(SIGINT, 198));
-        assert!(!echoes_after(SIGINT, 199));
+        let (mut repeats, began) = (RepeatFilter::default(), Instant::now());
+        let mut repeats_after =
+            |signal, millis| repeats.is_repeat(signal, began + Duration::from_millis(millis));
+        assert!(!repeats_after(SIGTERM, 0));
+        assert!(repeats_after(SIGTERM, 0));
+        assert!(repeats_after(SIGTERM, 99));
+        assert!(!repeats_after(SIGINT, 99));
+        assert!(repeats_after(SIGINT, 198));
+        assert!(!repeats_after(SIGINT, 199));
     }
 
     #[test]
     fn each_request_for_a_reload_counts() {
-        let (mut echoes, now) = (Echoes::default(), Instant::now());
-        assert!(!echoes.is_echo(SIGHUP, now) && !echoes.is_echo(SIGHUP, now));
+        let (mut repeats, now) = (RepeatFilter::default(), Instant::now());
+        assert!(!repeats.is_repeat(SIGHUP, now) && !repeats.is_repeat(SIGHUP, now));
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Lock {
 
 /// Why there is none.
 #[derive(Debug)]
-pub(super) enum Unlocked {
+pub(super) enum LockError {
     /// Another process has it: which one, if it says so.
     Taken(Option<u32>),
     /// The file cannot be opened or locked.
@@ -31,14 +31,14 @@ impl Lock {
     ///
     /// # Errors
     /// Another process keeps it, or the system refuses.
-    pub(super) fn take(path: &Path) -> Result<Self, Unlocked> {
-        let mut file = open(path).map_err(Unlocked::Io)?;
+    pub(super) fn take(path: &Path) -> Result<Self, LockError> {
+        let mut file = open(path).map_err(LockError::Io)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => return Err(Unlocked::Taken(owner(&mut file))),
+                Err(TryLockError::WouldBlock) => return Err(LockError::Taken(owner(&mut file))),
                 Err(TryLockError::Error(error)) if is_unsupported(&error) => {
                     complain(format_args!(
                         "{}: there are no locks on this file system; no second tracker may use this state",
@@ -46,11 +46,11 @@ impl Lock {
                     ));
                     break;
                 }
-                Err(TryLockError::Error(error)) => return Err(Unlocked::Io(error)),
+                Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
             }
         }
         // A full disk keeps others from learning who has the lock, and nothing else.
-        let _ = sign(&mut file);
+        let _ = write_owner(&mut file);
         Ok(Self { _file: file })
     }
 }
@@ -59,13 +59,13 @@ impl Lock {
 ///
 /// # Errors
 /// Another process has it.
-pub(super) fn look(path: &Path) -> Result<(), Unlocked> {
+pub(super) fn check(path: &Path) -> Result<(), LockError> {
     // Where there is no file nobody has its lock, and one that cannot be read is not said to be taken.
     let Ok(mut file) = files::open(path) else {
         return Ok(());
     };
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Err(Unlocked::Taken(owner(&mut file))),
+        Err(TryLockError::WouldBlock) => Err(LockError::Taken(owner(&mut file))),
         _ => Ok(()),
     }
 }
@@ -81,7 +81,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Says who has the lock.
-fn sign(file: &mut File) -> io::Result<()> {
+fn write_owner(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{}", process::id())

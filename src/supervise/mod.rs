@@ -29,7 +29,7 @@ use signal_hook::low_level::signal_name;
 use crate::exit::EXIT_FAILURE;
 use crate::failure::Failure;
 use crate::options::{FAILURES_VARIABLE, Options};
-use crate::signals::{Echoes, asks_for_reload};
+use crate::signals::{RepeatFilter, asks_for_reload};
 use crate::sockets::SocketError;
 use crate::start::seed;
 use crate::supervised::SUPERVISED;
@@ -44,7 +44,7 @@ use restarts::{FORGOTTEN_AFTER, Restarts};
 pub(crate) fn run(options: &Options, arguments: Vec<OsString>) -> Result<u8, Failure> {
     let signals = watch_signals()?;
     limits::raise(&|line| say(line));
-    let restarts_max = options.lasting.restarts;
+    let restarts_max = options.process.restarts;
     say(format_args!(
         "Supervising: {restarts_max} restarts after failures at most"
     ));
@@ -192,7 +192,7 @@ impl Supervisor {
         }
         command.fd_mappings(mappings).map_err(io::Error::other)?;
         // One that comes before the new process can obey it has to wait there, and not to end it.
-        let kept = signals::obeyed();
+        let kept = signals::handled();
         kept.thread_block()?;
         let child = command.spawn();
         kept.thread_unblock()?;
@@ -229,11 +229,11 @@ const EXIT_SIGNAL: i32 = 128;
 fn watch_signals() -> Result<Receiver<i32>, Failure> {
     let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1]).map_err(Failure::Signals)?;
     let (sender, receiver) = channel();
-    let mut echoes = Echoes::default();
+    let mut repeats = RepeatFilter::default();
     let forward = move || {
         for signal in signals.forever() {
-            let echo = signal != SIGCHLD && echoes.is_echo(signal, Instant::now());
-            if !echo && sender.send(signal).is_err() {
+            let is_repeat = signal != SIGCHLD && repeats.is_repeat(signal, Instant::now());
+            if !is_repeat && sender.send(signal).is_err() {
                 break;
             }
         }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::{Entry, Fault};
 
-/// A set of networks, which a look-up searches in halves.
+/// A set of networks. A lookup is a binary search.
 #[derive(Clone, Debug, Default)]
 pub struct AddressList {
     v4: Ranges<u32>,
@@ -63,7 +63,7 @@ impl Entry for Network {
     }
 }
 
-/// A network of mapped addresses as the IPv4 network that it stands for, as senders are unmapped too.
+/// Unmaps a network of IPv4-mapped addresses: senders are unmapped before they are looked up.
 fn unmapped(network: IpNet) -> Option<IpNet> {
     let prefix_len = network.prefix_len();
     match (network.addr(), network.addr().to_canonical()) {
@@ -72,7 +72,7 @@ fn unmapped(network: IpNet) -> Option<IpNet> {
     }
 }
 
-/// First and last of each range. Invariant: ascending, none overlapping another.
+/// First and last address of each range. Invariant: ascending, without overlaps.
 #[derive(Clone, Debug, Default)]
 struct Ranges<T>(Box<[(T, T)]>);
 
@@ -80,7 +80,7 @@ impl<T: Copy + Ord> Ranges<T> {
     fn new(mut ranges: Vec<(T, T)>) -> Self {
         ranges.sort_unstable();
         ranges.dedup_by(|(first, last), (_, last_before)| {
-            // Networks overlap only if one holds the other.
+            // Two networks overlap only if one contains the other, and the larger sorts first.
             let held = first <= last_before;
             if held {
                 *last_before = (*last_before).max(*last);

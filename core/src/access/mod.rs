@@ -3,27 +3,27 @@
 //! A [`Reader`] makes lists from text as it comes; an [`Access`] holds what is in force.
 
 mod addresses;
-mod gate;
 mod purge;
 mod reader;
 mod torrents;
+mod view;
 
 use core::net::IpAddr;
 
 use crate::InfoHash;
 
 pub use addresses::{AddressList, Network};
-pub(crate) use gate::{Gate, Gates};
 pub use purge::{Purge, Purged};
 pub use reader::{BAD_LINES_MAX, BadLine, BadLines, ENTRIES_MAX, Entry, Fault, LINE_MAX, Reader};
 pub use torrents::TorrentList;
+pub(crate) use view::{AccessView, AccessViews};
 
-/// The lists in force. The default lets everything in.
+/// The lists in force. The default serves every torrent and address.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// Which torrents are served.
     pub torrents: Torrents,
-    /// Addresses that get no answer and are handed to nobody.
+    /// Addresses whose requests are dropped, and which are handed out to no peer.
     pub denied: AddressList,
 }
 
@@ -48,12 +48,12 @@ impl Access {
 /// Which torrents are served.
 #[derive(Clone, Debug, Default)]
 pub enum Torrents {
-    /// Every one.
+    /// All torrents.
     #[default]
     Any,
-    /// Those of an allow list; an empty one allows none.
+    /// The torrents of an allow list; an empty list allows none.
     Only(TorrentList),
-    /// All but those of a deny list.
+    /// All torrents but those of a deny list.
     AllBut(TorrentList),
 }
 

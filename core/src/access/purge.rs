@@ -15,7 +15,7 @@ pub struct Purge {
     position: WalkPosition,
     /// Whether the walk has come to its end.
     walked: bool,
-    /// What was found on the way and is still to be dropped. Nothing of it comes back meanwhile, as it is denied.
+    /// Found and still to be dropped. Denied torrents and peers cannot come back meanwhile.
     found: Vec<Found>,
 }
 
@@ -42,7 +42,7 @@ impl Purge {
         })
     }
 
-    /// Looks at about `work` torrents and peers, of which one that is dropped counts for 64.
+    /// Visits about `work` torrents and peers; a dropped one counts as 64.
     pub fn step(&mut self, now: Instant, work: usize, swarms: &Swarms) -> Purged {
         let mut purged = Purged::default();
         let mut left = work;
@@ -68,7 +68,7 @@ impl Purge {
         purged
     }
 
-    /// Looks for what is denied among about `work` torrents and peers. Returns how many they were.
+    /// Visits about `work` torrents and peers and collects the denied ones. Returns how many it visited.
     fn look(&mut self, work: usize, swarms: &Swarms) -> usize {
         let mut denied = Denied {
             access: &self.access,
@@ -81,7 +81,7 @@ impl Purge {
     }
 }
 
-/// What it takes to drop a torrent or a peer, in torrents and peers looked at: some kilobytes move.
+/// The cost of dropping a torrent or a peer, in visits: some kilobytes are moved.
 const DROP_WORK: usize = 64;
 
 /// What one step of a purge did.
@@ -96,11 +96,11 @@ pub struct Purged {
     pub done: bool,
 }
 
-/// Collects what is denied, since nothing can be removed while it is shown.
+/// Collects denied torrents and peers: a store cannot remove them during a walk.
 struct Denied<'a> {
     access: &'a Access,
     found: &'a mut Vec<Found>,
-    /// The torrent whose peers are not looked at, as all of it is dropped.
+    /// The denied torrent that is being walked: its peers go with it.
     torrent: Option<InfoHash>,
     seen: usize,
 }

@@ -1,20 +1,20 @@
-//! Reading lists: an entry a line, `#` starts a comment, empty lines mean nothing.
+//! Parsing of lists: one entry a line, `#` starts a comment, empty lines are skipped.
 
 use alloc::vec::Vec;
 use core::fmt;
 
 use memchr::memchr;
 
-/// What a line of a list says.
+/// An entry of a list.
 pub trait Entry: Sized {
     /// Reads the entry from a line without its comment and the space around it.
     ///
     /// # Errors
-    /// The line says something else.
+    /// The line is not such an entry.
     fn parse(line: &[u8]) -> Result<Self, Fault>;
 
-    /// Reads the plain lines that the text begins with, and returns what comes after them. To do so is faster than to
-    /// read them one by one, and means the same.
+    /// Parses the plain lines at the start of the text, and returns the rest. The result is the same as line by line, only
+    /// faster.
     fn parse_plain<'a>(text: &'a [u8], _room: usize, _entries: &mut Vec<Self>) -> &'a [u8] {
         text
     }
@@ -22,13 +22,12 @@ pub trait Entry: Sized {
 
 /// Collects the entries of a list from its text, which may come in pieces of any length.
 ///
-/// Lines end with `\n` or `\r\n`; a byte order mark before the first is skipped. Memory is what the entries take, and
-/// at most [`LINE_MAX`] bytes besides. After a bad line the rest is read on,
-/// to find further ones.
+/// Lines end with `\n` or `\r\n`; a leading byte order mark is skipped. Memory is that of the entries and at most
+/// [`LINE_MAX`] bytes. Parsing goes on after a bad line, so that one attempt reports up to [`BAD_LINES_MAX`].
 #[derive(Debug)]
 pub struct Reader<E> {
     entries: Vec<E>,
-    /// The beginning of a line whose end has not come yet. Invariant: at most [`LINE_MAX`] bytes, no line feed.
+    /// The unfinished last line. Invariant: at most [`LINE_MAX`] bytes, no line feed.
     partial: Vec<u8>,
     lines: u64,
     bad: BadLines,
@@ -49,7 +48,7 @@ impl<E: Entry> Reader<E> {
     /// Takes the next piece of text.
     ///
     /// # Errors
-    /// There have been [`BAD_LINES_MAX`] bad lines, or one after which no other is worth reading.
+    /// [`BAD_LINES_MAX`] lines are bad, or one is too long or one too many.
     pub fn feed(&mut self, text: &[u8]) -> Result<(), BadLines> {
         let mut rest = self.plain(text);
         while let Some((line, after)) = memchr(b'\n', rest).and_then(|end| rest.split_at_checked(end)) {
@@ -65,10 +64,10 @@ impl<E: Entry> Reader<E> {
         self.keep(rest)
     }
 
-    /// Takes the end of the text and gives the entries in their order.
+    /// Ends the text and returns the entries in their order.
     ///
     /// # Errors
-    /// There were bad lines. The last line needs no line feed.
+    /// Some lines are bad. The last line needs no line feed.
     pub fn finish(mut self) -> Result<Vec<E>, BadLines> {
         if !self.partial.is_empty() {
             self.end_partial()?;
@@ -80,7 +79,7 @@ impl<E: Entry> Reader<E> {
         }
     }
 
-    /// Takes the plain lines at the beginning of `text` and returns the rest.
+    /// Parses the plain lines at the start of `text` and returns the rest.
     fn plain<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
         if !self.partial.is_empty() {
             return text;
@@ -118,7 +117,7 @@ impl<E: Entry> Reader<E> {
         Ok(())
     }
 
-    /// What a line says, if it is not empty.
+    /// The entry of a line; `None` if the line is empty.
     fn entry(&self, line: &[u8]) -> Result<Option<E>, Fault> {
         if line.len() > LINE_MAX {
             return Err(Fault::TooLong);
@@ -138,7 +137,7 @@ impl<E: Entry> Reader<E> {
         E::parse(line).map(Some)
     }
 
-    /// Notes that the line that was read last is bad. An error if no other is to be read.
+    /// Records that the last line is bad. An error if parsing has to end there.
     fn note(&mut self, fault: Fault) -> Result<(), BadLines> {
         let number = self.lines;
         self.bad.0.push(BadLine { number, fault });
@@ -161,8 +160,7 @@ impl BadLines {
         &self.0
     }
 
-    /// Whether the text was read to its end. It is not after a line that is too long or one too many: what comes then is
-    /// hardly a list.
+    /// Whether the whole text was parsed. Parsing ends at a line that is too long or one too many: such a file is hardly a list.
     #[must_use]
     pub fn are_all(&self) -> bool {
         let ends = |line: &BadLine| matches!(line.fault, Fault::TooLong | Fault::TooMany);
@@ -193,7 +191,7 @@ impl fmt::Display for BadLines {
 
 impl core::error::Error for BadLines {}
 
-/// A line that no list can have.
+/// A line that is not an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BadLine {
@@ -230,11 +228,11 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Bytes in a line, so that a file without line feeds does not fill the memory.
+/// Bytes of a line: bounds the memory that a file without line feeds takes.
 pub const LINE_MAX: usize = 4096;
-/// Entries in a list: ten times the largest that are published; their numbers fit 32 bits.
+/// Entries of a list: ten times the largest published ones. Their number fits 32 bits.
 pub const ENTRIES_MAX: usize = 100_000_000;
-/// Bad lines that are told: who mends them all at once need not try so often.
+/// Bad lines reported: enough to mend a list in few attempts, few enough for one line of the log.
 pub const BAD_LINES_MAX: usize = 10;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

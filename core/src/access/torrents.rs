@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 use super::{Entry, Fault};
 use crate::InfoHash;
 
-/// A set of info-hashes in some 21 bytes each, whose look-up touches three places of memory.
+/// A set of info-hashes, about 21 bytes each. A lookup touches three cache lines.
 #[derive(Clone, Debug, Default)]
 pub struct TorrentList {
     /// Invariant: in ascending order, no two equal.
     hashes: Box<[InfoHash]>,
-    /// Where the hashes of each bucket end; a bucket is the leading bits of a hash.
+    /// The end of each bucket in `hashes`; a bucket is the leading bits of a hash.
     /// Invariant: `1 << (32 - shift)` ascending numbers, the last `hashes.len()`; empty without hashes.
     ends: Box<[u32]>,
     shift: u32,
@@ -23,7 +23,7 @@ impl TorrentList {
     #[must_use]
     pub fn new(hashes: impl Into<Vec<InfoHash>>) -> Self {
         let mut hashes = hashes.into();
-        // By numbers first: they are compared faster than bytes, and seldom are two alike.
+        // By the leading 8 bytes as a number: compared faster than bytes, and rarely equal.
         hashes.sort_unstable_by(|a, b| lead(a).cmp(&lead(b)).then_with(|| a.cmp(b)));
         hashes.dedup();
         if hashes.is_empty() {
@@ -49,7 +49,7 @@ impl TorrentList {
         }
     }
 
-    /// Whether the set holds this info-hash. Takes the logarithm of the set at worst, a few steps as a rule.
+    /// Whether the set holds this info-hash. O(log n) at worst, a few steps on average.
     #[must_use]
     pub fn contains(&self, info_hash: &InfoHash) -> bool {
         if self.hashes.is_empty() {
@@ -101,7 +101,7 @@ impl Entry for InfoHash {
     }
 }
 
-/// Hashes that share a bucket on average: fewer would cost more memory, more would touch more of it.
+/// Hashes in a bucket on average: fewer would cost memory, more would touch further cache lines.
 const HASHES_PER_BUCKET: usize = 4;
 
 const fn bucket(InfoHash([a, b, c, d, ..]): &InfoHash, shift: u32) -> usize {

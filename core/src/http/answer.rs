@@ -1,4 +1,4 @@
-//! What is answered to a request.
+//! Answers to requests.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -21,18 +21,18 @@ use crate::scope::Scope;
 use crate::stats::Count;
 use crate::{Instant, Peers, Worker};
 
-/// An answer, or the beginning of one.
+/// A whole answer, or the beginning of one.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// It is written; the connection stays open or not.
+    /// The answer is in the reply buffer.
     Whole { len: usize, keep_alive: bool },
-    /// It is to be streamed.
+    /// The answer is streamed in pieces.
     Stream(Stream),
     /// None: the connection is closed. The reply buffer is too small for any, or the client asked for far too much.
     Impossible,
 }
 
-/// Answers a request, or what was to be one, that came over a connection from `peer`.
+/// Answers a request, or refuses malformed bytes, of a connection from `peer`.
 pub(super) fn answer(
     now: Instant,
     request: Result<Request<'_>, RequestFault>,
@@ -46,45 +46,47 @@ pub(super) fn answer(
         IpAddr::V6(_) => Count::HttpRequest6,
     });
     let request = match request {
-        Ok(request) if request.method == Method::Other => return refuse_last(Trouble::Method, worker, reply),
+        Ok(request) if request.method == Method::Other => {
+            return refuse_and_close(Rejection::Method, worker, reply);
+        }
         Ok(request) => request,
         Err(fault) => {
             let verdict = worker.judge(now, peer, Class::BadRequest);
             if verdict == governor::Verdict::Silence {
                 return Answer::Impossible;
             }
-            return refuse_last(Trouble::Request(fault), worker, reply);
+            return refuse_and_close(Rejection::Request(fault), worker, reply);
         }
     };
     let framing = Framing::of(&request, worker.tracker().config().keep_alive());
-    let asked = Asked {
+    let exchange = Exchange {
         now,
         request: &request,
         peer,
         framing,
         front,
     };
-    match asked.answer(worker, reply) {
+    match exchange.answer(worker, reply) {
         Ok(answer) => answer,
-        Err(Trouble::Silenced) => Answer::Impossible,
-        Err(trouble) => refuse(trouble, framing, worker, reply),
+        Err(Rejection::Silenced) => Answer::Impossible,
+        Err(rejection) => refuse(rejection, framing, worker, reply),
     }
 }
 
-/// Refuses what could not be read as a request, and with it the rest of the connection.
-pub(super) fn refuse_last(trouble: Trouble, worker: &Worker, reply: &mut [u8]) -> Answer {
-    refuse(trouble, Framing::LAST, worker, reply)
+/// Refuses a malformed or incomplete request and closes the connection: where the next request begins is not known.
+pub(super) fn refuse_and_close(rejection: Rejection, worker: &Worker, reply: &mut [u8]) -> Answer {
+    refuse(rejection, Framing::CLOSE, worker, reply)
 }
 
-/// Why something is refused.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum Rejection {
     Request(RequestFault),
     Query(QueryFault),
     Forwarded(ForwardedFault),
     Refused(Refusal),
-    /// A client's request at a path that is not the tracker's.
-    Astray,
+    /// An announce or scrape at a path that is not the tracker's.
+    WrongPath,
     NotFound,
     Method,
     /// The head did not come in time.
@@ -101,14 +103,14 @@ pub(super) enum Trouble {
     Silenced,
 }
 
-impl Trouble {
-    /// What a tracker refuses has status 200, or clients would not read the reason.
+impl Rejection {
+    /// Refusals by the tracker have status 200: clients read the failure reason of no other.
     const fn status(self) -> Status {
         match self {
             Self::Query(_)
             | Self::Forwarded(_)
             | Self::Refused(_)
-            | Self::Astray
+            | Self::WrongPath
             | Self::FullScrapeBusy
             | Self::Limited
             | Self::Silenced => Status::Ok,
@@ -122,41 +124,41 @@ impl Trouble {
         }
     }
 
-    /// When it makes sense to try again.
-    const fn again(self) -> Again {
+    /// When the client should try again.
+    const fn retry_policy(self) -> RetryPolicy {
         match self {
-            Self::Forwarded(_) | Self::Timeout | Self::Truncated => Again::AsServed,
-            Self::FullScrapeBusy => Again::Soon,
-            Self::Limited | Self::Silenced => Again::AfterLongest,
+            Self::Forwarded(_) | Self::Timeout | Self::Truncated => RetryPolicy::AfterServedInterval,
+            Self::FullScrapeBusy => RetryPolicy::AfterOneMinute,
+            Self::Limited | Self::Silenced => RetryPolicy::AfterLongest,
             Self::Refused(Refusal::TorrentsFull | Refusal::SwarmFull | Refusal::AddressFull) => {
-                Again::WhenPeersAreGone
+                RetryPolicy::AfterPeersExpire
             }
             Self::Request(_)
             | Self::Query(_)
-            | Self::Astray
+            | Self::WrongPath
             | Self::NotFound
             | Self::Method
-            | Self::HeadTooLarge => Again::AsRarely,
+            | Self::HeadTooLarge => RetryPolicy::AfterLongestInterval,
             Self::Refused(
                 Refusal::ImpossibleAddress
                 | Refusal::PrivateAddress
                 | Refusal::TorrentDenied
                 | Refusal::AddressDenied,
             )
-            | Self::FullScrapeOff => Again::Never,
-            Self::PagesBusy => Again::NoClient,
+            | Self::FullScrapeOff => RetryPolicy::Never,
+            Self::PagesBusy => RetryPolicy::Unsaid,
         }
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Request(fault) => fault.fmt(f),
             Self::Query(fault) => fault.fmt(f),
             Self::Forwarded(fault) => fault.fmt(f),
             Self::Refused(refusal) => f.write_str(refusal.reason()),
-            Self::Astray => f.write_str("this path is not the tracker's: it is at /announce and /scrape"),
+            Self::WrongPath => f.write_str("this path is not the tracker's: it is at /announce and /scrape"),
             Self::NotFound => f.write_str("this is a tracker: ask for /announce or /scrape"),
             Self::Method => f.write_str("only GET and HEAD are answered"),
             Self::Timeout => f.write_str("the request did not arrive in time"),
@@ -170,84 +172,84 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// When a refused client is to come back.
+/// When a refused client should try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Again {
-    /// As if it had been served: what is wrong may be mended any time.
-    AsServed,
-    /// In a minute.
-    Soon,
-    /// When those that hold the place now have left or expired.
-    WhenPeersAreGone,
+enum RetryPolicy {
+    /// After the interval served: the operator may mend the cause any time.
+    AfterServedInterval,
+    /// After a minute.
+    AfterOneMinute,
+    /// When present peers have left or expired.
+    AfterPeersExpire,
     /// After the longest interval.
     AfterLongest,
-    /// As rarely as may be: the same request will not be understood later.
-    AsRarely,
-    /// Not at all; but few clients heed that (BEP 31), and a list may change.
+    /// After the longest interval: the same request will fail again.
+    AfterLongestInterval,
+    /// Never (BEP 31). The longest interval is sent too: few clients know BEP 31, and a list may change.
     Never,
-    /// It was no client of the protocol.
-    NoClient,
+    /// No advice: the request is not of a BitTorrent client.
+    Unsaid,
 }
 
-impl Again {
-    /// Where `served_secs` is the interval served now: the one beside the failure, and the same by BEP 31.
-    const fn told(self, intervals: Intervals, served_secs: u32) -> (Option<u32>, Option<Retry>) {
+impl RetryPolicy {
+    /// The `interval` beside the failure and the `retry in` of BEP 31, when the interval `served_secs` is served.
+    const fn resolve(self, intervals: Intervals, served_secs: u32) -> (Option<u32>, Option<Retry>) {
         match self {
-            Self::AsServed => (Some(served_secs), None),
-            Self::Soon => (Some(intervals.min), Some(Retry::Minutes(1))),
-            Self::WhenPeersAreGone | Self::AfterLongest => {
+            Self::AfterServedInterval => (Some(served_secs), None),
+            Self::AfterOneMinute => (Some(intervals.min), Some(Retry::Minutes(1))),
+            Self::AfterPeersExpire | Self::AfterLongest => {
                 let minutes = intervals.max.div_ceil(60);
                 (Some(intervals.max), Some(Retry::Minutes(minutes)))
             }
-            Self::AsRarely => (Some(intervals.max), None),
+            Self::AfterLongestInterval => (Some(intervals.max), None),
             Self::Never => (Some(intervals.max), Some(Retry::Never)),
-            Self::NoClient => (None, None),
+            Self::Unsaid => (None, None),
         }
     }
 }
 
-/// A request, and where it came from.
-struct Asked<'a> {
+/// A request and its source.
+struct Exchange<'a> {
     now: Instant,
     request: &'a Request<'a>,
-    /// The other end of the connection: the client's, or a proxy's.
+    /// The remote address of the connection: of the client or of a proxy.
     peer: IpAddr,
     framing: Framing,
     front: &'a Front,
 }
 
-impl Asked<'_> {
-    fn answer(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+impl Exchange<'_> {
+    fn answer(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Rejection> {
         let prefix = worker.tracker().config().path_prefix().as_bytes();
         match Route::of(self.request.path, prefix) {
             Route::Announce => self.announce(worker, reply),
             Route::Scrape => self.scrape(worker, reply),
-            Route::Astray => Err(Trouble::Astray),
-            // No browser sends this: a client that is shown a page takes the tracker for broken.
-            Route::Page(_) if query::names_torrent(self.request.query) => Err(Trouble::Astray),
+            Route::WrongPath => Err(Rejection::WrongPath),
+            // Only a client names a torrent, and it takes a page for a broken tracker.
+            Route::Page(_) if query::names_torrent(self.request.query) => Err(Rejection::WrongPath),
             Route::Page(path) => self.page(path, worker, reply),
         }
     }
 
-    fn announce(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+    fn announce(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Rejection> {
         let Self { request, peer, .. } = *self;
         let config = worker.tracker().config();
         let ids_kept = config.swarms().peer_ids();
         let client = forwarded::client(request, peer, config.trusted_proxies()).map_err(|fault| {
             worker.count(Count::HttpForwardedMissing);
-            Trouble::Forwarded(fault)
+            Rejection::Forwarded(fault)
         })?;
         let is_ignored = forwarded::is_ignored(request, peer, config.trusted_proxies());
         let AnnounceQuery { mut announce, form } =
-            AnnounceQuery::parse(request.query, client).map_err(Trouble::Query)?;
-        see(&mut announce, is_ignored, worker);
+            AnnounceQuery::parse(request.query, client).map_err(Rejection::Query)?;
+        note_source(&mut announce, is_ignored, worker);
         let verdict = self.judge(client, Class::Announce, worker)?;
         announce.numwant = verdict.numwant(&announce);
         let ids = form == PeerForm::Dictionaries { ids: true } && ids_kept;
         let intervals = worker.tracker().config().intervals();
         let (mut announced, peers) = worker
             .announce_into_scratch(self.now, &announce, ids)
-            .map_err(Trouble::Refused)?;
+            .map_err(Rejection::Refused)?;
         if verdict.postpones(announce.event) {
             announced = announced.postponed(intervals);
         }
@@ -255,11 +257,11 @@ impl Asked<'_> {
             encode_announce(client, form, &announced, peers, out)
         });
         worker.count(Count::HttpAnnounce);
-        Ok(whole(len, Status::Ok, self.framing, worker))
+        Ok(complete(len, Status::Ok, self.framing, worker))
     }
 
-    fn scrape(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
-        let mut query = ScrapeQuery::parse(self.request.query).map_err(Trouble::Query)?;
+    fn scrape(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Rejection> {
+        let mut query = ScrapeQuery::parse(self.request.query).map_err(Rejection::Query)?;
         if query.info_hashes().is_empty() {
             return self.full_scrape(worker, reply);
         }
@@ -269,28 +271,28 @@ impl Asked<'_> {
             encode_scrape(query.sorted(), |info_hash| worker.scrape(info_hash), out)
         });
         worker.count(Count::HttpScrape);
-        Ok(whole(len, Status::Ok, self.framing, worker))
+        Ok(complete(len, Status::Ok, self.framing, worker))
     }
 
-    fn full_scrape(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+    fn full_scrape(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Rejection> {
         if !worker.tracker().config().full_scrape() {
-            return Err(Trouble::FullScrapeOff);
+            return Err(Rejection::FullScrapeOff);
         }
         let reader = self.reader(worker);
         let _ = self.judge(reader, Class::FullScrape, worker)?;
         let framing = Framing {
-            // Without chunks, the end of the connection is the end of the body.
+            // HTTP/1.0 has no chunks: the end of the connection marks the end of the body.
             keep_alive: self.framing.keep_alive && self.framing.chunks,
             ..self.framing
         };
         let answer = if framing.body {
             let stream = FullScrape::begin(self.now, framing, reader, self.front.full_scrapes(), worker)
-                .ok_or(Trouble::FullScrapeBusy)?;
+                .ok_or(Rejection::FullScrapeBusy)?;
             count_answer(Status::Ok, framing, worker);
             Answer::Stream(Stream::FullScrape(stream))
         } else {
             let len = head::encode_stream(framing, reply);
-            whole(len, Status::Ok, framing, worker)
+            complete(len, Status::Ok, framing, worker)
         };
         worker.count(Count::HttpScrape);
         worker.count(Count::HttpFullScrape);
@@ -303,10 +305,10 @@ impl Asked<'_> {
         client: IpAddr,
         charge: impl Into<Charge>,
         worker: &mut Worker,
-    ) -> Result<governor::Verdict, Trouble> {
+    ) -> Result<governor::Verdict, Rejection> {
         match worker.judge(self.now, client, charge) {
-            governor::Verdict::Failure => Err(Trouble::Limited),
-            governor::Verdict::Silence => Err(Trouble::Silenced),
+            governor::Verdict::Failure => Err(Rejection::Limited),
+            governor::Verdict::Silence => Err(Rejection::Silenced),
             verdict @ (governor::Verdict::Serve | governor::Verdict::Short) => Ok(verdict),
         }
     }
@@ -317,18 +319,18 @@ impl Asked<'_> {
         forwarded::client(self.request, self.peer, proxies).unwrap_or(self.peer)
     }
 
-    /// A page outside the protocol, at `path` within the prefix.
-    fn page(&self, path: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Trouble> {
+    /// Answers with the page at `path`, which is relative to the prefix.
+    fn page(&self, path: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Rejection> {
         let (request, framing) = (self.request, self.framing);
         let proxies = worker.tracker().config().trusted_proxies();
         // The proxy host itself may read pages without the header; a malformed header is refused.
         let reader = match forwarded::client(request, self.peer, proxies) {
             Err(ForwardedFault::Missing) => self.peer,
-            reader => reader.map_err(Trouble::Forwarded)?,
+            reader => reader.map_err(Rejection::Forwarded)?,
         };
         match worker.judge(self.now, reader, Class::Page) {
-            governor::Verdict::Failure => return Err(Trouble::PagesBusy),
-            governor::Verdict::Silence => return Err(Trouble::Silenced),
+            governor::Verdict::Failure => return Err(Rejection::PagesBusy),
+            governor::Verdict::Silence => return Err(Rejection::Silenced),
             governor::Verdict::Serve | governor::Verdict::Short => {}
         }
         let tracker = worker.tracker();
@@ -336,12 +338,12 @@ impl Asked<'_> {
         match self.front.pages().map(find) {
             Some(Found::Page(page)) => {
                 worker.count(Count::HttpPage);
-                Ok(shown(page, Status::Ok, framing, worker))
+                Ok(page_answer(page, Status::Ok, framing, worker))
             }
-            Some(Found::Forbidden(page)) => Ok(shown(page, Status::Forbidden, framing, worker)),
-            Some(Found::Busy) => Err(Trouble::PagesBusy),
+            Some(Found::Forbidden(page)) => Ok(page_answer(page, Status::Forbidden, framing, worker)),
+            Some(Found::Busy) => Err(Rejection::PagesBusy),
             Some(Found::Nothing) | None if is_root(path) => Ok(landing_page(framing, worker, reply)),
-            Some(Found::Nothing) | None => Err(Trouble::NotFound),
+            Some(Found::Nothing) | None => Err(Rejection::NotFound),
         }
     }
 }
@@ -351,9 +353,9 @@ fn is_root(path: &[u8]) -> bool {
     path.iter().all(|byte| *byte == b'/')
 }
 
-/// Notes where an announce comes from. A proxy's address is that of no peer: the client is handed peers as one whom nobody
-/// can reach.
-fn see(announce: &mut Announce, is_ignored: bool, worker: &Worker) {
+/// Counts the source of an announce for the detection of hidden clients. Behind a proxy that is not trusted the source is not
+/// the client's address: the client gets peers and is not stored, as one with port 0.
+fn note_source(announce: &mut Announce, is_ignored: bool, worker: &Worker) {
     let peer = announce.peer;
     let is_local = is_ignored && Scope::of(peer.ip) == Scope::Local;
     worker.counters().votes.http(peer, is_ignored && !is_local);
@@ -369,7 +371,7 @@ fn see(announce: &mut Announce, is_ignored: bool, worker: &Worker) {
     }
 }
 
-/// Writes as many of the peers as fit.
+/// Writes an announce answer with as many peers as fit.
 fn encode_announce(
     client: IpAddr,
     form: PeerForm,
@@ -403,7 +405,7 @@ fn encode_announce(
     }
 }
 
-fn shown(page: Page, status: Status, framing: Framing, worker: &Worker) -> Answer {
+fn page_answer(page: Page, status: Status, framing: Framing, worker: &Worker) -> Answer {
     count_answer(status, framing, worker);
     Answer::Stream(Stream::Page(PageStream::new(page, status, framing)))
 }
@@ -419,27 +421,29 @@ fn landing_page(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
             .copy_from_slice(body);
         Some(head_len + body.len())
     });
-    whole(len, Status::Ok, framing, worker)
+    complete(len, Status::Ok, framing, worker)
 }
 
 pub(crate) const FRONT: &[u8] = b"etracker, a BitTorrent tracker: announce to /announce, scrape /scrape\n";
 
-fn refuse(trouble: Trouble, framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
+fn refuse(rejection: Rejection, framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
     let tracker = worker.tracker();
     let intervals = tracker.config().intervals();
-    let (interval_secs, retry) = trouble.again().told(intervals, tracker.interval_served_secs());
+    let (interval_secs, retry) = rejection
+        .retry_policy()
+        .resolve(intervals, tracker.interval_served_secs());
     let failure = Failure {
-        reason: trouble,
+        reason: rejection,
         interval_secs,
         interval_min_secs: interval_secs.map(|secs| intervals.min_beside(secs)),
         retry,
     };
-    let len = head::encode(trouble.status(), framing, reply, |out| failure.encode(out));
+    let len = head::encode(rejection.status(), framing, reply, |out| failure.encode(out));
     worker.count(Count::HttpFailure);
-    whole(len, trouble.status(), framing, worker)
+    complete(len, rejection.status(), framing, worker)
 }
 
-fn whole(len: Option<usize>, status: Status, framing: Framing, worker: &Worker) -> Answer {
+fn complete(len: Option<usize>, status: Status, framing: Framing, worker: &Worker) -> Answer {
     count_answer(status, framing, worker);
     let keep_alive = framing.keep_alive;
     len.map_or(Answer::Impossible, |len| Answer::Whole { len, keep_alive })

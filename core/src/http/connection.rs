@@ -1,4 +1,4 @@
-//! One HTTP connection: bytes in, answers out, deadlines kept.
+//! One HTTP connection: from bytes to answers, within deadlines.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::answer::{Answer, Trouble, answer, refuse_last};
+use super::answer::{Answer, Rejection, answer, refuse_and_close};
 use super::front::Front;
 use super::progress::Progress;
 use super::request::{Request, head_end, is_foreign};
@@ -18,7 +18,7 @@ use crate::{Instant, Worker};
 
 /// The server's side of one connection.
 ///
-/// A driver begins as if told [`Step::Read`]. Each call says what is to be done next:
+/// A driver begins with [`Step::Read`]. Each call returns the next step:
 /// - [`receive`](Self::receive) and [`end_of_input`](Self::end_of_input) follow a read,
 /// - [`respond`](Self::respond) follows a complete write, or letting others run,
 /// - [`handle_timeout`](Self::handle_timeout) follows when [`poll_timeout`](Self::poll_timeout) is reached instead; the
@@ -33,45 +33,45 @@ pub struct Connection {
     timeout: Duration,
     deadline: Instant,
     state: State,
-    /// What was asked of the driver last.
+    /// The last step returned.
     step: Step,
-    /// What came and is not yet served: part of a head, or more requests.
+    /// Received bytes that are not served yet: part of a head, or further requests.
     /// Invariant: at most [`HEAD_MAX`] bytes and what one read brought.
     input: Vec<u8>,
-    /// Bytes at the start of `input` that were served.
+    /// Served bytes at the start of `input`.
     served: usize,
-    /// Bytes after those that hold no end of a head.
+    /// Bytes after those that were searched for the end of a head.
     scanned: usize,
-    /// Whether the last request that was served was the client's last, or what came is no HTTP at all.
+    /// Whether the client announced its last request, or does not speak HTTP.
     client_is_done: bool,
     /// Whether anything came yet.
     began: bool,
     misuse: Option<Misuse>,
 }
 
-/// What the driver of a connection did out of order.
+/// A call by the driver that was out of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// It handed in bytes while an answer was to be written.
+    /// Bytes were handed in while an answer had to be written.
     ReceivedWhileWriting,
-    /// It handed in bytes after it was told to close.
+    /// Bytes were handed in after [`Step::Close`].
     ReceivedAfterClose,
-    /// It went on as after a write while it was told to read.
+    /// [`Connection::respond`] was called after [`Step::Read`].
     RespondedWhileReading,
-    /// It went on as after a write after it was told to close.
+    /// [`Connection::respond`] was called after [`Step::Close`].
     RespondedAfterClose,
 }
 
 #[derive(Debug)]
 enum State {
-    /// A head is awaited. Invariant: `input` holds no whole one.
+    /// Waits for a head. Invariant: `input` holds no whole one.
     Reading,
-    /// An answer is being written.
+    /// The driver writes an answer.
     Writing { keep_alive: bool },
-    /// An answer is collected or written piece by piece.
+    /// An answer is collected and written piece by piece.
     Streaming(Box<Stream>),
-    /// Nothing more will be said.
+    /// Closed.
     Closed,
 }
 
@@ -96,13 +96,13 @@ impl Connection {
         }
     }
 
-    /// The other end, never a mapped address. Behind a proxy this is the proxy.
+    /// The remote address, never a mapped one. Behind a proxy it is the proxy's.
     #[must_use]
     pub const fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// Takes what was read. At most one request is answered.
+    /// Takes the bytes of a read. Answers at most one request.
     pub fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step {
         match self.state {
             State::Reading => {}
@@ -118,7 +118,7 @@ impl Connection {
             }
         }
         if self.input.is_empty() {
-            // The usual case: what came is one whole head, and is served where it stands.
+            // The usual case: one whole head, which is served without a copy.
             let served = self.serve(now, bytes, worker, reply);
             self.keep(now, bytes.get(served..).unwrap_or_default());
         } else {
@@ -128,7 +128,7 @@ impl Connection {
         self.step
     }
 
-    /// Goes on after a complete write, or after [`Step::Again`]. At most one request is answered.
+    /// Goes on after a complete write, or after [`Step::Again`]. Answers at most one request.
     pub fn respond(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
         match core::mem::replace(&mut self.state, State::Closed) {
             State::Writing { keep_alive: true } => {
@@ -145,27 +145,27 @@ impl Connection {
         }
     }
 
-    /// Takes note that the client will send no more. An answer under way is still written.
+    /// Takes the end of the client's input. An answer under way is still written.
     pub fn end_of_input(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
         match self.state {
             State::Reading if self.input.is_empty() => {
                 worker.count(Count::HttpReceivedEnd);
                 self.close()
             }
-            State::Reading => self.refuse(now, Trouble::Truncated, worker, reply),
+            State::Reading => self.refuse(now, Rejection::Truncated, worker, reply),
             State::Writing { .. } | State::Streaming(_) | State::Closed => self.step,
         }
     }
 
-    /// Whether the client has said its last: that the connection is to close, and nothing after that. Then it can be
-    /// closed at once, for there are no bytes to come that would reset it (RFC 9112, section 9.6). So it can if the client
-    /// speaks no HTTP, for it waits for no answer that a reset could spoil.
+    /// Whether the client announced its last request and sent nothing after it. The connection can be closed at once then: no
+    /// bytes will come that would reset it and destroy the answer (RFC 9112, section 9.6). The same holds for a client that
+    /// does not speak HTTP, as it gets no answer.
     #[must_use]
     pub const fn client_is_done(&self) -> bool {
         self.client_is_done
     }
 
-    /// What the driver did out of order first, if it did anything so.
+    /// The first call that was out of order, if there was one.
     #[must_use]
     pub const fn misuse(&self) -> Option<Misuse> {
         self.misuse
@@ -177,14 +177,14 @@ impl Connection {
         self.deadline
     }
 
-    /// Ends what takes too long: part of a head is answered with a failure, all else is closed. Before its time it
+    /// Enforces the deadline: part of a head is answered with a failure, any other state is closed. A call before the deadline
     /// changes nothing and returns the last step again.
     pub fn handle_timeout(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
         if now < self.deadline {
             return self.step;
         }
         match self.state {
-            State::Reading if !self.input.is_empty() => self.refuse(now, Trouble::Timeout, worker, reply),
+            State::Reading if !self.input.is_empty() => self.refuse(now, Rejection::Timeout, worker, reply),
             State::Streaming(ref stream) => {
                 if matches!(**stream, Stream::FullScrape(_)) {
                     worker.count(Count::HttpFullScrapeSlow);
@@ -195,9 +195,9 @@ impl Connection {
         }
     }
 
-    /// Serves the first request of `input`, if its head is whole, and returns how many bytes are done with.
+    /// Serves the first request of `input` if its head is whole, and returns the number of bytes consumed.
     fn serve(&mut self, now: Instant, input: &[u8], worker: &mut Worker, reply: &mut [u8]) -> usize {
-        // Some clients send an empty line after a request; it belongs to none (RFC 9112, section 2.2).
+        // Some clients send an empty line after a request; it is skipped (RFC 9112, section 2.2).
         let blank = if self.scanned == 0 { blank_len(input) } else { 0 };
         let input = input.get(blank..).unwrap_or_default();
         if self.scanned == 0 && input.first().is_some_and(|first| is_foreign(*first)) {
@@ -206,7 +206,7 @@ impl Connection {
         }
         let head_end = head_end(input, &mut self.scanned);
         if head_end.unwrap_or(input.len() + 1) > HEAD_MAX {
-            _ = self.refuse(now, Trouble::HeadTooLarge, worker, reply);
+            _ = self.refuse(now, Rejection::HeadTooLarge, worker, reply);
         } else if let Some(head) = head_end.and_then(|end| input.get(..end)) {
             self.scanned = 0;
             let request = Request::parse(head);
@@ -218,7 +218,7 @@ impl Connection {
         blank
     }
 
-    /// Serves the first request of what was kept.
+    /// Serves the first request of the kept input.
     fn serve_input(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) {
         let input = core::mem::take(&mut self.input);
         let served = self.serve(now, input.get(self.served..).unwrap_or_default(), worker, reply);
@@ -234,14 +234,15 @@ impl Connection {
         }
     }
 
-    /// Keeps what was not served of the bytes that came, if it is going to be.
+    /// Keeps the bytes that were not served, unless the connection closes.
     fn keep(&mut self, now: Instant, rest: &[u8]) {
         if rest.is_empty() || !self.serves_more() {
             return;
         }
         self.input.extend_from_slice(rest);
         if matches!(self.state, State::Reading) {
-            // The first bytes of a head: from now on all of it has to come in time.
+            // The deadline of a head starts with its first byte, so that a client that sends a byte now and then cannot hold it
+            // open.
             self.extend_deadline(now);
         }
     }
@@ -264,7 +265,7 @@ impl Connection {
     }
 
     fn stream(&mut self, now: Instant, mut stream: Box<Stream>, worker: &Worker, reply: &mut [u8]) -> Step {
-        match stream.proceed(now, worker, reply) {
+        match stream.step(now, worker, reply) {
             Progress::Working => {
                 self.extend_deadline(now);
                 self.state = State::Streaming(stream);
@@ -281,14 +282,14 @@ impl Connection {
         self.step
     }
 
-    fn refuse(&mut self, now: Instant, trouble: Trouble, worker: &Worker, reply: &mut [u8]) -> Step {
+    fn refuse(&mut self, now: Instant, rejection: Rejection, worker: &Worker, reply: &mut [u8]) -> Step {
         self.input = Vec::new();
-        let answer = refuse_last(trouble, worker, reply);
+        let answer = refuse_and_close(rejection, worker, reply);
         self.begin(now, answer, worker, reply);
         self.step
     }
 
-    /// Closes without a word on who speaks another protocol: the client would not understand it.
+    /// Closes a connection of another protocol without an answer: the client would not understand it.
     fn hang_up(&mut self, worker: &Worker) {
         worker.count(Count::HttpForeign);
         self.client_is_done = true;
@@ -318,7 +319,7 @@ impl Connection {
     }
 }
 
-/// Bytes of memory that a connection keeps for input that comes in parts: more than most heads have.
+/// Bytes of the buffer that a connection keeps for split input: more than most heads have.
 const INPUT_KEPT: usize = 1024;
 
 /// Line ends at the start of `input`.

@@ -1,4 +1,4 @@
-//! Whom a proxy speaks for: `X-Forwarded-For`.
+//! The client behind a proxy: `X-Forwarded-For`.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,14 +10,13 @@ use crate::scope::Scope;
 
 /// The address of the client that sent `request` over a connection from `peer`.
 ///
-/// Without `trusted` networks, and from a peer outside of them, it is the peer's own, whatever the header says. A
-/// trusted peer speaks for the right-most address that is not trusted, the last header field counting as the
-/// right-most part. If all are trusted, it speaks for the right-most: the one that it has seen itself, as what stands to the left
-/// of that is the client's own text.
+/// Without `trusted` networks, and for a peer outside of them, it is the peer's address, whatever the header says. For a
+/// trusted peer it is the right-most address that is not trusted; several header fields count as one list. If all addresses
+/// are trusted, it is the right-most, which the proxy saw itself: the client can write anything to the left of it.
 ///
 /// # Errors
-/// A trusted peer sends no such header, or what stands to the right of the client is not an address: the peer's own
-/// address is never taken instead, for it would be handed out as that of a client.
+/// A trusted peer sends no such header, or an element on the way from the right to the client is not an address. The peer's own
+/// address is not used instead: it would be handed out as a client's.
 pub fn client(
     request: &Request<'_>,
     peer: IpAddr,
@@ -44,16 +43,16 @@ pub fn client(
     found
 }
 
-/// Whether the header of `request` is not heeded: the peer is not trusted to send one.
+/// Whether `request` has a forwarding header that is ignored because the peer is not trusted.
 pub fn is_ignored(request: &Request<'_>, peer: IpAddr, trusted: Option<&[IpNet]>) -> bool {
     let networks = trusted.unwrap_or_default();
     request.forwarded && !networks.iter().any(|network| network.contains(&peer))
 }
 
-/// Whether `peer`, who sends a header that is not heeded, passes on what others ask, so that its address is no client's.
+/// Whether `peer`, which sends an ignored forwarding header, is a proxy whose address must not be stored as a client's.
 ///
-/// A proxy of the tracker's own has a private address, or from the same host the first one of loopback: others are only
-/// those of programs that bind them by hand. From elsewhere a client can send what it likes, and is where it comes from.
+/// The operator's own proxy connects from a private address, or on the same host from 127.0.0.1 or ::1; other loopback
+/// addresses are bound by hand. From any global address the header may be a client's invention.
 pub fn is_proxy(peer: IpAddr) -> bool {
     match peer {
         IpAddr::V4(ip) if ip.is_loopback() => ip == Ipv4Addr::LOCALHOST,
@@ -61,13 +60,13 @@ pub fn is_proxy(peer: IpAddr) -> bool {
     }
 }
 
-/// Why it is not known whom a proxy speaks for.
+/// Why the client behind a proxy is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForwardedFault {
     /// The header is missing or empty.
     Missing,
-    /// Something in it is not an address.
+    /// An element is not an address.
     NoAddress,
 }
 

@@ -22,24 +22,24 @@ use crate::{InfoHash, Instant, Tracker, Worker};
 
 /// The answer to a full scrape on its way to one reader.
 ///
-/// First the info-hashes are collected, then each is looked up and written in ascending order. Readers share the list of
-/// them, whoever began it. Torrents that have gone meanwhile are shown with zeros.
+/// The info-hashes are collected first, then each is looked up and written in ascending order. Concurrent readers share the
+/// collected list. A torrent that was dropped meanwhile is written with zeros.
 #[derive(Debug)]
 pub(super) struct FullScrape {
     framing: Framing,
-    list: Arc<List>,
-    /// Info-hashes of the list that were taken for writing.
+    list: Arc<HashList>,
+    /// Info-hashes taken from the list so far.
     taken: usize,
-    /// Those of them that are not yet written, the next one last.
+    /// Those of them that are not written yet, the next one last.
     batch: Vec<InfoHash>,
     /// Whether the head is written.
     begun: bool,
-    pace: Pace,
-    _place: Place,
+    rate: ReaderRate,
+    _slot: ReaderSlot,
 }
 
 impl FullScrape {
-    /// Begins, unless there are too many readers or there is no memory for the info-hashes.
+    /// Begins an answer; `None` if there are too many readers or no memory for the list.
     pub(super) fn begin(
         now: Instant,
         framing: Framing,
@@ -47,15 +47,15 @@ impl FullScrape {
         scrapes: &Arc<FullScrapes>,
         worker: &Worker,
     ) -> Option<Self> {
-        let (list, place) = Place::claim(now, reader, scrapes, worker.tracker())?;
+        let (list, slot) = ReaderSlot::claim(now, reader, scrapes, worker.tracker())?;
         Some(Self {
             framing,
             list,
             taken: 0,
             batch: Vec::new(),
             begun: false,
-            pace: Pace::default(),
-            _place: place,
+            rate: ReaderRate::default(),
+            _slot: slot,
         })
     }
 
@@ -64,23 +64,23 @@ impl FullScrape {
         self.framing.keep_alive
     }
 
-    /// When the reader is too slow, if the piece under way is not written before.
+    /// When the piece under way must be written; a reader that takes longer is too slow.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.pace.deadline()
+        self.rate.deadline()
     }
 
-    /// Does one step: looks at about [`WALK_WORK`] torrents and peers, or writes at most [`PIECE_MAX`] bytes.
-    pub(super) fn proceed(&mut self, now: Instant, worker: &Worker, reply: &mut [u8]) -> Progress {
-        self.pace.stop(now);
+    /// Visits about [`WALK_WORK`] torrents and peers, or writes at most [`PIECE_MAX`] bytes.
+    pub(super) fn step(&mut self, now: Instant, worker: &Worker, reply: &mut [u8]) -> Progress {
+        self.rate.stop(now);
         if self.batch.is_empty() {
-            match self.list.proceed(self.taken, &mut self.batch, worker.tracker()) {
-                Taken::Collecting => return Progress::Working,
-                Taken::Batch => self.taken += self.batch.len(),
+            match self.list.step(self.taken, &mut self.batch, worker.tracker()) {
+                ListStep::Collecting => return Progress::Working,
+                ListStep::Batch => self.taken += self.batch.len(),
             }
         }
         let progress = self.write(worker, reply).unwrap_or(Progress::Impossible);
         if let Progress::Piece(len) = progress {
-            self.pace.start(now, len);
+            self.rate.start(now, len);
         }
         progress
     }
@@ -95,7 +95,7 @@ impl FullScrape {
             0
         };
         let (_, room) = reply.split_at_mut_checked(head_len)?;
-        // Whether this is the last piece is known only when it is written: the end comes in a piece of its own.
+        // The end is a piece of its own: only after the last batch is it known that none follows.
         let last = self.batch.is_empty() && !first;
         let framing = self.framing;
         let len = head::encode_piece(framing, last, room, |out| {
@@ -130,28 +130,28 @@ impl FullScrape {
     }
 }
 
-/// Torrents and peers looked at in one step of a full scrape: some tens of microseconds.
+/// Torrents and peers visited in one step: some tens of microseconds.
 const WALK_WORK: usize = 4096;
 /// Bytes of one piece of a full scrape: some hundred torrents, looked up and written in about as many microseconds.
 const PIECE_MAX: usize = 32 * 1024;
-/// Info-hashes that are put in order at a time: as many as fit a piece, whatever their counts.
+/// Info-hashes sorted at a time: as many as fit a piece, whatever their counts.
 const BATCH: usize = (PIECE_MAX - 1024) / SCRAPE_ENTRY_MAX;
 /// The body before its first entry, and after its last.
 const START: &[u8] = b"d5:filesd";
 const END: &[u8] = b"ee";
 
-/// How fast a reader takes what it is given. Time that the tracker itself takes is not counted.
+/// The rate at which a reader takes its answer. Time that the tracker itself takes does not count.
 #[derive(Debug, Default)]
-struct Pace {
-    /// Bytes that were given, the piece under way included.
+struct ReaderRate {
+    /// Bytes written, the piece under way included.
     bytes: u64,
-    /// Time for which pieces before that one waited for the reader.
+    /// Time that earlier pieces took to be written.
     waited: Duration,
-    /// Since when one is under way.
+    /// When the piece under way was handed to the driver.
     since: Option<Instant>,
 }
 
-impl Pace {
+impl ReaderRate {
     fn start(&mut self, now: Instant, len: usize) {
         self.bytes += len as u64;
         self.since = Some(now);
@@ -170,38 +170,38 @@ impl Pace {
     }
 }
 
-/// The info-hashes of a full scrape, for all who read them: 20 bytes for each torrent.
+/// The info-hashes of a full scrape, shared by its readers: 20 bytes for each torrent.
 ///
-/// They are put in order in small steps, as far as the fastest reader has come, and within the memory that they take.
+/// They are sorted in place in small steps, as far as the fastest reader needs them.
 #[derive(Debug)]
-struct List {
+struct HashList {
     begun: Instant,
     collected: Lock<Collected>,
 }
 
 #[derive(Debug)]
 enum Collected {
-    /// Some; whoever reads goes on from here.
+    /// Some of them; any reader continues from here.
     Part {
         position: WalkPosition,
         info_hashes: BinaryHeap<Reverse<InfoHash>>,
     },
-    /// All: a heap with the smallest first, and behind it in descending order those that were taken out of it.
+    /// All of them: a heap with the smallest first, and behind it, in descending order, those popped so far.
     All {
         info_hashes: Vec<Reverse<InfoHash>>,
         heap_len: usize,
     },
 }
 
-/// What a step brought.
-enum Taken {
-    /// Nothing yet.
+/// The result of a step.
+enum ListStep {
+    /// The list is not complete yet.
     Collecting,
     /// The next info-hashes; none at the end.
     Batch,
 }
 
-impl List {
+impl HashList {
     fn new(begun: Instant, torrents: usize) -> Option<Self> {
         let mut info_hashes = BinaryHeap::new();
         info_hashes
@@ -215,8 +215,8 @@ impl List {
         Some(Self { begun, collected })
     }
 
-    /// Puts those from the one numbered `from` on into `batch`, the first of them last; or collects some more.
-    fn proceed(&self, from: usize, batch: &mut Vec<InfoHash>, tracker: &Tracker) -> Taken {
+    /// Collects some more info-hashes, or puts a batch from number `from` on into `batch`, the first of them last.
+    fn step(&self, from: usize, batch: &mut Vec<InfoHash>, tracker: &Tracker) -> ListStep {
         self.collected.with(|collected| match collected {
             Collected::Part {
                 position,
@@ -233,7 +233,7 @@ impl List {
                         heap_len,
                     };
                 }
-                Taken::Collecting
+                ListStep::Collecting
             }
             Collected::All {
                 info_hashes,
@@ -242,18 +242,18 @@ impl List {
                 let len = info_hashes.len();
                 let until = from.saturating_add(BATCH).min(len);
                 while len - *heap_len < until {
-                    *heap_len = move_smallest_out(info_hashes, *heap_len);
+                    *heap_len = pop_smallest(info_hashes, *heap_len);
                 }
                 let next = info_hashes.get(len - until..len - from).unwrap_or_default();
                 batch.extend(next.iter().map(|Reverse(info_hash)| *info_hash));
-                Taken::Batch
+                ListStep::Batch
             }
         })
     }
 }
 
-/// Swaps the first of a heap of `heap_len` behind it, and returns how long the heap is then.
-fn move_smallest_out(info_hashes: &mut [Reverse<InfoHash>], heap_len: usize) -> usize {
+/// Moves the smallest element of a heap of `heap_len` behind the heap. Returns the new length of the heap.
+fn pop_smallest(info_hashes: &mut [Reverse<InfoHash>], heap_len: usize) -> usize {
     let heap_len = heap_len.saturating_sub(1);
     let Some((heap, [behind, ..])) = info_hashes.split_at_mut_checked(heap_len) else {
         return 0;
@@ -265,7 +265,7 @@ fn move_smallest_out(info_hashes: &mut [Reverse<InfoHash>], heap_len: usize) -> 
     heap_len
 }
 
-/// Makes a heap of one that is in order but for its first.
+/// Restores the heap order, which only the first element may violate.
 fn sift_down(heap: &mut [Reverse<InfoHash>]) {
     let mut at = 0;
     loop {
@@ -283,17 +283,17 @@ fn sift_down(heap: &mut [Reverse<InfoHash>]) {
     }
 }
 
-/// The full scrapes that are running.
+/// The full scrapes under way.
 #[derive(Debug, Default)]
 pub(super) struct FullScrapes(Lock<Running>);
 
-/// Who reads a full scrape at the moment, and what.
+/// The readers of full scrapes and their lists.
 #[derive(Debug, Default)]
 struct Running {
     /// Invariant: at most [`FULL_SCRAPE_READERS_MAX`].
     readers: Vec<IpAddr>,
-    /// Those that someone reads, the newest last. Invariant: at most [`FULL_SCRAPE_LISTS_MAX`].
-    lists: Vec<Weak<List>>,
+    /// Lists with readers, the newest last. Invariant: at most [`FULL_SCRAPE_LISTS_MAX`].
+    lists: Vec<Weak<HashList>>,
 }
 
 impl Running {
@@ -302,12 +302,12 @@ impl Running {
         self.readers.len() < FULL_SCRAPE_READERS_MAX && own < FULL_SCRAPE_READERS_OF_ADDRESS_MAX
     }
 
-    /// The newest list, unless it is too old and there may be one more.
-    fn list(&mut self, now: Instant, torrents: usize) -> Option<Arc<List>> {
+    /// The newest list; a new one if that is too old and one more is allowed.
+    fn list(&mut self, now: Instant, torrents: usize) -> Option<Arc<HashList>> {
         self.lists.retain(|list| list.strong_count() > 0);
         let newest = self.lists.last().and_then(Weak::upgrade);
         let is_full = self.lists.len() >= FULL_SCRAPE_LISTS_MAX;
-        let is_new = |list: &List| now.saturating_since(list.begun) <= FULL_SCRAPE_AGE_MAX;
+        let is_new = |list: &HashList| now.saturating_since(list.begun) <= FULL_SCRAPE_AGE_MAX;
         if let Some(list) = newest.filter(|list| is_full || is_new(list)) {
             return Some(list);
         }
@@ -315,27 +315,27 @@ impl Running {
             not(feature = "std"),
             expect(clippy::arc_with_non_send_sync, reason = "without std there is one thread")
         )]
-        let list = Arc::new(List::new(now, torrents)?);
+        let list = Arc::new(HashList::new(now, torrents)?);
         self.lists.push(Arc::downgrade(&list));
         Some(list)
     }
 }
 
-/// Holds one of the places that there are for readers of full scrapes.
+/// One of the [`FULL_SCRAPE_READERS_MAX`] slots; freed when dropped.
 #[derive(Debug)]
-struct Place {
+struct ReaderSlot {
     scrapes: Arc<FullScrapes>,
     reader: IpAddr,
 }
 
-impl Place {
+impl ReaderSlot {
     fn claim(
         now: Instant,
         reader: IpAddr,
         scrapes: &Arc<FullScrapes>,
         tracker: &Tracker,
-    ) -> Option<(Arc<List>, Self)> {
-        let reader = household(reader);
+    ) -> Option<(Arc<HashList>, Self)> {
+        let reader = reader_address(reader);
         let torrents = usize::try_from(tracker.totals().torrents).ok()?;
         let list = scrapes.0.with(|running| {
             let list = running
@@ -350,7 +350,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ReaderSlot {
     fn drop(&mut self) {
         self.scrapes.0.with(|running| {
             if let Some(own) = running.readers.iter().position(|&other| other == self.reader) {
@@ -360,8 +360,8 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one address: an IPv4 address, or an IPv6 /64.
-fn household(ip: IpAddr) -> IpAddr {
+/// The address that a reader counts as: an IPv4 address, or the network of an IPv6 /64.
+fn reader_address(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
@@ -399,7 +399,7 @@ mod tests {
             let mut heap_len = list.len();
             while heap_len > 0 {
                 let before = heap_len;
-                heap_len = move_smallest_out(&mut list, heap_len);
+                heap_len = pop_smallest(&mut list, heap_len);
                 assert_eq!(heap_len, before - 1);
             }
             list.len() == firsts.len() && list.is_sorted()

@@ -27,7 +27,7 @@ pub(super) enum Status {
 }
 
 impl Status {
-    /// What answers with this status are counted as.
+    /// The count of answers with this status.
     pub(super) const fn count(self) -> Count {
         match self {
             Self::Ok => Count::Http200,
@@ -56,7 +56,7 @@ impl Status {
     }
 }
 
-/// How the answer to a request is put on the connection.
+/// How an answer is framed on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Framing {
     /// Whether the connection stays open.
@@ -68,14 +68,14 @@ pub(super) struct Framing {
 }
 
 impl Framing {
-    /// For answers to what could not be read: the last thing said.
-    pub(super) const LAST: Self = Self {
+    /// The framing of the answer to a malformed request: the connection closes.
+    pub(super) const CLOSE: Self = Self {
         keep_alive: false,
         body: true,
         chunks: false,
     };
 
-    /// As `request` allows; `keep_alive` is whether the tracker does.
+    /// The framing that `request` allows, if `keep_alive` says that the tracker keeps connections open.
     pub(super) const fn of(request: &Request<'_>, keep_alive: bool) -> Self {
         Self {
             keep_alive: keep_alive && request.wants_keep_alive() && !request.body,
@@ -103,7 +103,8 @@ pub(super) fn encode(
 ) -> Option<usize> {
     let around = [status.line(), CONTENT, LENGTH, LINE_END, framing.connection()];
     let around_len: usize = around.iter().map(|piece| piece.len()).sum();
-    // The length of most bodies has three digits; those of which it has not are moved.
+    // The body is written before its length is known, at the place for a length of three digits, which most have; others are
+    // moved.
     let body_start = around_len + 3;
     let body_len = body(reply.get_mut(body_start..)?)?;
     let digits = Decimal::new(body_len as u64);
@@ -195,7 +196,7 @@ impl Response {
     /// that is not yet whole.
     ///
     /// # Errors
-    /// What was received is no response, or it ended too early.
+    /// The bytes are not a response, or it is incomplete.
     pub fn decode(received: &[u8], ended: bool) -> Result<Option<Self>, ResponseFault> {
         let whole = Self::decode_whole(received, ended)?;
         if whole.is_none() && ended {
@@ -214,7 +215,7 @@ impl Response {
         let (fields, status) = status_line(head).map_err(|_| ResponseFault::NotHttp)?;
         let body = match BodyLength::of(fields)? {
             BodyLength::Bytes(len) => rest.get(..len).map(|body| (body.to_vec(), len)),
-            BodyLength::Chunks => unchunked(rest)?,
+            BodyLength::Chunks => decode_chunked(rest)?,
             BodyLength::UntilEnd => ended.then(|| (rest.to_vec(), rest.len())),
         };
         Ok(body.map(|(body, body_len)| Self {
@@ -231,7 +232,7 @@ impl Response {
 pub enum ResponseFault {
     /// The head is not HTTP.
     NotHttp,
-    /// It is not said in a known way how long the body is.
+    /// The framing of the body is unknown or malformed.
     Framing,
     /// The connection ended within the response.
     Truncated,
@@ -271,7 +272,7 @@ impl BodyLength {
                     return Err(ResponseFault::Framing);
                 };
             } else if name.eq_ignore_ascii_case(b"content-length") && !matches!(length, Self::Chunks) {
-                length = Self::Bytes(parsed(value, 10).ok_or(ResponseFault::Framing)?);
+                length = Self::Bytes(parse_number(value, 10).ok_or(ResponseFault::Framing)?);
             }
         }
         Ok(length)
@@ -279,8 +280,8 @@ impl BodyLength {
 }
 
 const CONTENT: &[u8] = b"Content-Type: text/plain\r\n";
-/// Pages change every second. Browsers are to take them for what they say they are, to run nothing but what comes from
-/// here as a file of its own, and to show them in no frame of another site.
+/// The header fields of pages: revalidated each time, as pages change every second; no sniffing of types; only scripts and
+/// styles that are files of this site; no frames.
 const PAGE: &[&[u8]] = &[
     b"Cache-Control: no-cache\r\n",
     b"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -290,9 +291,9 @@ const PAGE: &[&[u8]] = &[
 const LENGTH: &[u8] = b"Content-Length: ";
 const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
 const LINE_END: &[u8] = b"\r\n";
-/// Bytes of the line before a chunk: six hexadecimal digits, so that its place is known before the length is.
+/// Bytes of the line before a chunk: always six hexadecimal digits, as the body is written before its length is known.
 const CHUNK_LINE_LEN: usize = 6 + LINE_END.len();
-/// Bytes of a chunk with what is around it: what six digits can tell.
+/// Bytes of a chunk with its framing: the most that six digits express.
 const CHUNK_MAX: usize = 0xff_ffff;
 /// The end of the last chunk, and the empty one that ends the body.
 const CHUNK_END_LAST: &[u8] = b"\r\n0\r\n\r\n";
@@ -311,17 +312,17 @@ fn put(out: &mut [u8], pieces: &[&[u8]]) -> Option<usize> {
 fn status_line(input: &[u8]) -> IResult<&[u8], u16> {
     let digit = || satisfy(|digit| digit.is_ascii_digit());
     let version = (tag(&b"HTTP/1."[..]), digit(), space1);
-    let status = recognize((digit(), digit(), digit())).map_opt(|digits| parsed(digits, 10));
+    let status = recognize((digit(), digit(), digit())).map_opt(|digits| parse_number(digits, 10));
     terminated(preceded(version, status), line).parse(input)
 }
 
-/// The chunks of a body put together, and the bytes that they took; `None` if they are not yet all there.
-fn unchunked(input: &[u8]) -> Result<Option<(Vec<u8>, usize)>, ResponseFault> {
+/// The body of a chunked response and the bytes that its chunks take; `None` if it is incomplete.
+fn decode_chunked(input: &[u8]) -> Result<Option<(Vec<u8>, usize)>, ResponseFault> {
     let mut body = Vec::new();
     let mut rest = input;
     while let Ok((after, size)) = line(rest) {
         let digits = size.split(|byte| *byte == b';').next().unwrap_or_default();
-        let size: usize = parsed(digits.trim_ascii(), 16).ok_or(ResponseFault::Framing)?;
+        let size: usize = parse_number(digits.trim_ascii(), 16).ok_or(ResponseFault::Framing)?;
         let Some((data, after)) = after.split_at_checked(size) else {
             break;
         };
@@ -329,7 +330,7 @@ fn unchunked(input: &[u8]) -> Result<Option<(Vec<u8>, usize)>, ResponseFault> {
             break;
         };
         if !end.is_empty() {
-            // After a chunk nothing else may stand; after the last one there might be trailers, which no tracker sends.
+            // Only a line end may follow a chunk. Trailers after the last one are refused: no tracker sends them.
             return Err(ResponseFault::Framing);
         }
         if size == 0 {
@@ -341,8 +342,8 @@ fn unchunked(input: &[u8]) -> Result<Option<(Vec<u8>, usize)>, ResponseFault> {
     Ok(None)
 }
 
-/// A number of nothing but digits.
-fn parsed<T: TryFrom<u64>>(digits: &[u8], radix: u32) -> Option<T> {
+/// A number of digits alone, without a sign.
+fn parse_number<T: TryFrom<u64>>(digits: &[u8], radix: u32) -> Option<T> {
     let digits = core::str::from_utf8(digits).ok()?;
     let number = u64::from_str_radix(digits, radix).ok()?;
     T::try_from(number).ok().filter(|_| !digits.starts_with('+'))

@@ -9,10 +9,10 @@
 //!
 //! Slashes may be doubled and one may end the path; all of it is found under a [prefix](crate::Config::with_path_prefix) too.
 //!
-//! What a tracker refuses has status 200 and a `failure reason`, for clients read no other; so has whatever names an
-//! `info_hash` or ends in `announce` or `scrape` at any other path. Broken HTTP is 400, a scrape of all torrents that is not
-//! allowed 403, a path without either 404, a method other than GET and HEAD 405, a head that comes
-//! too slowly 408 and one longer than [`HEAD_MAX`] 413; their bodies are failures too. No answer repeats what was sent.
+//! Refusals have status 200 and a `failure reason`, as clients read no other; so have requests at other paths that name an
+//! `info_hash` or end in `announce` or `scrape`. Malformed HTTP is 400, a full scrape that is not allowed 403, any other path
+//! 404, a method other than GET and HEAD 405, a slow head 408, a head longer than [`HEAD_MAX`] 413, too many pages in a second
+//! 429; their bodies are failures too. No answer repeats bytes of the request.
 
 mod answer;
 mod connection;
@@ -35,22 +35,22 @@ pub use front::Front;
 pub use head::{Response, ResponseFault};
 pub use page::{Found, Page, Pages};
 
-/// What the driver of a connection does next.
+/// The next step of a connection's driver.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Read, and hand what came to [`Connection::receive`].
+    /// Read, and hand the bytes to [`Connection::receive`].
     Read,
     /// Write this many bytes of the reply buffer, all of them, then call [`Connection::respond`].
     Write(usize),
     /// Let others run, then call [`Connection::respond`].
     Again,
-    /// Close: at once if the [client is done](Connection::client_is_done), else shut down the writing side and drain
-    /// what still comes for a bounded while before.
+    /// Close: at once if the [client is done](Connection::client_is_done); otherwise shut down the writing side and drain the
+    /// input for a bounded time first.
     Close,
 }
 
-/// Bytes that hold every answer, or one piece of a streamed one: a thousand IPv6 peers as dictionaries.
+/// Bytes of a reply buffer that holds every answer, or one piece of a streamed one: a thousand IPv6 peers as dictionaries.
 pub const REPLY_MAX: usize = 128 * 1024;
 /// Bytes of the longest request head served: room for 500 info-hashes or for what a chatty proxy adds.
 pub const HEAD_MAX: usize = 16 * 1024;

@@ -1,4 +1,4 @@
-//! Pages that are made outside of the core: statistics and the like.
+//! Pages made outside the core, such as statistics.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -13,20 +13,20 @@ use crate::{Instant, Tracker};
 pub trait Pages: fmt::Debug + Send + Sync {
     /// Looks for the page that `request` asks for. `reader` is who asks, behind a trusted proxy too.
     ///
-    /// It is called between requests of others: it must be quick, and never wait for anything but a short lock.
+    /// It runs between requests of other clients: it must be quick, and wait for nothing but a lock that is held briefly.
     fn find(&self, now: Instant, request: &Request<'_>, reader: IpAddr, tracker: &Tracker) -> Found;
 }
 
-/// What there is at a path.
+/// The result of looking for a page.
 #[derive(Clone, Debug)]
 pub enum Found {
     /// A page.
     Page(Page),
-    /// Nothing for this reader.
+    /// No page for this reader.
     Nothing,
-    /// A page, but not for a request like this one: this page, answered with status 403, says why.
+    /// The request is refused with status 403 and this page, which says why.
     Forbidden(Page),
-    /// A page, but this reader asked for pages too often within the running second.
+    /// The reader has used up its pages of this second: status 429.
     Busy,
 }
 
@@ -39,7 +39,7 @@ pub struct Page {
     pub body: Arc<[u8]>,
 }
 
-/// A page on its way.
+/// A page that is being written.
 #[derive(Debug)]
 pub(super) struct PageStream {
     page: Page,
@@ -65,7 +65,7 @@ impl PageStream {
     }
 
     /// Writes as much as there is room for, at most [`PIECE_MAX`] bytes.
-    pub(super) fn proceed(&mut self, reply: &mut [u8]) -> Progress {
+    pub(super) fn step(&mut self, reply: &mut [u8]) -> Progress {
         self.write(reply).unwrap_or(Progress::Impossible)
     }
 
@@ -103,5 +103,5 @@ impl PageStream {
     }
 }
 
-/// Bytes of a page that are written at a time: the copy takes a microsecond or two.
+/// Bytes of a page written at a time: the copy takes a microsecond or two.
 const PIECE_MAX: usize = 32 * 1024;

@@ -11,12 +11,12 @@ use crate::announce::{Announce, Endpoint, Event};
 use crate::bencode::Decimal;
 use crate::{InfoHash, PeerId};
 
-/// An announce, and the form that its peers are wanted in.
+/// An announce and the requested form of its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnnounceQuery {
-    /// What is announced.
+    /// The announce.
     pub announce: Announce,
-    /// How peers are to be written.
+    /// The requested form of peers.
     pub form: PeerForm,
 }
 
@@ -33,14 +33,14 @@ pub enum PeerForm {
 }
 
 impl AnnounceQuery {
-    /// Parses a query that came from `ip`; addresses within the query are not believed.
+    /// Parses the query of a client at `ip`; addresses within the query are ignored.
     ///
-    /// Parameters come in any order. Unknown ones are ignored, of repeated ones the last counts: it is the client's,
-    /// what comes before may be part of the announce URL. What is wrong with `left` makes a leecher, what is wrong
-    /// with `numwant`, `event` or `compact` leaves the default.
+    /// Parameters come in any order. Unknown ones are ignored. Of repeated ones the last counts: clients append theirs to the
+    /// announce URL, which may have parameters too. A malformed `left` makes a leecher; a malformed `numwant`, `event` or
+    /// `compact` is ignored.
     ///
     /// # Errors
-    /// What is missing or wrong, looked for in the order of [`QueryFault`].
+    /// The first fault in the order of [`QueryFault`].
     pub fn parse(query: &[u8], ip: IpAddr) -> Result<Self, QueryFault> {
         let raw = RawAnnounce::collect(query)?;
         let event = match raw.event.map(Decoded::<9>::decode).transpose()? {
@@ -114,7 +114,7 @@ impl ScrapeQuery {
     /// Parses a query. Parameters other than `info_hash` are ignored.
     ///
     /// # Errors
-    /// An info-hash is not one, or there are more than [`SCRAPE_MAX`].
+    /// An info-hash is malformed, or there are more than [`SCRAPE_MAX`].
     pub fn parse(query: &[u8]) -> Result<Self, QueryFault> {
         let mut parsed = Self {
             info_hashes: [InfoHash::default(); SCRAPE_MAX],
@@ -137,7 +137,7 @@ impl ScrapeQuery {
         }
     }
 
-    /// The torrents, in ascending order and each once from here on, as answers need them.
+    /// Sorts the torrents and removes duplicates, as canonical bencode requires, and returns them.
     pub fn sorted(&mut self) -> &[InfoHash] {
         let asked = self.info_hashes.get_mut(..self.len).unwrap_or_default();
         asked.sort_unstable();
@@ -152,13 +152,13 @@ impl ScrapeQuery {
     }
 }
 
-/// Whether a query names a torrent, as those of clients do and those of people and browsers do not.
+/// Whether a query names a torrent: only clients send one.
 #[must_use]
 pub fn names_torrent(query: &[u8]) -> bool {
     parameters(query).any(|(name, _)| name == Name::InfoHash)
 }
 
-/// What is wrong with a query.
+/// Why a query is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueryFault {
@@ -209,13 +209,13 @@ impl fmt::Display for QueryFault {
 
 impl core::error::Error for QueryFault {}
 
-/// Torrents in one scrape: as many of the shortest parameters as a head holds, so that whoever fits is served.
+/// Torrents in one scrape: as many as fit into a head, so that every scrape that fits is served.
 pub const SCRAPE_MAX: usize = HEAD_MAX / "info_hash=01234567890123456789&".len();
 
-/// What a client that does not say how much is left is taken to lack: a seeder is only who says so.
+/// `left` of a client that does not send it: such a client is a leecher, as only `left=0` makes a seeder.
 const LEFT_UNKNOWN: u64 = u64::MAX;
 
-/// The parameters that matter, as they were sent.
+/// The known parameters of an announce, still encoded.
 #[derive(Clone, Copy, Debug, Default)]
 struct RawAnnounce<'a> {
     info_hash: Option<&'a [u8]>,
@@ -249,7 +249,7 @@ impl<'a> RawAnnounce<'a> {
     }
 }
 
-/// The parameters that matter, with their values as they were sent.
+/// The known parameters of a query, with their encoded values.
 fn parameters(query: &[u8]) -> impl Iterator<Item = (Name, &[u8])> {
     let mut rest = Some(query);
     let parameters = core::iter::from_fn(move || {
@@ -263,13 +263,13 @@ fn parameters(query: &[u8]) -> impl Iterator<Item = (Name, &[u8])> {
     })
 }
 
-/// What comes before the first `separator`, and what after it, if there is one.
+/// The bytes before the first `separator`, and those after it if there is one.
 fn split_once(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
     let split = memchr(separator, bytes).and_then(|position| bytes.split_at_checked(position));
     split.map_or((bytes, None), |(before, after)| (before, after.get(1..)))
 }
 
-/// A parameter that matters.
+/// A known parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
     InfoHash,
@@ -283,7 +283,7 @@ enum Name {
 }
 
 impl Name {
-    /// What is called so. Even names may be percent-encoded; one that cannot be decoded is nobody's.
+    /// The parameter of this name. Names may be percent-encoded; one that cannot be decoded is unknown.
     fn of(name: &[u8]) -> Option<Self> {
         let spelled_out = || Self::plain(Decoded::<NAME_MAX>::decode(name).ok()?.whole()?);
         Self::plain(name).or_else(|| name.contains(&b'%').then(spelled_out)?)
@@ -304,7 +304,7 @@ impl Name {
     }
 }
 
-/// Bytes of the longest name that matters.
+/// Bytes of the longest known name.
 const NAME_MAX: usize = "no_peer_id".len();
 
 /// A percent-decoded value (RFC 3986, section 2.1) of which the first `N` bytes are kept.
@@ -346,8 +346,8 @@ impl<const N: usize> Decoded<N> {
     }
 }
 
-/// The bytes that `value` stands for. A `+` is a space: what makes queries from forms writes it so (Python's `urlencode` and
-/// `requests`, Java's `URLEncoder`, checkers of trackers), while a client that means 0x2B sends `%2B`.
+/// The decoded bytes of `value`. A `+` is a space: form encoders write it so (Python's `urlencode` and `requests`, Java's
+/// `URLEncoder`, tracker checkers), while clients send 0x2B as `%2B`.
 fn bytes(value: &[u8]) -> impl Iterator<Item = Result<u8, QueryFault>> {
     let mut rest = value.iter();
     core::iter::from_fn(move || {
@@ -383,7 +383,7 @@ fn peer_id(value: &[u8]) -> Result<PeerId, QueryFault> {
     bytes.map(PeerId).map_err(QueryFault::PeerIdLength)
 }
 
-/// The port announced. Who leaves needs none, for nobody will connect.
+/// The announced port. A client that leaves needs none, as no peer will connect to it.
 fn port(value: Option<&[u8]>, event: Event) -> Result<u16, QueryFault> {
     let Some(value) = value else {
         return if event == Event::Stopped {
@@ -428,7 +428,7 @@ fn number(value: &[u8]) -> Result<Number, QueryFault> {
     })
 }
 
-/// What is unknown, `empty` and nothing are all no event: an announce is never lost for it.
+/// An unknown event counts as none, like `empty` and an absent one, so that it does not cost the announce.
 const fn event(name: &[u8]) -> Event {
     match name {
         b"started" => Event::Started,
@@ -475,7 +475,7 @@ fn parameter_number(name: &[u8], value: u64, out: &mut Vec<u8>) {
     parameter(name, Decimal::new(value).as_bytes(), out);
 }
 
-/// Moves the distinct ones of a sorted slice to its front, and says how many they are.
+/// Moves the distinct elements of a sorted slice to its front, and returns their number.
 fn unique(sorted: &mut [InfoHash]) -> usize {
     let mut kept = 0;
     for next in 0..sorted.len() {

@@ -1,4 +1,4 @@
-//! Heads of HTTP requests (RFC 9112), as strict as it takes to know what is meant and no stricter.
+//! Heads of HTTP requests (RFC 9112). Only heads with an ambiguous meaning are refused.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -15,7 +15,7 @@ use nom::{IResult, Parser};
 /// A request, borrowed from its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// What is to be done.
+    /// The method.
     pub method: Method,
     /// The path of the target, as it was sent.
     pub path: &'a [u8],
@@ -27,7 +27,8 @@ pub struct Request<'a> {
     pub close: bool,
     /// Whether a `Connection` field holds the token `keep-alive`.
     pub keep_alive: bool,
-    /// Whether a body may follow. It is never read: where it ends is a matter of opinion, so the connection has to close.
+    /// Whether a body may follow. It is never read, and the connection closes: to find its end is where request smuggling
+    /// begins (RFC 9112, section 11.2).
     pub body: bool,
     /// Whether there is a field by which proxies name the client: `X-Forwarded-For`, `Forwarded` (RFC 7239), `X-Real-IP` or
     /// `CF-Connecting-IP`.
@@ -40,7 +41,7 @@ impl<'a> Request<'a> {
     /// Parses a head, the empty line at its end included. Takes time linear in its length, and no memory.
     ///
     /// # Errors
-    /// What is not HTTP about it.
+    /// The part that is not valid HTTP.
     pub fn parse(head: &'a [u8]) -> Result<Self, RequestFault> {
         let (fields, line) = line(head).map_err(|_| RequestFault::RequestLine)?;
         let (target, method) = method(line).map_err(|_| RequestFault::RequestLine)?;
@@ -113,16 +114,16 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether nothing more follows on the connection, by the client's own word.
+    /// Whether the client said that this is its last request.
     #[must_use]
     pub const fn is_last(&self) -> bool {
         matches!(self.method, Method::Get | Method::Head) && !self.wants_keep_alive() && !self.body
     }
 
-    /// Notes the fields that say how the connection goes on, and whether a proxy passes it on.
+    /// Evaluates a header field that governs the connection or names a proxy's client.
     fn note(&mut self, name: &[u8], value: &[u8]) {
         let is = |field: &[u8]| name.eq_ignore_ascii_case(field);
-        // By length first: most fields are none of these.
+        // The length decides first: most fields are none of these, and a comparison of names costs more.
         match name.len() {
             10 if is(b"connection") => {
                 for token in elements(value) {
@@ -156,7 +157,7 @@ pub fn encode_get(authority: &str, path: &str, query: &[u8], agent: &str, out: &
     pieces.iter().for_each(|piece| out.extend_from_slice(piece));
 }
 
-/// The methods that matter here.
+/// The methods that are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET.
@@ -176,7 +177,7 @@ pub enum Version {
     Http11,
 }
 
-/// Why a head is not HTTP.
+/// Why a head is not valid HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestFault {
@@ -205,14 +206,14 @@ impl fmt::Display for RequestFault {
 
 impl core::error::Error for RequestFault {}
 
-/// Whether `byte` can begin neither a request nor text that someone types: it is of another protocol, such as the 0x16 of a TLS
-/// handshake or the 0x13 of a peer's.
+/// Whether `byte` can begin neither a request nor typed text. It is of another protocol then, such as the 0x16 of a TLS
+/// handshake or the 0x13 of a BitTorrent handshake.
 pub(super) const fn is_foreign(byte: u8) -> bool {
     !matches!(byte, b'\r' | b'\n' | b' '..=b'~')
 }
 
-/// Finds the end of a head: the first empty line that is not at its start. `scanned` is where to go on, and moves:
-/// however a head is cut to pieces, each byte is looked at about once.
+/// Finds the end of a head: the first empty line after its start. `scanned` is where the search continues, and moves on, so
+/// that each byte is searched about once, however a head is split.
 pub(super) fn head_end(input: &[u8], scanned: &mut usize) -> Option<usize> {
     loop {
         let rest = input.get(*scanned..)?;
@@ -224,7 +225,7 @@ pub(super) fn head_end(input: &[u8], scanned: &mut usize) -> Option<usize> {
         match input.get(line_end..)? {
             [b'\n', ..] => return Some(line_end + 1),
             [b'\r', b'\n', ..] => return Some(line_end + 2),
-            // What comes next will tell: look at this line end again.
+            // The next bytes decide: search from this line end again.
             [] | [b'\r'] => {
                 *scanned = line_end - 1;
                 return None;
@@ -234,7 +235,7 @@ pub(super) fn head_end(input: &[u8], scanned: &mut usize) -> Option<usize> {
     }
 }
 
-/// Parts of a comma-separated value without the space around them; empty ones are left out.
+/// The elements of a comma-separated value, trimmed, without empty ones (RFC 9110, section 5.6.1).
 pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|byte| *byte == b',')
@@ -242,8 +243,8 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|element| !element.is_empty())
 }
 
-/// A line without its end, which may be a bare LF. One that holds a NUL or a bare CR is none: what reads the same bytes on
-/// the way may see an end there (RFC 9112, section 2.2; RFC 9110, section 5.5).
+/// A line without its end, which may be a bare LF. A line with a NUL or a bare CR is refused: a proxy may see a line end there,
+/// and another request (RFC 9112, section 2.2; RFC 9110, section 5.5).
 pub(super) fn line(input: &[u8]) -> IResult<&[u8], &[u8]> {
     let end = memchr3(b'\n', b'\r', b'\0', input).and_then(|end| input.split_at_checked(end));
     match end {
@@ -291,7 +292,7 @@ fn path_and_query(target: &[u8]) -> Option<(&[u8], &[u8])> {
     };
     match path.first() {
         Some(b'/') => Some((path, query)),
-        // An absolute URL may go without a path.
+        // An absolute URL may have no path, which means `/`.
         None if is_url => Some((b"/", query)),
         Some(_) | None => None,
     }

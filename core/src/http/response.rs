@@ -7,12 +7,12 @@ use crate::announce::{Counts, Family, compact_peers};
 use crate::bencode::{self, Dictionary, DictionaryWriter, ListWriter, Value};
 use crate::{InfoHash, PeerId, Peers};
 
-/// The answer to an announce. What other trackers may leave out is optional.
+/// The answer to an announce. Keys that other trackers omit are optional.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnnounceResponse<'a> {
     /// Seeders.
     pub complete: Option<u32>,
-    /// How often a download was reported as finished.
+    /// Completed downloads.
     pub downloaded: Option<u32>,
     /// The address that the announce came from (BEP 24).
     pub external_ip: Option<IpAddr>,
@@ -57,10 +57,10 @@ impl<'a> AnnounceResponse<'a> {
     /// Reads a body.
     ///
     /// # Errors
-    /// It is no answer to an announce; a failure is one of [`Failure::decode`].
+    /// The body is not an answer to an announce. For a failure use [`Failure::decode`].
     pub fn decode(body: &'a [u8]) -> Result<Self, BodyFault> {
         let body = root(body)?;
-        // Failures have intervals too.
+        // A failure may have an interval too, so that it must be told apart first.
         if body.get(b"failure reason").is_some() {
             return Err(BodyFault::Refused);
         }
@@ -97,7 +97,7 @@ impl<'a> AnnounceResponse<'a> {
     }
 }
 
-/// What stands under `peers`.
+/// The value of `peers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerList<'a> {
     /// IPv4 peers of 6 bytes each (BEP 23).
@@ -149,7 +149,7 @@ impl Eq for PeerDictionaries<'_> {}
 
 /// Writes the answer to a scrape of `info_hashes`, which ascend and are unique. Returns its length.
 ///
-/// What does not fit is left out from the end; `None` if nothing fits.
+/// Torrents that do not fit are omitted from the end; `None` if not even an empty answer fits.
 pub fn encode_scrape(
     info_hashes: &[InfoHash],
     counts: impl Fn(&InfoHash) -> Counts,
@@ -195,7 +195,7 @@ impl<'a> ScrapeResponse<'a> {
     /// Reads a body.
     ///
     /// # Errors
-    /// It is no answer to a scrape; a failure is one of [`Failure::decode`].
+    /// The body is not an answer to a scrape. For a failure use [`Failure::decode`].
     pub fn decode(body: &'a [u8]) -> Result<Self, BodyFault> {
         let files = root(body)?.get(b"files").ok_or(BodyFault::Missing("files"))?;
         let files = files.as_dictionary().ok_or(BodyFault::Type("files"))?;
@@ -213,12 +213,12 @@ impl<'a> ScrapeResponse<'a> {
     }
 }
 
-/// The answer to what is refused.
+/// The answer to a refused request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure<R> {
-    /// Why, for people: short and printable.
+    /// The reason for people: short, printable ASCII.
     pub reason: R,
-    /// When to announce again, for the clients that obey this and not BEP 31.
+    /// Seconds after which to announce again, for clients that do not know BEP 31.
     pub interval_secs: Option<u32>,
     /// Seconds before which the client should not announce again.
     pub interval_min_secs: Option<u32>,
@@ -239,7 +239,7 @@ impl<R: fmt::Display> Failure<R> {
     /// Writes the body and returns its length; `None` if it does not fit. A reason longer than [`REASON_MAX`] is cut.
     pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
         let mut reason = Text::default();
-        // What does not fit is cut, so that this cannot fail.
+        // A long reason is cut, so that this cannot fail.
         _ = fmt::write(&mut reason, format_args!("{}", self.reason));
         bencode::dictionary(out, |body| {
             body.key(b"failure reason").bytes(reason.as_bytes());
@@ -258,7 +258,7 @@ impl<'a> Failure<&'a [u8]> {
     /// Reads a body. The reason need not be text. The minutes may come as a string, as BEP 31 shows them.
     ///
     /// # Errors
-    /// It is no failure.
+    /// The body is not a failure.
     pub fn decode(body: &'a [u8]) -> Result<Self, BodyFault> {
         let body = root(body)?;
         let reason = bytes(body, "failure reason")?.ok_or(BodyFault::Missing("failure reason"))?;
@@ -274,7 +274,7 @@ impl<'a> Failure<&'a [u8]> {
         };
         Ok(Self {
             reason,
-            // A reason is worth more than an interval that makes no sense.
+            // A nonsensical interval does not cost the reason.
             interval_secs: number(body, "interval").unwrap_or_default(),
             interval_min_secs: number(body, "min interval").unwrap_or_default(),
             retry,
@@ -282,7 +282,7 @@ impl<'a> Failure<&'a [u8]> {
     }
 }
 
-/// Why a body is not the answer looked for.
+/// Why a body is not the expected answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyFault {
@@ -315,7 +315,7 @@ impl core::error::Error for BodyFault {}
 /// Bytes of the longest failure reason.
 pub const REASON_MAX: usize = 160;
 
-/// Text in a buffer of its own, cut at [`REASON_MAX`] bytes. What is not printable ASCII becomes a `?`.
+/// Text in a fixed buffer, cut at [`REASON_MAX`] bytes. Characters other than printable ASCII become `?`.
 struct Text {
     bytes: [u8; REASON_MAX],
     len: usize,
@@ -383,7 +383,7 @@ fn external_ip(value: Value<'_>) -> Result<IpAddr, BodyFault> {
 
 fn encode_peer(list: &mut ListWriter<'_, '_>, peer: SocketAddr, id: Option<PeerId>) {
     let mut ip = Text::default();
-    // An address is shorter than the text may be.
+    // The longest address is shorter than the buffer.
     _ = fmt::write(&mut ip, format_args!("{}", peer.ip()));
     list.item().dictionary(|entry| {
         entry.key(b"ip").bytes(ip.as_bytes());
@@ -394,7 +394,7 @@ fn encode_peer(list: &mut ListWriter<'_, '_>, peer: SocketAddr, id: Option<PeerI
     });
 }
 
-/// A peer whose address is not one, but a name, is none to us.
+/// Decodes a peer; `None` if its `ip` is a host name, which is skipped.
 fn decode_peer(entry: Dictionary<'_>) -> Option<(SocketAddr, Option<PeerId>)> {
     let ip = core::str::from_utf8(entry.get(b"ip")?.as_bytes()?).ok()?;
     let port = entry.get(b"port")?.as_integer()?;
@@ -403,7 +403,7 @@ fn decode_peer(entry: Dictionary<'_>) -> Option<(SocketAddr, Option<PeerId>)> {
     Some((peer, id.and_then(|id| id.try_into().ok()).map(PeerId)))
 }
 
-/// Counts that other trackers leave out are zeros.
+/// Decodes counts; those that other trackers omit are zeros.
 fn decode_scrape_entry((key, value): (&[u8], Value<'_>)) -> Result<(InfoHash, Counts), BodyFault> {
     let info_hash = key.try_into().map_err(|_| BodyFault::Type("files"))?;
     let entry = value.as_dictionary().ok_or(BodyFault::Type("files"))?;

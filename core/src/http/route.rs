@@ -1,29 +1,29 @@
-//! What a path leads to.
+//! From paths to requests of the protocol and pages.
 
-/// What a path leads to.
+/// The meaning of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     Announce,
     Scrape,
-    /// Meant for a tracker, and not at a path of this one.
-    Astray,
-    /// Something else: this path of a page, if there is one.
+    /// An announce or scrape at a path that is not of this tracker.
+    WrongPath,
+    /// Any other path, relative to the prefix: perhaps of a page.
     Page(&'a [u8]),
 }
 
 impl<'a> Route<'a> {
-    /// Where `path` leads on a tracker that is found under `prefix` too, which is empty or as `/a/b`.
+    /// The meaning of `path` at `/` and under `prefix`, which is empty or like `/a/b`.
     pub(super) fn of(path: &'a [u8], prefix: &[u8]) -> Self {
         match path {
-            // What nearly all clients ask for.
+            // The paths of nearly all requests, without a search.
             b"/announce" => Self::Announce,
             b"/scrape" => Self::Scrape,
-            _ => Self::spelled_otherwise(path, prefix),
+            _ => Self::of_other_spellings(path, prefix),
         }
     }
 
-    /// Torrents come with the announce URLs of other trackers, whose name moved here, or that some tool put together.
-    fn spelled_otherwise(path: &'a [u8], prefix: &[u8]) -> Self {
+    /// The meaning of other spellings. Torrents hold announce URLs of trackers whose name moved here, and URLs that tools joined.
+    fn of_other_spellings(path: &'a [u8], prefix: &[u8]) -> Self {
         let path = within(path, prefix).unwrap_or(path);
         let mut segments = segments(path);
         let (first, second, third) = (segments.next(), segments.next(), segments.next());
@@ -35,8 +35,8 @@ impl<'a> Route<'a> {
             (Some(_), Some(_)) | (None, _) => None,
         };
         route.unwrap_or_else(|| {
-            if is_meant_for_a_tracker(path) {
-                Self::Astray
+            if ends_as_a_tracker_path(path) {
+                Self::WrongPath
             } else {
                 Self::Page(path)
             }
@@ -57,13 +57,13 @@ fn within<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     Some(rest)
 }
 
-/// The parts of a path between slashes. Empty ones are left out: they are left over where URLs are put together.
+/// The segments of a path without empty ones, which joined URLs have.
 fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/')
         .filter(|segment| !segment.is_empty())
 }
 
-/// The last part of an announce or scrape URL, as some trackers that are written in PHP have it too.
+/// The request that a segment names. Trackers written in PHP have the names with `.php`.
 fn protocol<'a>(segment: &[u8]) -> Option<Route<'a>> {
     match segment {
         b"announce" | b"announce.php" => Some(Route::Announce),
@@ -72,21 +72,21 @@ fn protocol<'a>(segment: &[u8]) -> Option<Route<'a>> {
     }
 }
 
-/// Whether this can be a key before `announce`, such as private trackers hand out. One behind it can be anything, for nothing
-/// else stands there; but `/x/announce` and `/tracker/announce` are a mistake in the path or want a prefix, and are to be told.
+/// Whether the segment can be a private tracker's key before `announce`. A key after `announce` can be anything, as nothing else
+/// has that form; but `/x/announce` and `/tracker/announce` are a wrong path or lack a prefix, and the client is told so.
 fn is_key(segment: &[u8]) -> bool {
     let of_a_key = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     KEY_LEN.contains(&segment.len()) && segment.iter().all(of_a_key)
 }
 
-/// Whether the path ends as one of a tracker does.
-fn is_meant_for_a_tracker(path: &[u8]) -> bool {
+/// Whether the path ends like a tracker's.
+fn ends_as_a_tracker_path(path: &[u8]) -> bool {
     let last = segments(path).last().unwrap_or_default();
     let last = last.strip_suffix(b".php").unwrap_or(last);
     last.ends_with(b"announce") || last.ends_with(b"scrape")
 }
 
-/// Characters of a key before `announce`: 32 is the custom, and a UUID has 36.
+/// Characters of a key before `announce`: most have 32, and a UUID has 36.
 const KEY_LEN: core::ops::RangeInclusive<usize> = 16..=64;
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
         match Route::of(path.as_bytes(), prefix.as_bytes()) {
             Route::Announce => "announce".into(),
             Route::Scrape => "scrape".into(),
-            Route::Astray => "astray".into(),
+            Route::WrongPath => "astray".into(),
             Route::Page(path) => String::from_utf8(path.to_vec()).unwrap(),
         }
     }
@@ -182,7 +182,7 @@ mod tests {
         fn any_path_leads_somewhere(path: Vec<u8>, prefix: Vec<u8>) -> bool {
             match Route::of(&path, &prefix) {
                 Route::Page(page) => path.ends_with(page),
-                Route::Announce | Route::Scrape | Route::Astray => true,
+                Route::Announce | Route::Scrape | Route::WrongPath => true,
             }
         }
     }

@@ -1,14 +1,14 @@
-//! Answers that are written piece by piece.
+//! Answers in pieces.
 
 use super::full_scrape::FullScrape;
 use super::page::PageStream;
 use super::progress::Progress;
 use crate::{Instant, Worker};
 
-/// An answer on its way.
+/// An answer that is being written.
 #[derive(Debug)]
 pub(super) enum Stream {
-    /// To a scrape of all torrents.
+    /// The answer to a full scrape.
     FullScrape(FullScrape),
     /// A page.
     Page(PageStream),
@@ -24,14 +24,14 @@ impl Stream {
     }
 
     /// Does one bounded step.
-    pub(super) fn proceed(&mut self, now: Instant, worker: &Worker, reply: &mut [u8]) -> Progress {
+    pub(super) fn step(&mut self, now: Instant, worker: &Worker, reply: &mut [u8]) -> Progress {
         match self {
-            Self::FullScrape(scrape) => scrape.proceed(now, worker, reply),
-            Self::Page(page) => page.proceed(reply),
+            Self::FullScrape(scrape) => scrape.step(now, worker, reply),
+            Self::Page(page) => page.step(reply),
         }
     }
 
-    /// When the piece under way must be written at the latest, whatever others are allowed.
+    /// When the piece under way must be written, beside the deadline of the connection.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
             Self::FullScrape(scrape) => scrape.deadline(),

@@ -1,4 +1,4 @@
-//! From bytes to torrents and peers.
+//! Decodes snapshots.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -13,12 +13,12 @@ use super::{
     IS_SEEDER, IS_V6, MAGIC, TORRENT, VERSION, checksum,
 };
 
-/// Reads a snapshot that comes in pieces of any size: [`feed`](Self::feed) them all, then [`finish`](Self::finish).
+/// Decodes a snapshot in pieces of any size: [`feed`](Self::feed) each, then [`finish`](Self::finish).
 ///
-/// Only then is it known to be whole: what was shown before must be thrown away if there is an error.
+/// Only `finish` shows that the snapshot is whole: after an error, entries that were shown before must be discarded.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// The beginning of what is not complete yet: less than a chunk.
+    /// The bytes of an incomplete chunk.
     pending: Vec<u8>,
     begun: bool,
     chunks: u64,
@@ -29,16 +29,16 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Nothing is read yet.
+    /// A decoder before the first byte.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the next bytes, and shows what they complete.
+    /// Takes the next bytes, and shows the entries of the chunks that they complete.
     ///
     /// # Errors
-    /// The bytes are not what was written.
+    /// The bytes are damaged.
     pub fn feed(&mut self, bytes: &[u8], show: &mut impl FnMut(&Header, Entry)) -> Result<(), Damage> {
         let mut pending = core::mem::take(&mut self.pending);
         pending.extend(bytes);
@@ -59,15 +59,15 @@ impl Decoder {
         Ok(())
     }
 
-    /// What the snapshot says about itself, once all of it was fed.
+    /// Ends the input and returns the header.
     ///
     /// # Errors
-    /// There should have been more.
+    /// The snapshot is truncated.
     pub fn finish(self) -> Result<Header, Damage> {
         self.header.filter(|_| self.ended).ok_or(Damage::Truncated)
     }
 
-    /// What comes after the beginning, when that is complete. Bytes that cannot become it are refused at once.
+    /// The bytes after magic and version, once these are complete. Other bytes are refused at once.
     fn begin<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Damage> {
         let Some((magic, rest)) = bytes.split_first_chunk() else {
             return if MAGIC.starts_with(bytes) {
@@ -90,7 +90,7 @@ impl Decoder {
         Ok(rest)
     }
 
-    /// The body of the next chunk and what comes after it, if it is complete.
+    /// The body of the next chunk, if it is complete, and the bytes after it.
     fn chunk<'a>(&self, bytes: &'a [u8]) -> Result<Option<BodyAndRest<'a>>, Damage> {
         if self.ended && !bytes.is_empty() {
             return Err(Damage::Trailing);
@@ -127,7 +127,7 @@ impl Decoder {
             (END, Some(_)) => {
                 let mut body = Bytes(body);
                 let (torrents, peers) = body.number().zip(body.number()).ok_or(wrong)?;
-                // A torrent whose peers are in several chunks is named in each.
+                // A torrent with peers in several chunks appears in each of them, and counts once.
                 if peers != self.peers || torrents > self.torrents {
                     return Err(Damage::Incomplete);
                 }
@@ -198,7 +198,7 @@ fn read_peer(body: &mut Bytes<'_>, flags: u8, minute: u32) -> Option<Peer> {
     })
 }
 
-/// What is left of a body.
+/// The rest of a body.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {

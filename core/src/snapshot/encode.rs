@@ -1,4 +1,4 @@
-//! From swarms to bytes.
+//! Encodes snapshots.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -13,9 +13,9 @@ use super::{
     MAGIC, STEP_WORK, TORRENT, VERSION, checksum,
 };
 
-/// Writes a snapshot: after [`begin`](Self::begin), [`step`](Self::step) until it says that all is written.
+/// Encodes a snapshot: [`begin`](Self::begin), then [`step`](Self::step) until it returns true.
 ///
-/// What is there throughout is written exactly once; what comes or goes meanwhile, at most once.
+/// Torrents and peers that exist throughout are written exactly once; those that come or go meanwhile, at most once.
 #[derive(Debug)]
 pub struct Encoder {
     position: WalkPosition,
@@ -43,7 +43,7 @@ impl Encoder {
         encoder
     }
 
-    /// Appends about 1024 more torrents and peers to `out`; true when that was all. Locks one shard meanwhile.
+    /// Appends about 1024 more torrents and peers to `out` while it locks one shard; true at the end.
     #[must_use]
     pub fn step(&mut self, now: Instant, swarms: &Swarms, out: &mut Vec<u8>) -> bool {
         let mut position = core::mem::take(&mut self.position);
@@ -79,7 +79,7 @@ impl Encoder {
         (self.torrents, self.peers)
     }
 
-    /// Fills in the head of the chunk that begins at `start`.
+    /// Writes length and checksum of the chunk that begins at `start`, now that its body is complete.
     fn close(&mut self, out: &mut [u8], start: usize) {
         let Some((head, body)) = out
             .get_mut(start..)
@@ -95,7 +95,7 @@ impl Encoder {
     }
 }
 
-/// Begins a chunk and returns where.
+/// Begins a chunk and returns its start.
 fn open(out: &mut Vec<u8>, kind: u8) -> usize {
     let start = out.len();
     out.extend([0; CHUNK_HEAD_LEN]);
@@ -103,13 +103,13 @@ fn open(out: &mut Vec<u8>, kind: u8) -> usize {
     start
 }
 
-/// The chunk that entries are written to.
+/// Appends visited entries to a chunk.
 struct Chunk<'a> {
     encoder: &'a mut Encoder,
     out: &'a mut Vec<u8>,
     start: usize,
     minute: Minute,
-    /// The torrent that was written last in this chunk.
+    /// The torrent that this chunk named last.
     torrent: Option<InfoHash>,
 }
 

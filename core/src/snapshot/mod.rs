@@ -1,12 +1,12 @@
-//! Swarms as bytes, so that they outlive the process.
+//! Snapshots of the swarms, which survive the process.
 //!
 //! A snapshot is [`MAGIC`], the [`VERSION`], and chunks. A chunk is the length of its body, a checksum over its number
-//! and its body, and the body; so a chunk that is damaged, missing, doubled or moved is noticed. The first one has the
-//! [`Header`], the last one the number of torrents and peers; those between stand for themselves: the minute they were
-//! written in, then torrents, each with its peers. Numbers are little-endian, ports as they are sent.
+//! and its body, and the body, so that damaged, missing, doubled and moved chunks are detected. The first chunk holds the
+//! [`Header`], the last one the number of torrents and peers. Each one between can be decoded alone: it holds the minute of its
+//! writing, then torrents, each with its peers. Numbers are little-endian, ports big-endian as in messages.
 //!
-//! [`Encoder`] writes one step by step while the swarms are served, [`Decoder`] reads one piece by piece, and
-//! [`Restorer`] puts what it shows into a new tracker.
+//! [`Encoder`] works in steps between requests, [`Decoder`] takes pieces of any size, and [`Restorer`] puts the decoded entries
+//! into a new tracker.
 
 mod decode;
 mod encode;
@@ -27,26 +27,26 @@ pub use decode::Decoder;
 pub use encode::Encoder;
 pub use restore::{Restored, Restorer};
 
-/// What a snapshot says about itself.
+/// The header of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// When writing began.
     pub written: Instant,
-    /// What the connection ids of its tracker are made with. It is secret, and so is every snapshot.
+    /// The seed of the tracker's connection ids. It is secret, and so is every snapshot.
     pub seed: Seed,
 }
 
-/// A part of a snapshot.
+/// An entry of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A torrent, before its peers. One with very many peers may come again, with 0 downloads then.
+    /// A torrent, before its peers. One with very many peers may appear again, with 0 downloads.
     Torrent {
-        /// Its name.
+        /// Its info-hash.
         info_hash: InfoHash,
-        /// How often it was downloaded.
+        /// Completed downloads.
         downloaded: u32,
     },
-    /// A peer of the torrent before it.
+    /// A peer of the last torrent.
     Peer {
         /// The torrent.
         info_hash: InfoHash,
@@ -55,21 +55,21 @@ pub enum Entry {
     },
 }
 
-/// Why bytes are no snapshot that can be read.
+/// Why a snapshot cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Damage {
-    /// They do not begin like one.
+    /// The magic is missing.
     Foreign,
-    /// It has this version, which is another one.
+    /// The version is this one, which is not known.
     Version(u32),
-    /// This chunk is not what was written; the first is 0.
+    /// The chunk of this number is damaged; the first is 0.
     Chunk(u64),
-    /// There is no end.
+    /// The last chunk is missing.
     Truncated,
-    /// Something comes after the end.
+    /// Bytes follow the last chunk.
     Trailing,
-    /// There are not as many torrents and peers as the end says.
+    /// The number of torrents or peers is not the one in the last chunk.
     Incomplete,
 }
 
@@ -90,15 +90,15 @@ impl Error for Damage {}
 
 /// The first bytes of a snapshot.
 pub const MAGIC: [u8; 8] = *b"etracker";
-/// The version of the form described here.
+/// The version of the format described here.
 pub const VERSION: u32 = 1;
 /// Torrents and peers of one step, while one shard is locked: some tens of microseconds.
 pub(crate) const STEP_WORK: usize = 1024;
-/// Bytes of a chunk's body from which a new one is begun.
+/// Bytes of a body after which a new chunk begins.
 const CHUNK_LEN: usize = 1 << 16;
-/// Bytes of the longest body that is read: no writer comes near it.
+/// Bytes of the longest body that is decoded: far more than encoders write.
 const CHUNK_LEN_MAX: usize = 1 << 20;
-/// Bytes before a body: its length and its checksum.
+/// Bytes before a body: length and checksum.
 const CHUNK_HEAD_LEN: usize = 4 + 8;
 
 /// The first byte of a body.
@@ -112,10 +112,10 @@ const HAS_DOWNLOADS: u8 = 0x01;
 const IS_SEEDER: u8 = 0x01;
 const IS_V6: u8 = 0x02;
 const HAS_ID: u8 = 0x04;
-/// It has been a seeder. Trackers that do not know this bit pass over it.
+/// The peer has been a seeder. Older versions ignore this bit.
 const BEEN_SEEDER: u8 = 0x08;
 
-/// One chunk, so that bodies of any bytes reach what reads them.
+/// One chunk with a valid checksum, for tests and fuzzers of bodies.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn chunk(number: u64, body: &[u8]) -> alloc::vec::Vec<u8> {
     let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
@@ -127,7 +127,7 @@ pub(crate) fn chunk(number: u64, body: &[u8]) -> alloc::vec::Vec<u8> {
     .concat()
 }
 
-/// Against accidents, not against malice: it has no secret key.
+/// A checksum against accidents. Its key is not secret, so it does not detect forgeries.
 fn checksum(number: u64, body: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(&number.to_le_bytes());

@@ -1,4 +1,4 @@
-//! From a snapshot into a tracker.
+//! Restores snapshots.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,27 +13,27 @@ use crate::{InfoHash, Instant};
 
 use super::{Entry, Header};
 
-/// Puts what a [`Decoder`](super::Decoder) shows into a tracker that has no torrents yet. The limits of its
-/// configuration hold: who would be refused is left out, and who is too old as well.
+/// Puts the entries of a [`Decoder`](super::Decoder) into a tracker without torrents. Peers that policy or a limit refuses now,
+/// and expired ones, are skipped.
 #[derive(Debug)]
 pub struct Restorer<'a> {
     tracker: &'a Tracker,
     access: Option<Arc<Access>>,
     now: Instant,
     random: Random,
-    batch: Vec<Returning>,
+    batch: Vec<PendingPeer>,
     restored: Restored,
 }
 
-/// A peer that is put in together with others.
+/// A peer of the batch whose memory is prefetched together.
 #[derive(Debug)]
-struct Returning {
+struct PendingPeer {
     info_hash: InfoHash,
     peer: Peer,
     prepared: Prepared<PackedPrefetched>,
 }
 
-impl Returning {
+impl PendingPeer {
     const fn split(&mut self) -> (Member<'_>, &mut Prepared<PackedPrefetched>) {
         let member = Member {
             info_hash: &self.info_hash,
@@ -59,19 +59,19 @@ impl Returning {
     }
 }
 
-/// What came of a snapshot.
+/// The outcome of a restore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Peers that are there again.
+    /// Peers restored.
     pub peers: u64,
-    /// Peers that have been silent for too long.
+    /// Peers skipped because they expired.
     pub peers_too_old: u64,
-    /// Peers that a limit or a rule keeps out now.
+    /// Peers skipped because policy or a limit refuses them.
     pub peers_refused: u64,
 }
 
 impl<'a> Restorer<'a> {
-    /// Nothing is restored yet.
+    /// A restorer into `tracker` at `now`.
     #[must_use]
     pub fn new(now: Instant, tracker: &'a Tracker) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl<'a> Restorer<'a> {
         }
     }
 
-    /// Puts in one entry, or keeps it to do so with others. `prefetch` fetches what it will read.
+    /// Restores an entry, or keeps it for the next batch. `prefetch` prefetches the memory of a batch.
     pub fn restore(&mut self, header: &Header, entry: Entry, prefetch: &impl Prefetch) {
         match entry {
             Entry::Torrent {
@@ -99,7 +99,7 @@ impl<'a> Restorer<'a> {
         }
     }
 
-    /// Puts in what is left.
+    /// Restores the last batch.
     #[must_use]
     pub fn finish(mut self, prefetch: &impl Prefetch) -> Restored {
         self.flush(prefetch);
@@ -112,7 +112,7 @@ impl<'a> Restorer<'a> {
     }
 
     fn restore_peer(&mut self, info_hash: InfoHash, peer: &Peer, prefetch: &impl Prefetch) {
-        // The clock may have been set back.
+        // The clock may have been set back since: peers must not be younger than now.
         let announced = peer.announced.min(self.now.minute());
         let rules = self.tracker.config().swarms();
         if rules.is_too_old(self.now.minute(), announced) {
@@ -124,7 +124,7 @@ impl<'a> Restorer<'a> {
             return;
         }
         let prepared = self.tracker.swarms().prepare(&info_hash, &mut self.random);
-        self.batch.push(Returning {
+        self.batch.push(PendingPeer {
             info_hash,
             peer: Peer { announced, ..*peer },
             prepared,
@@ -142,7 +142,7 @@ impl<'a> Restorer<'a> {
         let swarms = self.tracker.swarms();
         for &stage in swarms.stages() {
             let batch = self.batch.iter_mut();
-            swarms.prefetch(stage, batch.map(Returning::split), prefetch);
+            swarms.prefetch(stage, batch.map(PendingPeer::split), prefetch);
         }
         for peer in self.batch.drain(..) {
             match swarms.put(&peer.arrival(), &peer.prepared) {

@@ -1,8 +1,8 @@
-//! What is counted, and how.
+//! The counts of a worker.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A number that only its owner raises, so that no locked instruction is needed.
+/// A number that one thread raises and any thread reads, without locked instructions.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -90,14 +90,14 @@ counts! {
     UdpScrape = "udp_scrape",
     /// UDP requests answered with an error.
     UdpError = "udp_error",
-    /// Datagrams that are no request of the protocol, left unanswered.
+    /// Malformed datagrams, dropped.
     UdpMalformed = "udp_malformed",
-    /// Announces and scrapes with a connection id that is foreign, expired or made up, left unanswered.
+    /// Announces and scrapes with a foreign, expired or forged connection id, dropped.
     UdpUnproven = "udp_unproven",
-    /// Datagrams from denied addresses, left unanswered.
+    /// Datagrams from denied addresses, dropped.
     UdpDenied = "udp_denied",
-    /// Times that a worker with more to do of one kind let others have their turn: after 64 datagrams, 16 accepts or 64
-    /// answers over HTTP. It rises on a busy worker alone.
+    /// Times that a worker interrupted work of one kind for others: after 64 datagrams, 16 accepts or 64 answers over HTTP. It
+    /// rises on busy workers only.
     GaveWay = "gave_way",
     /// TCP connections accepted.
     AcceptPassed = "accept_passed",
@@ -107,7 +107,7 @@ counts! {
     AcceptDenied = "accept_denied",
     /// TCP connections closed.
     Closed = "closed",
-    /// Writes to TCP that were carried out whole: an answer, or a piece of one.
+    /// Complete writes to TCP: of an answer, or of a piece of one.
     HttpSent = "http_sent",
     /// Bytes received over TCP.
     HttpReceivedBytes = "http_received_bytes",
@@ -119,7 +119,7 @@ counts! {
     HttpSendFailed = "http_send_failed",
     /// TCP connections that the client closed without a further request.
     HttpReceivedEnd = "http_received_end",
-    /// TCP connections closed at their first byte, which cannot be of HTTP: TLS, or peers that take the tracker for one.
+    /// TCP connections closed at a first byte that cannot be HTTP: TLS, or peers that take the tracker for a peer.
     HttpForeign = "http_foreign",
     /// HTTP requests over IPv4.
     HttpRequest4 = "http_request_ipv4",
@@ -135,7 +135,7 @@ counts! {
     HttpScrape = "http_scrape",
     /// HTTP full scrapes answered.
     HttpFullScrape = "http_full_scrape",
-    /// HTTP full scrapes ended because the client took less than 64 KiB/s, or none at all for too long.
+    /// HTTP full scrapes closed because the client took less than 64 KiB/s, or nothing for too long.
     HttpFullScrapeSlow = "http_full_scrape_slow",
     /// Pages answered: statistics and the like.
     HttpPage = "http_page",
@@ -157,7 +157,7 @@ counts! {
     Http413 = "http_413",
     /// Answers with status 429: too many pages were asked for within a second.
     Http429 = "http_429",
-    /// Announces with port 0 or 1, where nobody can be reached: answered like others, and not stored.
+    /// Announces with port 0 or 1, where no peer can connect: answered, and not stored.
     AnnounceUnreachable = "announce_unreachable",
     /// Announces refused with [`ImpossibleAddress`](crate::announce::Refusal::ImpossibleAddress).
     RefusedImpossibleAddress = "refused_impossible_address",
@@ -173,11 +173,11 @@ counts! {
     RefusedSwarmFull = "refused_swarm_full",
     /// Announces refused with [`AddressFull`](crate::announce::Refusal::AddressFull).
     RefusedAddressFull = "refused_address_full",
-    /// Of these, announces from private addresses: what hides clients has such a one.
+    /// Of these, announces from private addresses, which proxies have.
     AddressFullLocal = "address_full_local",
-    /// HTTP announces with a forwarding header (`X-Forwarded-For`, `Forwarded`, `X-Real-IP`, `CF-Connecting-IP`) that is not heeded.
+    /// HTTP announces with a forwarding header (`X-Forwarded-For`, `Forwarded`, `X-Real-IP`, `CF-Connecting-IP`) that is ignored.
     HttpForwardedIgnored = "http_forwarded_ignored",
-    /// Of these, announces from loopback and private addresses: those of proxies are answered, and not stored.
+    /// Of these, announces from loopback and private addresses. Those of proxies are answered, and not stored.
     HttpForwardedIgnoredLocal = "http_forwarded_ignored_local",
     /// HTTP announces of trusted proxies that name no client: refused.
     HttpForwardedMissing = "http_forwarded_missing",

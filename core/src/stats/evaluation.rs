@@ -8,13 +8,13 @@ use crate::interval::LoadAverage;
 use crate::swarm::{Fullest, Totals};
 use crate::time::Instant;
 
-/// What stood when the interval was evaluated last.
+/// The figures of the last evaluation of the interval.
 ///
 /// Shown as a line of the log, without the time: the legend is in the README.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// When it was.
+    /// When the interval was evaluated.
     pub at: Instant,
     /// Torrents and peers.
     pub totals: Totals,
@@ -30,7 +30,7 @@ pub struct Evaluation {
     pub sweep_time: Duration,
     /// Load averages over 1, 5 and 15 minutes.
     pub load: LoadAverage,
-    /// The limit that they are held against.
+    /// The load average above which the interval grows.
     pub load_limit: f64,
     /// The interval served.
     pub served_secs: u32,

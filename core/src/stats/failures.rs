@@ -40,7 +40,7 @@ impl Operation {
         }
     }
 
-    /// What its failures are counted as, whatever their number.
+    /// The count of its failures.
     #[must_use]
     pub const fn count(self) -> Count {
         match self {
@@ -67,7 +67,7 @@ impl Default for Failures {
 
 impl Failures {
     pub(super) fn add(&self, operation: Operation, error: i32) {
-        // A number that no system gives counts as 0, which none uses.
+        // An unknown error number counts as 0, which no system uses.
         let error = usize::try_from(error).ok().filter(|&error| error < ERRORS);
         let counters = self.0.get(operation as usize);
         if let Some(counter) = counters.and_then(|counters| counters.get(error.unwrap_or(0))) {

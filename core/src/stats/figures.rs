@@ -1,4 +1,4 @@
-//! Everything that a tracker knows about itself at one moment.
+//! All figures of a tracker at one moment.
 
 use alloc::vec::Vec;
 
@@ -8,19 +8,19 @@ use crate::host::Host;
 use crate::interval::IntervalController;
 use crate::swarm::{Fullest, Totals};
 
-/// The figures behind every page, taken together so that pages agree.
+/// The figures of all pages, taken together so that they agree.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Figures {
     /// The sums over all workers. Invariant: in the order of [`Count::ALL`].
     pub(crate) counts: [u64; Count::ALL.len()],
-    /// Failed calls by error number, in ascending order; those that never happened are left out.
+    /// Failed calls by error number, in ascending order, without zeros.
     pub failures: Vec<Failed>,
     /// Requests of sources over their limits; what never happened is left out.
     pub limited: Vec<Limited>,
     /// Torrents and peers.
     pub totals: Totals,
-    /// How unevenly they are spread.
+    /// The distribution over shards and tables.
     pub fullest: Fullest,
     /// Requests of the last full second.
     pub rates: Rates,
@@ -28,9 +28,9 @@ pub struct Figures {
     pub sweeps: Sweeps,
     /// The interval.
     pub interval: IntervalController,
-    /// What the driver last told of its host.
+    /// The host's figures as the driver handed them in last.
     pub host: Host,
-    /// Workers that there are.
+    /// The number of workers.
     pub workers: usize,
 }
 

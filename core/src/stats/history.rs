@@ -23,7 +23,7 @@ impl History {
         }
     }
 
-    /// Whether a step of either series is over.
+    /// Whether a step of either series has ended.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.hour.steps_over(now) > 0 || self.day.steps_over(now) > 0
     }
@@ -34,14 +34,14 @@ impl History {
     }
 }
 
-/// Samples at even steps, the oldest forgotten when there are too many.
+/// Samples at even steps. The oldest ones are dropped beyond a maximum.
 #[derive(Clone, Debug)]
 pub struct Series {
     step_secs: u64,
     samples_max: usize,
-    /// Invariant: at most `samples_max`, and never reallocated. `None` is a step that nobody watched the end of.
+    /// Invariant: at most `samples_max`, and never reallocated. `None` is a step without a sample.
     samples: VecDeque<Option<Sample>>,
-    /// The step that is running, counted from the Unix epoch.
+    /// The current step, counted from the Unix epoch.
     step: u64,
     before: [u64; COUNTED],
 }
@@ -123,11 +123,11 @@ pub struct Sample {
     pub rates: Rates,
     /// Requests per second that were refused, left unanswered or not understood, on average over the step.
     pub refused: u64,
-    /// What stood at the end of the step.
+    /// The levels at the end of the step.
     pub level: Level,
 }
 
-/// What stands at one moment.
+/// Levels at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Level {

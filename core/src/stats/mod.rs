@@ -1,4 +1,4 @@
-//! What workers count, what is measured, and the sums that readers see.
+//! Counts, measurements and their sums over all workers.
 
 mod counters;
 mod evaluation;

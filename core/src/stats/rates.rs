@@ -34,7 +34,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Begins with the second after `now`; what was counted before it is nobody's.
+    /// A meter that begins with the second after `now`, and ignores earlier counts.
     pub(crate) const fn new(now: Instant) -> Self {
         Self {
             since: Instant::from_secs(now.as_secs()),
@@ -48,12 +48,12 @@ impl Meter {
         }
     }
 
-    /// When the running second ends.
+    /// When the current second ends.
     pub(crate) const fn due(&self) -> Instant {
         Instant::from_secs(self.since.as_secs() + 1)
     }
 
-    /// Ends the running second if it is over. A call that is late by seconds shares the requests among them.
+    /// Ends the current second if it is over. A call that is late by seconds divides the requests among them.
     pub(crate) fn measure(&mut self, now: Instant, count: impl Fn(Count) -> u64) {
         let secs = now.as_secs().saturating_sub(self.since.as_secs());
         if secs == 0 {
@@ -81,7 +81,7 @@ impl Meter {
     }
 }
 
-/// What is measured, in the order of the fields of [`Rates`].
+/// The measured counts, in the order of the fields of [`Rates`].
 const MEASURED: [Count; 4] = [
     Count::HttpRequest4,
     Count::UdpReceived4,

@@ -1,10 +1,10 @@
-//! What ageing does and what it costs.
+//! The work and the cost of the sweep.
 
 use core::time::Duration;
 
 use crate::swarm::Swept;
 
-/// What the sweep did.
+/// Totals of the sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sweeps {
     /// Since the start.
@@ -24,7 +24,7 @@ pub struct Sweeps {
 }
 
 impl Sweeps {
-    /// Takes in a step.
+    /// Adds a step.
     pub(crate) const fn step(&mut self, swept: Swept) {
         self.total.add(swept);
         self.period.add(swept);
@@ -40,7 +40,7 @@ impl Sweeps {
         }
     }
 
-    /// Takes in how long the last step took.
+    /// Adds the time of the last step.
     pub(crate) fn took(&mut self, time: Duration) {
         self.step_max = self.step_max.max(time);
         let pass = if self.pass.steps == 0 {
@@ -53,7 +53,7 @@ impl Sweeps {
         }
     }
 
-    /// Ends a period.
+    /// Ends a period: the interval was evaluated.
     pub(crate) const fn evaluate(&mut self) {
         self.period_before = self.period;
         self.period = Removed::ZERO;
@@ -70,11 +70,11 @@ impl Sweeps {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Removed {
-    /// Peers that were silent for too long.
+    /// Expired peers.
     pub peers: u64,
     /// Torrents without peers.
     pub torrents: u64,
-    /// Time spent, as far as the driver told.
+    /// Time spent, as far as the driver measured it.
     pub time: Duration,
 }
 
@@ -95,7 +95,7 @@ impl Removed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pass {
-    /// What it removed and how long it took.
+    /// Its removals and its time.
     pub removed: Removed,
     /// Steps that it took.
     pub steps: u64,

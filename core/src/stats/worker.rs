@@ -1,8 +1,8 @@
-//! Counters that one worker writes and anyone reads.
+//! Counters that one worker writes and any thread reads.
 
 use super::counters::{Count, Counter};
 use super::failures::{Failures, Operation};
-use crate::sight::Votes;
+use crate::hidden_clients::Votes;
 
 /// The counters of one worker, on cache lines of their own.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ use crate::sight::Votes;
 pub struct Counters {
     counts: [Counter; Count::ALL.len()],
     failures: Failures,
-    /// Where announces come from.
+    /// The sources of announces.
     pub(crate) votes: Votes,
 }
 
@@ -25,7 +25,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Adds `more` to one count. For the one worker that owns these counters: others would lose updates.
+    /// Adds `more` to one count. Only the worker that owns these counters may call it: concurrent calls lose updates.
     pub fn add(&self, count: Count, more: u64) {
         if let Some(counter) = self.counts.get(count as usize) {
             counter.add(more);

@@ -1,11 +1,11 @@
-//! Connection ids, which prove that a sender receives what is sent to its address (BEP 15), without any state.
+//! Stateless connection ids, which prove that a sender receives datagrams at its address (BEP 15).
 
 use core::net::IpAddr;
 
 use crate::Instant;
 use crate::seed::{Key, Seed};
 
-/// Makes and checks connection ids. Trackers of the same seed accept each other's.
+/// Makes and checks connection ids. Trackers with the same seed accept each other's.
 ///
 /// An id is 8 bits of a tick of 16 seconds and 56 bits of a MAC over the whole tick and the address. The port is left
 /// out, because address translators change it.

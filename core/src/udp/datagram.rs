@@ -10,12 +10,12 @@ pub struct Datagram<'a> {
     pub(super) verdict: Verdict,
 }
 
-/// Where a request lies and its reply goes.
+/// The buffers of request and reply.
 #[derive(Debug)]
 pub(super) enum Room<'a> {
-    /// Each in a buffer of its own.
+    /// Separate buffers.
     Apart { payload: &'a [u8], reply: &'a mut [u8] },
-    /// The reply overwrites the request, which is the first `len` bytes.
+    /// One buffer: the reply overwrites the request, which is its first `len` bytes.
     Shared { buffer: &'a mut [u8], len: usize },
 }
 
@@ -41,7 +41,7 @@ impl<'a> Datagram<'a> {
         }
     }
 
-    /// Who sent it.
+    /// The sender's address.
     #[must_use]
     pub const fn sender(&self) -> SocketAddr {
         self.sender
@@ -62,7 +62,7 @@ impl<'a> Datagram<'a> {
         self.len() == 0
     }
 
-    /// What is to be done about it.
+    /// The verdict.
     pub const fn verdict(&self) -> Verdict {
         self.verdict
     }
@@ -95,7 +95,7 @@ impl<'a> Datagram<'a> {
     }
 }
 
-/// A batch that was handled: what is to be sent, and what was dropped.
+/// A handled batch: replies to send, and dropped datagrams.
 #[must_use = "replies that are not sent are lost"]
 #[derive(Debug)]
 pub struct Handled<'b, 'a>(pub(super) &'b [Datagram<'a>]);
@@ -122,7 +122,7 @@ impl<'b, 'a> Handled<'b, 'a> {
     }
 }
 
-/// What is to be done about a datagram.
+/// The verdict on a datagram.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -135,11 +135,11 @@ pub enum Verdict {
 /// Why a datagram is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
-    /// It was not handled yet.
+    /// The datagram was not handled yet.
     Unhandled,
     /// The sender's address is denied.
     Denied,
-    /// It is no request of the protocol.
+    /// The datagram is malformed.
     Malformed,
     /// Its connection id does not prove the sender's address.
     Unproven,

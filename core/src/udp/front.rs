@@ -24,7 +24,7 @@ pub struct Front<P = NoPrefetch> {
 }
 
 impl Front {
-    /// A front whose connection ids come from `seed`: those of another front with the same seed are valid here.
+    /// A front whose connection ids come from `seed`. Fronts with the same seed accept each other's.
     #[must_use]
     pub fn new(seed: &Seed) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Front {
 }
 
 impl<P: Prefetch> Front<P> {
-    /// The same front, which has the memory that a batch will read prefetched.
+    /// The same front with a prefetcher for the memory of a batch.
     #[must_use]
     pub fn with_prefetch<Q: Prefetch>(self, prefetch: Q) -> Front<Q> {
         Front {
@@ -69,14 +69,14 @@ impl<P: Prefetch> Front<P> {
         Handled(batch)
     }
 
-    /// Reads and proves all datagrams before it carries out the first, so that what the requests touch is prefetched
-    /// meanwhile.
+    /// Parses and proves all datagrams before it carries out the first request: meanwhile the memory that they read is
+    /// prefetched.
     fn handle_piece<const N: usize>(&self, worker: &mut Worker, now: Instant, piece: &mut [Datagram<'_>]) {
         let mut requests = [const { Request::Dropped(DropReason::Unhandled) }; N];
         for (request, datagram) in requests.iter_mut().zip(piece.iter()) {
             *request = self.read(worker, now, datagram.sender(), datagram.payload());
         }
-        // A single announce has nothing to do while its memory is fetched.
+        // A single announce has no other work to overlap with a prefetch.
         if N > 1 {
             worker.prefetch(&mut requests, Request::prepared_mut, &self.prefetch);
         }
@@ -92,7 +92,7 @@ impl<P: Prefetch> Front<P> {
         let Some(head) = RequestHead::decode(payload) else {
             return malformed(worker, now, sender);
         };
-        // Nothing can be sent to port 0, and an answer to an error would be answered by an error.
+        // No reply can be sent to port 0. A reply to an error could start a loop of two trackers.
         if sender.port() == 0 || head.action == ERROR {
             return malformed(worker, now, sender);
         }
@@ -169,7 +169,7 @@ impl<P: Prefetch> Front<P> {
     }
 }
 
-/// What a datagram means. It borrows nothing, so that the reply may overwrite it.
+/// A parsed datagram. It borrows nothing, so that the reply may overwrite the datagram.
 #[derive(Clone, Debug)]
 enum Request {
     /// A datagram that is not answered.
@@ -180,7 +180,7 @@ enum Request {
     Announce(u32, Prepared, governor::Verdict),
     /// A proven scrape, with its transaction id; its info-hashes are read when it is answered.
     Scrape(u32),
-    /// A proven request that cannot be carried out, with its transaction id.
+    /// A proven but invalid request, with its transaction id.
     Refused(u32, Fault),
 }
 
@@ -330,7 +330,7 @@ fn is_request(head: &RequestHead, payload: &[u8]) -> bool {
     }
 }
 
-/// What is wrong with a proven request.
+/// Why a proven request is invalid.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     ActionUnknown,
@@ -341,7 +341,7 @@ enum Fault {
 }
 
 impl Fault {
-    /// What the client is told.
+    /// The error message for the client.
     const fn reason(self) -> &'static str {
         match self {
             Self::ActionUnknown => "unknown action",
@@ -355,7 +355,7 @@ impl Fault {
 /// Bytes that every response begins with: action and transaction id.
 const RESPONSE_HEAD_LEN: usize = 8;
 
-/// The announce without what only UDP knows. The address is the one seen, never the one claimed.
+/// The announce in the form that both protocols share. The address is the sender's; the one in the request is ignored.
 fn meaning(request: &AnnounceRequest, sender: SocketAddr) -> Announce {
     Announce {
         info_hash: request.info_hash,

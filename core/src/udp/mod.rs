@@ -1,7 +1,7 @@
 //! The UDP tracker protocol (BEP 15), with IPv6 and options (BEP 41).
 //!
-//! A driver makes a [`Datagram`] of each that it received, hands the batch to [`Front::handle`], and sends the replies that
-//! the [`Handled`] batch lists.
+//! A driver wraps each received datagram in a [`Datagram`], hands the batch to [`Front::handle`], and sends the replies that the
+//! [`Handled`] batch lists.
 
 use crate::announce::Family;
 
@@ -27,5 +27,5 @@ pub const fn peers_max(family: Family) -> usize {
 
 /// Bytes of the longest reply: 242 IPv4 peers; it fits an Ethernet frame unfragmented.
 pub const REPLY_MAX: usize = 1472;
-/// Datagrams that runtimes receive and hand in together, as a system call a datagram would cost more than all else.
+/// Datagrams that runtimes receive and hand in together: a system call for each datagram would cost more than all other work.
 pub const BATCH_MAX: usize = 64;

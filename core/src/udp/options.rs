@@ -6,7 +6,7 @@
 pub struct Options<'a>(&'a [u8]);
 
 impl<'a> Options<'a> {
-    /// The options in `bytes`, which is what stands after byte 98.
+    /// The options in `bytes`, the part of the datagram after byte 98.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
@@ -35,7 +35,7 @@ impl<'a> Iterator for Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    /// Takes a length and as many bytes; a length beyond the end drops what is left.
+    /// Takes a length and that many bytes; a length beyond the end ends the list.
     fn data(&mut self) -> Option<&'a [u8]> {
         let bytes = core::mem::take(&mut self.0);
         let (&len, rest) = bytes.split_first()?;
@@ -48,13 +48,13 @@ impl<'a> Options<'a> {
 /// One option with data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnnounceOption<'a> {
-    /// What it is: [`URL_DATA`], or one that is not known yet.
+    /// The type: [`URL_DATA`], or an unknown one.
     pub kind: u8,
-    /// What it says, at most 255 bytes.
+    /// The data, at most 255 bytes.
     pub data: &'a [u8],
 }
 
-/// Writes the options that carry `url`, a path and query, and returns their length; what does not fit is left out.
+/// Writes the options that carry `url`, a path and query, and returns their length. Options that do not fit are omitted.
 pub fn encode_url(url: &[u8], out: &mut [u8]) -> usize {
     let mut len = 0;
     for piece in url.chunks(PIECE_MAX) {
@@ -75,7 +75,7 @@ pub fn encode_url(url: &[u8], out: &mut [u8]) -> usize {
 
 /// Ends the list.
 const END: u8 = 0;
-/// Does nothing, and has no data.
+/// Padding, without data.
 pub const NOP: u8 = 1;
 /// Carries a piece of the URL's path and query.
 pub const URL_DATA: u8 = 2;

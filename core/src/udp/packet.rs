@@ -1,5 +1,5 @@
-//! The messages of BEP 15, each with its two directions: the tracker decodes requests and encodes responses, a client
-//! the other way round. Integers are in network order; what stands after a message is never an error.
+//! The messages of BEP 15, each with both directions: the tracker decodes requests and encodes responses, a client encodes
+//! requests and decodes responses. Integers are big-endian. Bytes after a message are ignored.
 
 use core::net::Ipv4Addr;
 
@@ -33,7 +33,7 @@ impl RequestHead {
         }
     }
 
-    /// Reads a head; nothing if `bytes` are too few.
+    /// Decodes a head; `None` if `bytes` are too few.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
@@ -56,7 +56,7 @@ impl RequestHead {
     }
 }
 
-/// Asks for peers and tells about oneself.
+/// An announce request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnnounceRequest {
     /// The proof of the sender's address.
@@ -75,11 +75,11 @@ pub struct AnnounceRequest {
     pub uploaded: u64,
     /// Why the client announces. 4 is read as paused (BEP 21), anything above as none.
     pub event: Event,
-    /// The address the client would like to be known by. The tracker takes the one it sees instead.
+    /// The address that the client claims. The tracker uses the sender's address instead.
     pub ip: Ipv4Addr,
-    /// A number that names the client when its address changes. The tracker has no use for it.
+    /// A number that identifies the client when its address changes. The tracker ignores it.
     pub key: u32,
-    /// Peers wanted; a negative number leaves it to the tracker.
+    /// Peers wanted; a negative number is the default of the tracker.
     pub numwant: i32,
     /// The port that the client takes connections at.
     pub port: u16,
@@ -89,7 +89,7 @@ impl AnnounceRequest {
     /// Bytes of the encoded request, without options.
     pub const LEN: usize = 98;
 
-    /// The request by which a client makes this announce. What an announce leaves out, the tracker has no use for: it is 0.
+    /// The request of a client for this announce. Fields that an announce does not have are 0: the tracker ignores them.
     #[must_use]
     pub fn of(announce: &Announce, connection_id: u64, transaction_id: u32) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl AnnounceRequest {
         }
     }
 
-    /// Reads an announce and finds the options that follow it; nothing if `bytes` are too few. The action is not looked at.
+    /// Decodes an announce and the options after it; `None` if `bytes` are too few. The action is not checked.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<(Self, Options<'_>)> {
         let (request, options) = bytes.split_first_chunk::<{ Self::LEN }>()?;
@@ -158,7 +158,7 @@ impl AnnounceRequest {
     }
 }
 
-/// Asks for the counts of torrents.
+/// A scrape request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScrapeRequest<'a> {
     /// The proof of the sender's address.
@@ -173,7 +173,7 @@ impl<'a> ScrapeRequest<'a> {
     /// Bytes of the longest encoded request.
     pub const LEN_MAX: usize = RequestHead::LEN + 20 * SCRAPE_MAX;
 
-    /// Reads a scrape of the first [`SCRAPE_MAX`] torrents; nothing if `bytes` are too few. The action is not looked at.
+    /// Decodes a scrape of the first [`SCRAPE_MAX`] torrents; `None` if `bytes` are too few. The action is not checked.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (head, rest) = bytes.split_first_chunk::<{ RequestHead::LEN }>()?;
@@ -186,7 +186,7 @@ impl<'a> ScrapeRequest<'a> {
         })
     }
 
-    /// Writes the request and returns its length; what does not fit into `out` is left out.
+    /// Writes the request and returns its length. Torrents that do not fit into `out` are omitted.
     pub fn encode(&self, out: &mut [u8]) -> usize {
         let head = RequestHead {
             connection_id: self.connection_id,
@@ -202,7 +202,7 @@ impl<'a> ScrapeRequest<'a> {
     }
 }
 
-/// What a client receives.
+/// A response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Response<'a> {
     /// The answer to a connect request.
@@ -216,7 +216,7 @@ pub enum Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// Reads whatever response `bytes` are; nothing if they are none.
+    /// Decodes any response; `None` if `bytes` are none.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         match Reader(bytes).u32()? {
@@ -230,7 +230,7 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// The transaction that this responds to.
+    /// The transaction of the request.
     #[must_use]
     pub const fn transaction_id(&self) -> u32 {
         match self {
@@ -242,12 +242,12 @@ impl<'a> Response<'a> {
     }
 }
 
-/// Hands out a connection id.
+/// A connect response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectResponse {
     /// The transaction of the request.
     pub transaction_id: u32,
-    /// The proof to send with further requests, for two minutes.
+    /// The connection id for further requests, valid for two minutes.
     pub connection_id: u64,
 }
 
@@ -274,16 +274,16 @@ impl ConnectResponse {
     }
 }
 
-/// Answers an announce; compact peers follow.
+/// An announce response; compact peers follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnnounceResponse {
     /// The transaction of the request.
     pub transaction_id: u32,
     /// Seconds after which to announce again.
     pub interval_secs: u32,
-    /// Peers that do not have everything.
+    /// Leechers.
     pub leechers: u32,
-    /// Peers that have everything.
+    /// Seeders.
     pub seeders: u32,
 }
 
@@ -315,7 +315,7 @@ impl AnnounceResponse {
     }
 }
 
-/// Answers a scrape.
+/// A scrape response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScrapeResponse<'a> {
     /// The transaction of the request.
@@ -347,7 +347,7 @@ impl<'a> ScrapeResponse<'a> {
         })
     }
 
-    /// Writes a response and returns its length; what does not fit into `out` is left out.
+    /// Writes a response and returns its length. Torrents that do not fit into `out` are omitted.
     pub fn encode(transaction_id: u32, counts: impl Iterator<Item = Counts>, out: &mut [u8]) -> usize {
         let mut writer = Writer::new(out);
         writer.head(SCRAPE, transaction_id);
@@ -363,7 +363,7 @@ impl<'a> ScrapeResponse<'a> {
     }
 }
 
-/// Says why a request was refused.
+/// An error response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErrorResponse<'a> {
     /// The transaction of the request.
@@ -381,7 +381,7 @@ impl<'a> ErrorResponse<'a> {
         })
     }
 
-    /// Writes the response and returns its length; a message that does not fit into `out` is left out.
+    /// Writes the response and returns its length. A message that does not fit into `out` is omitted.
     pub fn encode(&self, out: &mut [u8]) -> usize {
         let mut writer = Writer::new(out);
         writer.head(ERROR, self.transaction_id).put(self.message);
@@ -399,7 +399,7 @@ pub const ANNOUNCE: u32 = 1;
 pub const SCRAPE: u32 = 2;
 /// The action of a response that refuses.
 pub const ERROR: u32 = 3;
-/// Torrents in one scrape, as BEP 15 limits them; more would not fit an unfragmented request.
+/// Torrents in one scrape: the limit of BEP 15, by which a request fits an unfragmented datagram.
 pub const SCRAPE_MAX: usize = 74;
 
 const fn event_of(number: u32) -> Event {
@@ -422,7 +422,7 @@ const fn number_of(event: Event) -> u32 {
     }
 }
 
-/// Takes fields off the front.
+/// Reads fields from the front.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -441,7 +441,7 @@ impl Reader<'_> {
     }
 }
 
-/// Puts fields one after the other. One that does not fit is left out, and so is all that follows.
+/// Writes fields one after the other. One that does not fit is omitted, and so are all after it.
 struct Writer<'a> {
     out: &'a mut [u8],
     len: usize,

@@ -1,7 +1,7 @@
-//! Whether the tracker sees its clients, or something that stands in front of them.
+//! Detection of proxies and address translators that hide the clients from the tracker.
 //!
-//! Behind a proxy whose header is not heeded, or an address translator, all clients have one address: they are stored as
-//! that, or refused, and nobody finds anybody. Workers count what tells; [`Tracker::sight`](crate::Tracker::sight) judges.
+//! Behind a proxy whose header is ignored, or behind an address translator, all clients have one address: they are stored under
+//! that or refused, and no client finds another. Workers count the evidence; [`Tracker::hidden_clients`](crate::Tracker::hidden_clients) judges.
 
 mod votes;
 
@@ -16,18 +16,18 @@ use crate::time::Instant;
 use votes::Tally;
 pub(crate) use votes::Votes;
 
-/// What hides clients.
+/// Why clients are hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// A proxy names its clients in a header that is not heeded.
+    /// A proxy names its clients in a forwarding header that is ignored.
     HeaderIgnored,
-    /// A trusted proxy names no client.
+    /// A trusted proxy sends no valid forwarding header.
     HeaderMissing,
     /// Most announces over HTTP come from one address.
     OneAddressHttp,
     /// Most announces over UDP come from one address.
     OneAddressUdp,
-    /// Peers of a private address are refused, as many have it.
+    /// Peers of a private address are refused by the limit for each address.
     AddressFull,
 }
 
@@ -54,35 +54,36 @@ impl Cause {
     }
 }
 
-/// That clients are hidden.
+/// A cause that hides clients now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// By what.
+    /// The cause.
     pub cause: Cause,
-    /// When that was noticed.
+    /// When it was detected.
     pub since: Instant,
-    /// The address that stands for them, if it is known and not global.
+    /// The address that hides them, if it is known and not global.
     pub address: Option<IpAddr>,
-    /// Whether it is as likely to be in order: clients on the tracker's own host, or one client with one port.
+    /// Whether there is a harmless explanation: clients on the tracker's host, or a single client with one port.
     pub ordinary: bool,
 }
 
-/// Judges what the workers of a tracker count. It takes the same memory whatever comes.
+/// Judges the evidence of all workers, in fixed memory.
 #[derive(Debug, Default)]
-pub(crate) struct Sight {
-    /// Headers from private addresses, which are in front of clients if they send any.
-    ignored: Spell,
-    missing: Spell,
-    full: Spell,
+pub(crate) struct Detector {
+    /// Ignored forwarding headers from private addresses: only a proxy sends them.
+    ignored: EventRun,
+    missing: EventRun,
+    full: EventRun,
     http: Majority,
     udp: Majority,
-    /// When most announces over HTTP had a header from global addresses, and no one address sent most of these.
-    named: Option<Instant>,
+    /// When most announces over HTTP had an ignored header, from several global addresses.
+    forwarded: Option<Instant>,
 }
 
-impl Sight {
-    /// Judges at `now`; a cause without requests for `patience` is gone. May be called at any time, best once a second.
-    pub(crate) fn look(
+impl Detector {
+    /// Judges at `now`. A cause without new evidence for `patience` is dropped. Meant to be called once a second; further calls
+    /// are harmless.
+    pub(crate) fn update(
         &mut self,
         now: Instant,
         patience: Duration,
@@ -94,13 +95,13 @@ impl Sight {
                 .fold(0u64, |sum, worker| sum.wrapping_add(worker.get(count)))
         };
         self.ignored
-            .look(now, patience, count(Count::HttpForwardedIgnoredLocal));
+            .update(now, patience, count(Count::HttpForwardedIgnoredLocal));
         self.missing
-            .look(now, patience, count(Count::HttpForwardedMissing));
-        self.full.look(now, patience, count(Count::AddressFullLocal));
-        self.look_at_http(now, patience, workers);
+            .update(now, patience, count(Count::HttpForwardedMissing));
+        self.full.update(now, patience, count(Count::AddressFullLocal));
+        self.update_http(now, patience, workers);
         let udp = Tally::of(workers.iter().map(|worker| &worker.votes.udp));
-        if self.udp.look(now, patience, udp) {
+        if self.udp.update(now, patience, udp) {
             workers.iter().for_each(|worker| worker.votes.udp.close());
         }
         self.findings()
@@ -113,24 +114,29 @@ impl Sight {
         found.any(|majority| majority.address() == Some(ip))
     }
 
-    fn look_at_http(&mut self, now: Instant, patience: Duration, workers: &[Arc<Counters>]) {
+    fn update_http(&mut self, now: Instant, patience: Duration, workers: &[Arc<Counters>]) {
         let http = Tally::of(workers.iter().map(|worker| &worker.votes.http));
-        let named = Tally::of(workers.iter().map(|worker| &worker.votes.named));
-        let is_decided = http.seen >= ENOUGH;
-        if self.named.is_some() {
-            // As long as a third has it.
-            self.named = self.named.filter(|_| !is_decided || named.seen * 3 >= http.seen);
-        } else if named.seen >= ENOUGH && named.seen * 2 > http.seen && named.of * 2 <= named.seen {
-            self.named = Some(now);
+        let forwarded = Tally::of(workers.iter().map(|worker| &worker.votes.forwarded));
+        let is_decided = http.seen >= EVIDENCE_MIN;
+        if self.forwarded.is_some() {
+            // Dropped only below a third, so that the finding does not flicker around one half.
+            self.forwarded = self
+                .forwarded
+                .filter(|_| !is_decided || forwarded.seen * 3 >= http.seen);
+        } else if forwarded.seen >= EVIDENCE_MIN
+            && forwarded.seen * 2 > http.seen
+            && forwarded.by_candidate * 2 <= forwarded.seen
+        {
+            self.forwarded = Some(now);
         }
-        if self.http.look(now, patience, http) {
+        if self.http.update(now, patience, http) {
             for worker in workers {
                 worker.votes.http.close();
-                worker.votes.named.close();
+                worker.votes.forwarded.close();
             }
         }
         if self.http.is_silent(now, patience) {
-            self.named = None;
+            self.forwarded = None;
         }
     }
 
@@ -144,14 +150,14 @@ impl Sight {
                 ordinary,
             }));
         };
-        let ignored = self.ignored.since.or(self.named);
+        let ignored = self.ignored.since.or(self.forwarded);
         add(Cause::HeaderIgnored, ignored, self.http.address(), false);
         add(Cause::HeaderMissing, self.missing.since, None, false);
         for (cause, majority) in [
             (Cause::OneAddressHttp, &self.http),
             (Cause::OneAddressUdp, &self.udp),
         ] {
-            // It would say the same twice.
+            // The ignored header explains the one address already.
             let since = majority
                 .since
                 .filter(|_| cause == Cause::OneAddressUdp || ignored.is_none());
@@ -162,25 +168,25 @@ impl Sight {
     }
 }
 
-/// Requests of which each is telling.
+/// A kind of request that is evidence by itself, counted since a quiet period.
 #[derive(Debug, Default)]
-struct Spell {
-    /// The count before the first of them.
+struct EventRun {
+    /// The count at the end of the quiet period.
     before: u64,
     count: u64,
-    /// When the last of them was noticed.
+    /// When the count rose last.
     at: Instant,
     since: Option<Instant>,
 }
 
-impl Spell {
-    fn look(&mut self, now: Instant, patience: Duration, count: u64) {
+impl EventRun {
+    fn update(&mut self, now: Instant, patience: Duration, count: u64) {
         if count != self.count {
             (self.count, self.at) = (count, now);
         } else if now.saturating_since(self.at) > patience {
             (self.before, self.since) = (count, None);
         }
-        if self.since.is_none() && count.wrapping_sub(self.before) >= ENOUGH {
+        if self.since.is_none() && count.wrapping_sub(self.before) >= EVIDENCE_MIN {
             self.since = Some(now);
         }
     }
@@ -190,31 +196,31 @@ impl Spell {
 #[derive(Debug, Default)]
 struct Majority {
     last: Tally,
-    /// When the last announce was noticed.
+    /// When the tally changed last.
     at: Instant,
     since: Option<Instant>,
-    /// What it was when it was noticed, or confirmed.
+    /// The tally that showed or confirmed the majority.
     found: Tally,
 }
 
 impl Majority {
-    /// True if the votes are to begin anew.
-    fn look(&mut self, now: Instant, patience: Duration, tally: Tally) -> bool {
+    /// True if the votes have to start again.
+    fn update(&mut self, now: Instant, patience: Duration, tally: Tally) -> bool {
         if tally != self.last {
             (self.last, self.at) = (tally, now);
         } else if self.is_silent(now, patience) {
             self.since = None;
             return tally.seen > 0;
         }
-        if tally.seen < ENOUGH {
+        if tally.seen < EVIDENCE_MIN {
             return false;
         }
-        if tally.of * 2 > tally.seen && tally.of >= ENOUGH {
+        if tally.by_candidate * 2 > tally.seen && tally.by_candidate >= EVIDENCE_MIN {
             self.since = self.since.or(Some(now));
             self.found = tally;
             return true;
         }
-        if self.since.is_some() && tally.of * 3 < tally.seen {
+        if self.since.is_some() && tally.by_candidate * 3 < tally.seen {
             self.since = None;
             return true;
         }
@@ -229,15 +235,15 @@ impl Majority {
         self.since.map(|_| self.found.address())
     }
 
-    /// Those that a proxy or translator stands for have ports of their own; one client has one, whatever it downloads.
+    /// Clients behind a proxy or translator announce different ports; a single client announces one port for all torrents.
     fn is_ordinary(&self) -> bool {
-        self.found.address().is_loopback() || self.found.turns * 10 < self.found.of
+        self.found.address().is_loopback() || self.found.port_changes * 10 < self.found.by_candidate
     }
 }
 
-/// Requests from which on something is said.
-const ENOUGH: u64 = 100;
-/// Announces of all workers after which the votes begin anew.
+/// Requests that are enough evidence for a finding.
+const EVIDENCE_MIN: u64 = 100;
+/// Announces of all workers after which the votes start again.
 const WINDOW: u64 = 1000;
 
 #[cfg(test)]
@@ -251,7 +257,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(1860);
 
     struct Scene {
-        sight: Sight,
+        detector: Detector,
         workers: Vec<Arc<Counters>>,
         now: Instant,
     }
@@ -259,7 +265,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             Self {
-                sight: Sight::default(),
+                detector: Detector::default(),
                 workers: vec![Arc::default(), Arc::default(), Arc::default()],
                 now: START,
             }
@@ -286,7 +292,7 @@ mod tests {
 
         fn after(&mut self, secs: u64) -> Vec<Finding> {
             self.now = self.now.saturating_add(Duration::from_secs(secs));
-            self.sight.look(self.now, PATIENCE, &self.workers)
+            self.detector.update(self.now, PATIENCE, &self.workers)
         }
 
         fn causes(&mut self) -> Vec<(Cause, bool)> {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use etracker_core::sight::{Cause, Finding};
+use etracker_core::hidden_clients::{Cause, Finding};
 use etracker_core::{Config, Instant, Tracker};
 
 /// Says what hides clients, and what to do about it.
@@ -17,7 +17,7 @@ impl Hidden {
     /// All that is so at the moment.
     pub(crate) fn all(now: Instant, tracker: &Tracker) -> Vec<Self> {
         let of = |finding| Self::of(finding, tracker.config());
-        tracker.sight(now).into_iter().map(of).collect()
+        tracker.hidden_clients(now).into_iter().map(of).collect()
     }
 
     fn of(finding: Finding, config: &Config) -> Self {

@@ -20,7 +20,7 @@ use super::runtime::Runtime;
 
 /// What the command line holds, not yet understood.
 #[derive(Clone, Debug)]
-pub(super) struct Given {
+pub(super) struct Arguments {
     pub(super) common: Common,
     pub(super) service: Service,
     pub(super) swarms: Swarms,
@@ -29,7 +29,7 @@ pub(super) struct Given {
     pub(super) access: Access,
     pub(super) pages: Pages,
     pub(super) logs: Logs,
-    pub(super) lasting: Lasting,
+    pub(super) process: ProcessOptions,
     pub(super) version: bool,
     /// What is no option, nor the value of one.
     pub(super) words: Vec<String>,
@@ -115,13 +115,13 @@ pub(super) struct Logs {
 
 /// Further options of what makes the tracker last.
 #[derive(Clone, Debug)]
-pub(super) struct Lasting {
+pub(super) struct ProcessOptions {
     pub(super) chroot: Option<String>,
     pub(super) state_period: Option<String>,
 }
 
 /// The grammar of the command line. It takes every value as text: what values mean is the same for the environment.
-pub(super) fn grammar() -> OptionParser<Given> {
+pub(super) fn grammar() -> OptionParser<Arguments> {
     let defaults = Config::default();
     let common = common(&defaults);
     let service = service();
@@ -131,10 +131,10 @@ pub(super) fn grammar() -> OptionParser<Given> {
     let access = access();
     let pages = pages();
     let logs = logs();
-    let lasting = lasting();
+    let process = process();
     let version = switch(name::VERSION, "Print the version");
     let words = bpaf::positional("").hide().many();
-    construct!(Given {
+    construct!(Arguments {
         common,
         service,
         swarms,
@@ -143,7 +143,7 @@ pub(super) fn grammar() -> OptionParser<Given> {
         access,
         pages,
         logs,
-        lasting,
+        process,
         version,
         words
     })
@@ -350,7 +350,7 @@ fn logs() -> impl Parser<Logs> {
     .group_help("Log:")
 }
 
-fn lasting() -> impl Parser<Lasting> {
+fn process() -> impl Parser<ProcessOptions> {
     let chroot = value(name::CHROOT, "DIR", "New root folder; with --user only");
     let period = number(
         "Seconds from one writing of the state to the next; with --state only",
@@ -358,7 +358,7 @@ fn lasting() -> impl Parser<Lasting> {
         STATE_PERIOD_SECS_DEFAULT,
     );
     let state_period = value(name::STATE_PERIOD, "SECONDS", &period);
-    construct!(Lasting { chroot, state_period }).group_help("Lasting:")
+    construct!(ProcessOptions { chroot, state_period }).group_help("Process and state:")
 }
 
 fn value(name: Name, metavar: &'static str, help: &str) -> impl Parser<Option<String>> + use<> {

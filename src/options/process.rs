@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::given::{self, Common};
+use super::arguments::{self, Common};
 use super::name;
 use super::ranges::{RESTARTS, STATE_PERIOD_SECS, STATE_PERIOD_SECS_DEFAULT};
 use super::reader::{Reader, Setting};
@@ -11,7 +11,7 @@ use super::refusal::{Refusal, needs};
 
 /// What the tracker does to last.
 #[derive(Clone, Debug)]
-pub(crate) struct Lasting {
+pub(crate) struct ProcessOptions {
     /// How often a serving process that failed is followed by another; 0 is without a supervisor.
     pub(crate) restarts: u32,
     /// Whom to serve as.
@@ -24,7 +24,11 @@ pub(crate) struct Lasting {
     pub(crate) state_period: Duration,
 }
 
-pub(super) fn read(reader: Reader<'_>, common: &Common, given: given::Lasting) -> Result<Lasting, Refusal> {
+pub(super) fn read(
+    reader: Reader<'_>,
+    common: &Common,
+    given: arguments::ProcessOptions,
+) -> Result<ProcessOptions, Refusal> {
     let restarts = reader.number(name::FAILED, common.failed.clone(), RESTARTS)?;
     let user = reader.filled(name::USER, common.user.clone(), "the name of a user")?;
     let chroot = reader.filled(name::CHROOT, given.chroot, "the path of a folder")?;
@@ -34,7 +38,7 @@ pub(super) fn read(reader: Reader<'_>, common: &Common, given: given::Lasting) -
     // Root can leave any root folder.
     needs(chroot.as_ref().map(source), name::USER, user.is_some())?;
     needs(period.map(|period| period.source), name::STATE, state.is_some())?;
-    Ok(Lasting {
+    Ok(ProcessOptions {
         restarts: restarts.map_or(0, |restarts| restarts.value),
         user,
         chroot: chroot.map(Setting::into_setting),
