@@ -11,6 +11,8 @@ mod drained;
 mod failures;
 mod files;
 #[cfg(target_os = "linux")]
+mod firewall;
+#[cfg(target_os = "linux")]
 mod forbidden_calls;
 mod functional;
 mod harness;

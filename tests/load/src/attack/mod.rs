@@ -31,6 +31,7 @@ use crowd::{Crowd, peers};
 use honest::{Honest, Now, Phase, source};
 pub(crate) use kind::Kind;
 use kind::Speed;
+pub(crate) use row::Bars;
 use row::{Row, Stored, table};
 
 /// What to measure.
@@ -55,17 +56,6 @@ pub(crate) struct Attack<'a> {
     pub(crate) sources: Option<u32>,
     pub(crate) limits: Limits,
     pub(crate) bars: Bars,
-}
-
-/// What has to hold.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Bars {
-    /// Percent of the proven requests of honest clients that are answered in each phase.
-    pub(crate) answered_min: f64,
-    /// MiB that a tracker's processes have resident, all together.
-    pub(crate) resident_max: Option<u64>,
-    /// Percent of the peers handed out during and after the attack that are the attacker's.
-    pub(crate) theirs_max: Option<f64>,
 }
 
 /// The one swarm that a poisoner comes into.
@@ -93,7 +83,7 @@ pub(crate) fn measure(attack: &Attack<'_>) -> Result<bool, String> {
         }
     }
     say(title(attack));
-    say(table(&mut rows, attack));
+    say(table(&mut rows, attack.count));
     let failures: Vec<_> = rows
         .iter_mut()
         .flat_map(|row| row.failures(&attack.bars))

@@ -5,7 +5,17 @@ use std::fmt::Write as _;
 use etracker_core::announce::Counts;
 
 use super::honest::{Outcome, Phase};
-use super::{Attack, Bars};
+
+/// What has to hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bars {
+    /// Percent of the proven requests of honest clients that are answered in each phase.
+    pub(crate) answered_min: f64,
+    /// MiB that a tracker's processes have resident, all together.
+    pub(crate) resident_max: Option<u64>,
+    /// Percent of the peers handed out during and after the attack that are the attacker's.
+    pub(crate) theirs_max: Option<f64>,
+}
 
 /// One server, and what came of all rounds.
 #[derive(Debug, Default)]
@@ -162,7 +172,7 @@ impl Row {
 }
 
 /// A Markdown table, and remarks below it.
-pub(super) fn table(rows: &mut [Row], attack: &Attack<'_>) -> String {
+pub(super) fn table(rows: &mut [Row], count: Option<u64>) -> String {
     let mut out = String::from(
         "| | | asked | lost % | of these with an id: lost % | refused % | without peers % | p50 ms | p95 ms | p99 ms | the \
          attacker's of the peers handed out % | attack/s | answered/s | bytes back for each |\n",
@@ -174,7 +184,7 @@ pub(super) fn table(rows: &mut [Row], attack: &Attack<'_>) -> String {
     for row in rows.iter_mut() {
         row.remarks(&mut out);
     }
-    if let Some(count) = attack.count {
+    if let Some(count) = count {
         let _ = write!(out, "\n\nThe attack ends after {count} datagrams.");
     }
     out
