@@ -80,27 +80,45 @@ impl<'a> Datagram<'a> {
         }
     }
 
-    pub(super) fn payload(&self) -> &[u8] {
+    /// The request.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
         match &self.room {
             Room::Apart { payload, .. } => payload,
             Room::Shared { buffer, len } => buffer.get(..*len).unwrap_or_default(),
         }
     }
 
-    pub(super) fn reply_buffer(&mut self) -> &mut [u8] {
+    /// Where the reply goes. A datagram that is answered in place has its request there until then.
+    pub fn reply_buffer(&mut self) -> &mut [u8] {
         match &mut self.room {
             Room::Apart { reply, .. } => reply,
             Room::Shared { buffer, .. } => buffer,
         }
+    }
+
+    /// Answers with the first `len` bytes of the reply buffer. One that is shorter is sent whole.
+    pub fn answer(&mut self, len: usize) {
+        self.verdict = Verdict::Reply(len.min(self.reply_buffer().len()));
+    }
+
+    /// Drops the datagram.
+    pub const fn refuse(&mut self, reason: DropReason) {
+        self.verdict = Verdict::Drop(reason);
     }
 }
 
 /// A handled batch: replies to send, and dropped datagrams.
 #[must_use = "replies that are not sent are lost"]
 #[derive(Debug)]
-pub struct Handled<'b, 'a>(pub(super) &'b [Datagram<'a>]);
+pub struct Handled<'b, 'a>(&'b [Datagram<'a>]);
 
 impl<'b, 'a> Handled<'b, 'a> {
+    /// A batch whose datagrams a front has answered or refused; the others count as dropped.
+    pub const fn new(batch: &'b [Datagram<'a>]) -> Self {
+        Self(batch)
+    }
+
     /// All datagrams, each with its verdict.
     #[must_use]
     pub const fn datagrams(&self) -> &'b [Datagram<'a>] {

@@ -66,7 +66,7 @@ impl<P: Prefetch> Front<P> {
                 _ => self.handle_piece::<PREFETCHED_TOGETHER>(worker, now, piece),
             }
         }
-        Handled(batch)
+        Handled::new(batch)
     }
 
     /// Parses and proves all datagrams before it carries out the first request: meanwhile the memory that they read is
