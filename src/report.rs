@@ -7,11 +7,12 @@ use etracker_core::Tracker;
 use etracker_core::config::LimitMode;
 use etracker_core::governor::BYTES_PER_WORKER;
 use etracker_core::stats::Count;
-use etracker_runtime_common::{Listen, Opened};
+use etracker_runtime_common::{Listen, Opened, Protocol};
 
 use crate::lists::TorrentFile;
 use crate::options::{Options, Setting};
 use crate::revision::revision;
+use crate::sockets::{addresses, port};
 use crate::terminal::say;
 
 /// Says what is about to run, and with which settings.
@@ -37,7 +38,7 @@ pub(crate) fn listening(opened: &Opened, listen: &Listen) {
     for local in &opened.local {
         say(format_args!("Listening on {local}"));
     }
-    if listen.udp {
+    if listen.serves(Protocol::Udp) {
         say(format_args!(
             "UDP receive buffer: {} bytes a socket",
             opened.receive_buffer
@@ -82,7 +83,7 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         None => (None, None),
     };
     vec![
-        ("port", listen.port.to_string()),
+        ("port", port(listen).to_string()),
         ("interval", intervals.initial.to_string()),
         ("workers", listen.workers.to_string()),
         ("maxPeersPerResponse", config.peers_per_response_max().to_string()),
@@ -90,8 +91,8 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("keepAlive", switch(config.keep_alive())),
         ("minInterval", intervals.min.to_string()),
         ("maxInterval", intervals.max.to_string()),
-        ("noTcp", switch(!listen.tcp)),
-        ("noUdp", switch(!listen.udp)),
+        ("noTcp", switch(!listen.serves(Protocol::Http))),
+        ("noUdp", switch(!listen.serves(Protocol::Udp))),
         ("charset", options.charset.clone()),
         ("locale", options.locale.clone()),
         ("maxLoadAvg", format!("{:.2}", config.load_limit())),
@@ -100,7 +101,7 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
             "trustedProxies",
             list(config.trusted_proxies().unwrap_or_default(), "none"),
         ),
-        ("bind", list(&listen.addresses, "all")),
+        ("bind", list(&addresses(listen), "all")),
         ("pathPrefix", path(config.path_prefix())),
         ("fullScrape", switch(config.full_scrape())),
         ("noPeerIds", switch(!swarms.peer_ids())),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use etracker_runtime_common::{Inherited, Listen, OpenError, Opened, Transport, open};
+use etracker_runtime_common::{Address, Bind, Inherited, Listen, OpenError, Opened, Protocol, open};
 use listenfd::ListenFd;
 
 use crate::supervised::is_supervised;
@@ -39,13 +39,34 @@ pub(crate) fn tell_absent(opened: &Opened) {
 
 /// Where the tracker really listens, whatever was asked for.
 pub(crate) fn found(listen: &Listen, opened: &Opened) -> Listen {
-    let is_there = |transport| opened.local.iter().any(|local| local.transport == transport);
+    let found = |bind: &Bind| {
+        let mut local = opened.local.iter();
+        let local = local.find(|local| local.protocol == bind.protocol)?;
+        Some(Bind {
+            port: local.at.port(),
+            ..bind.clone()
+        })
+    };
     Listen {
-        port: opened.local.first().map_or(listen.port, |local| local.at.port()),
-        tcp: is_there(Transport::Tcp),
-        udp: is_there(Transport::Udp),
-        ..listen.clone()
+        binds: listen.binds.iter().filter_map(found).collect(),
+        workers: listen.workers,
     }
+}
+
+/// The one port of all protocols.
+pub(crate) fn port(listen: &Listen) -> u16 {
+    listen.binds.first().map_or(0, |bind| bind.port)
+}
+
+/// The addresses that the options name, the same for all protocols: none for all.
+pub(crate) fn addresses(listen: &Listen) -> Vec<&Address> {
+    let mut addresses: Vec<&Address> = Vec::new();
+    for address in listen.binds.iter().filter_map(|bind| bind.address.as_ref()) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
 }
 
 fn adopt(mut handed_in: ListenFd, listen: &Listen) -> Result<Opened, SocketError> {
@@ -59,12 +80,12 @@ fn adopt(mut handed_in: ListenFd, listen: &Listen) -> Result<Opened, SocketError
             return Err(SocketError::Kind { number });
         }
     }
-    for (unwanted, transport) in [
-        (!listen.tcp && !inherited.tcp.is_empty(), Transport::Tcp),
-        (!listen.udp && !inherited.udp.is_empty(), Transport::Udp),
+    for (there, protocol) in [
+        (!inherited.tcp.is_empty(), Protocol::Http),
+        (!inherited.udp.is_empty(), Protocol::Udp),
     ] {
-        if unwanted {
-            return Err(SocketError::Unwanted(transport));
+        if there && !listen.serves(protocol) {
+            return Err(SocketError::Unwanted(protocol));
         }
     }
     inherited.adopt(listen.workers).map_err(SocketError::Open)
@@ -78,7 +99,7 @@ pub(crate) enum SocketError {
     /// What was handed in is neither TCP nor UDP.
     Kind { number: usize },
     /// A socket was handed in that the options leave nothing to do.
-    Unwanted(Transport),
+    Unwanted(Protocol),
 }
 
 impl fmt::Display for SocketError {
@@ -90,9 +111,9 @@ impl fmt::Display for SocketError {
                 "socket {} of those handed in is neither for TCP nor for UDP",
                 number + 1
             ),
-            Self::Unwanted(transport) => write!(
+            Self::Unwanted(protocol) => write!(
                 f,
-                "a {transport} socket was handed in, but the options turn {transport} off: it would swallow requests"
+                "a {protocol} socket was handed in, but the options turn {protocol} off: it would swallow requests"
             ),
         }
     }

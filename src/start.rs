@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use etracker_core::access::Access;
 use etracker_core::{Instant, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Fronts, Job, find_memory, join_free_memory_at_once};
+use etracker_runtime_common::{Clock, Control, Fronts, Job, Protocol, find_memory, join_free_memory_at_once};
 
 use crate::failure::Failure;
 use crate::options::Options;
@@ -129,9 +129,9 @@ fn about(options: &Options, started: Instant, zone: &TimeZone) -> About {
         revision: revision().to_owned(),
         started,
         failures: options.failures,
-        port: options.listen.port,
-        tcp: options.listen.tcp,
-        udp: options.listen.udp,
+        port: sockets::port(&options.listen),
+        tcp: options.listen.serves(Protocol::Http),
+        udp: options.listen.serves(Protocol::Udp),
         open_files: limits::open_files(),
         charset: charset.clone(),
         grouping,

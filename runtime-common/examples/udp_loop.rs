@@ -11,20 +11,16 @@ use std::time::Duration;
 use std::{env, io, thread};
 
 use etracker_core::{Config, Seed, Tracker, Worker};
-use etracker_runtime_common::{Clock, Fronts, Listen, UdpBatch, UdpFront, load_average, open};
+use etracker_runtime_common::{
+    Bound, Clock, Fronts, Listen, Protocol, UdpBatch, UdpFront, exchange, load_average, open,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let port = env::args().nth(1).map_or(Ok(6969), |port| port.parse())?;
     let workers = thread::available_parallelism()?.get();
-    let opened = open(&Listen {
-        addresses: Vec::new(),
-        port,
-        tcp: false,
-        udp: true,
-        workers,
-    })?;
+    let opened = open(&Listen::new(workers).bind(Protocol::Udp, &[], port))?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let (seed, clock) = (Seed::new(seed), Clock::start());
@@ -44,7 +40,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Answers what comes to these sockets. The worker that finds the tracker's time-out due handles it.
-fn serve(sockets: &[UdpSocket], clock: Clock, front: &UdpFront, tracker: &Arc<Tracker>) -> io::Result<()> {
+fn serve(
+    sockets: &[Bound<UdpSocket>],
+    clock: Clock,
+    front: &UdpFront,
+    tracker: &Arc<Tracker>,
+) -> io::Result<()> {
     let mut worker = Worker::new(Arc::clone(tracker));
     let mut batch = UdpBatch::new();
     loop {
@@ -54,18 +55,18 @@ fn serve(sockets: &[UdpSocket], clock: Clock, front: &UdpFront, tracker: &Arc<Tr
             continue;
         }
         wait(sockets, due)?;
-        for socket in sockets {
+        for bound in sockets {
             // What a full batch leaves at the socket ends the next wait at once.
-            batch.exchange(clock.now(), socket, front, &mut worker)?;
+            exchange(clock.now(), &mut batch, &bound.socket, front, &mut worker)?;
         }
     }
 }
 
 /// Waits until a socket is readable, or the time has passed.
-fn wait(sockets: &[UdpSocket], time: Duration) -> io::Result<()> {
+fn wait(sockets: &[Bound<UdpSocket>], time: Duration) -> io::Result<()> {
     let mut readable: Vec<PollFd<'_>> = sockets
         .iter()
-        .map(|socket| PollFd::new(socket, PollFlags::IN))
+        .map(|bound| PollFd::new(&bound.socket, PollFlags::IN))
         .collect();
     let time = Timespec::try_from(time).map_err(io::Error::other)?;
     match poll(&mut readable, Some(&time)) {

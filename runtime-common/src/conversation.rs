@@ -1,33 +1,32 @@
-//! One HTTP connection, driven.
+//! One connection, driven.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use etracker_core::http::{Connection, Step};
-use etracker_core::stats::{Count, Operation};
+use etracker_core::http::Step;
+use etracker_core::stats::Count;
 use etracker_core::{Instant, Worker};
 
-use crate::Stream;
-use crate::client_log::log_client;
 use crate::datagram_io::error_number;
 use crate::seats::SeatId;
 use crate::worker_state::{WorkerHandle, WorkerState};
+use crate::{ConnectionFront, Session, Stream, Traffic};
 
 /// Serves one client until it, or its time, is gone. Reads before it waits, and uses the worker's buffers; only a
 /// client that is slow to take its answer has memory of its own for the rest of it.
 #[derive(Debug)]
-pub(crate) struct Conversation<S: Stream> {
+pub(crate) struct Conversation<S: Stream, C: Session> {
     handle: WorkerHandle<S>,
     seat: SeatId,
-    talk: Option<Talk<S>>,
+    talk: Option<Talk<S, C>>,
 }
 
 /// What is left of a conversation is its seat once this is gone.
 #[derive(Debug)]
-struct Talk<S> {
+struct Talk<S, C> {
     stream: S,
-    connection: Connection,
+    session: C,
     next: Next,
     /// The part of an answer that the client did not take at once, and how many bytes of it it has taken since.
     unsent: Vec<u8>,
@@ -56,18 +55,23 @@ enum Close {
     AtOnce,
 }
 
-impl<S: Stream> Conversation<S> {
+impl<S: Stream, C: Session> Conversation<S, C> {
     /// Welcomes the client `peer`.
-    pub(crate) fn new(handle: &WorkerHandle<S>, stream: S, peer: SocketAddr) -> Self {
+    pub(crate) fn new(
+        handle: &WorkerHandle<S>,
+        front: &impl ConnectionFront<Session = C>,
+        stream: S,
+        peer: SocketAddr,
+    ) -> Self {
         let mut state = handle.borrow();
-        let connection = Connection::new(state.clock.now(), peer, &state.fronts.http);
+        let session = front.open(state.clock.now(), peer);
         state.worker.count(Count::AcceptPassed);
         Self {
             handle: handle.clone(),
             seat: state.take_seat(),
             talk: Some(Talk {
                 stream,
-                connection,
+                session,
                 next: Next::Read,
                 unsent: Vec::new(),
                 taken: 0,
@@ -78,7 +82,7 @@ impl<S: Stream> Conversation<S> {
     }
 }
 
-impl<S: Stream> Future for Conversation<S> {
+impl<S: Stream, C: Session> Future for Conversation<S, C> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -105,13 +109,13 @@ impl<S: Stream> Future for Conversation<S> {
         } else {
             state.seats.mark_busy(*seat);
         }
-        let deadline = talking.connection.poll_timeout();
+        let deadline = talking.session.poll_timeout();
         state.seats.sleep(*seat, deadline, cx.waker());
         Poll::Pending
     }
 }
 
-impl<S: Stream> Drop for Conversation<S> {
+impl<S: Stream, C: Session> Drop for Conversation<S, C> {
     fn drop(&mut self) {
         let mut state = self.handle.borrow();
         if let Some(talk) = &self.talk {
@@ -122,7 +126,7 @@ impl<S: Stream> Drop for Conversation<S> {
     }
 }
 
-impl<S: Stream> Talk<S> {
+impl<S: Stream, C: Session> Talk<S, C> {
     fn proceed(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,7 +137,7 @@ impl<S: Stream> Talk<S> {
         if state.seats.is_asked_to_leave(seat) {
             return Poll::Ready(Close::AtOnce);
         }
-        let mut overdue = now >= self.connection.poll_timeout();
+        let mut overdue = now >= self.session.poll_timeout();
         for _ in 0..TURNS_MAX {
             if self.is_idle && state.is_ending() {
                 return Poll::Ready(Close::Linger);
@@ -157,7 +161,7 @@ impl<S: Stream> Talk<S> {
                     self.next = Next::Respond;
                     break;
                 }
-                Ok(Step::Close) if self.has_ended || self.connection.client_is_done() => {
+                Ok(Step::Close) if self.has_ended || self.session.client_is_done() => {
                     return Poll::Ready(Close::AtOnce);
                 }
                 Ok(Step::Close) => return Poll::Ready(Close::Linger),
@@ -184,7 +188,7 @@ impl<S: Stream> Talk<S> {
             }
             Next::Respond => {}
         }
-        let step = self.connection.respond(now, &mut state.worker, &mut state.reply);
+        let step = self.session.respond(now, &mut state.worker, &mut state.reply);
         self.is_idle = step == Step::Read;
         Poll::Ready(Ok(step))
     }
@@ -204,20 +208,16 @@ impl<S: Stream> Talk<S> {
         let step = match ready!(self.stream.poll_read(cx, input)) {
             Ok(0) => {
                 self.has_ended = true;
-                self.connection.end_of_input(now, worker, reply)
+                self.session.end_of_input(now, worker, reply)
             }
             Ok(len) => {
                 self.is_idle = false;
-                worker.counters().add(Count::HttpReceivedBytes, len as u64);
-                let failures = worker.counters().get(Count::HttpFailure);
-                let step = self.connection.receive(now, &input[..len], worker, reply);
-                if worker.counters().get(Count::HttpFailure) > failures {
-                    log_client(now, self.connection.peer(), Count::HttpFailure);
-                }
-                step
+                self.session.count(worker, Traffic::Received(len));
+                self.session.receive(now, &input[..len], worker, reply)
             }
             Err(error) => {
-                worker.counters().fail(Operation::Receive, error_number(&error));
+                let failed = Traffic::ReceiveFailed(error_number(&error));
+                self.session.count(worker, failed);
                 return Poll::Ready(Err(Close::AtOnce));
             }
         };
@@ -238,11 +238,17 @@ impl<S: Stream> Talk<S> {
             ..
         } = state;
         let mut written = 0;
-        let result = write_all(&mut self.stream, cx, &reply[..len], &mut written, worker);
+        let result = write_all(
+            (&mut self.stream, &self.session),
+            cx,
+            &reply[..len],
+            &mut written,
+            worker,
+        );
         if result.is_pending() {
             let rest = &reply[written..len];
             if *unsent + rest.len() > UNSENT_MAX {
-                worker.count(Count::HttpSendFailed);
+                self.session.count(worker, Traffic::GivenUp);
                 return Poll::Ready(Err(Close::AtOnce));
             }
             *unsent += rest.len();
@@ -254,11 +260,12 @@ impl<S: Stream> Talk<S> {
     fn flush(&mut self, cx: &mut Context<'_>, state: &mut WorkerState<S>) -> Poll<Result<(), Close>> {
         let Self {
             stream,
+            session,
             unsent,
             taken,
             ..
         } = self;
-        ready!(write_all(stream, cx, unsent, taken, &state.worker))?;
+        ready!(write_all((stream, session), cx, unsent, taken, &state.worker))?;
         state.unsent -= unsent.len();
         self.unsent = Vec::new();
         Poll::Ready(Ok(()))
@@ -267,10 +274,10 @@ impl<S: Stream> Talk<S> {
     /// A client that did not take its answer in time is not given another.
     fn time_out(&mut self, now: Instant, state: &mut WorkerState<S>) -> Result<Step, Close> {
         let step = self
-            .connection
+            .session
             .handle_timeout(now, &mut state.worker, &mut state.reply);
         if self.next == Next::Flush {
-            state.worker.count(Count::HttpSendFailed);
+            self.session.count(&state.worker, Traffic::GivenUp);
             return Err(Close::AtOnce);
         }
         Ok(step)
@@ -278,8 +285,8 @@ impl<S: Stream> Talk<S> {
 }
 
 /// Writes what `written` leaves of `bytes`.
-fn write_all<S: Stream>(
-    stream: &mut S,
+fn write_all<S: Stream, C: Session>(
+    (stream, session): (&mut S, &C),
     cx: &mut Context<'_>,
     bytes: &[u8],
     written: &mut usize,
@@ -288,20 +295,20 @@ fn write_all<S: Stream>(
     while *written < bytes.len() {
         match ready!(stream.poll_write(cx, &bytes[*written..])) {
             Ok(len) if len > 0 => {
-                worker.counters().add(Count::HttpSentBytes, len as u64);
+                session.count(worker, Traffic::Sent(len));
                 *written += len;
             }
             Ok(_) => {
-                worker.count(Count::HttpSendFailed);
+                session.count(worker, Traffic::GivenUp);
                 return Poll::Ready(Err(Close::AtOnce));
             }
             Err(error) => {
-                worker.counters().fail(Operation::Send, error_number(&error));
+                session.count(worker, Traffic::SendFailed(error_number(&error)));
                 return Poll::Ready(Err(Close::AtOnce));
             }
         }
     }
-    worker.count(Count::HttpSent);
+    session.count(worker, Traffic::Answered);
     Poll::Ready(Ok(()))
 }
 
@@ -322,10 +329,12 @@ mod tests {
     use std::sync::Arc;
     use std::task::Waker;
 
-    use etracker_core::{Config, Seed, Tracker};
+    use etracker_core::{Config, Seed, Tracker, http};
 
     use super::*;
     use crate::Clock;
+
+    type Conversing = Conversation<Client, http::Connection>;
 
     /// A client, seen from the tracker's side.
     #[derive(Clone, Debug, Default)]
@@ -387,8 +396,7 @@ mod tests {
         let clock = Clock::start();
         let config = Config::default().with_keep_alive(true);
         let tracker = Tracker::new(config, Seed::new([0; 32]), clock.now());
-        let fronts = crate::Fronts::new(tracker.seed(), tracker.config());
-        WorkerHandle::new(Arc::new(tracker), fronts, clock, 100)
+        WorkerHandle::new(Arc::new(tracker), clock, 100)
     }
 
     fn client(sent: &[&[u8]], takes: usize) -> Client {
@@ -401,9 +409,10 @@ mod tests {
         client
     }
 
-    fn conversation(handle: &WorkerHandle<Client>, client: &Client) -> Conversation<Client> {
+    fn conversation(handle: &WorkerHandle<Client>, client: &Client) -> Conversing {
+        let front = Arc::new(http::Front::new(handle.borrow().worker.tracker().config()));
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        Conversation::new(handle, client.clone(), peer)
+        Conversation::new(handle, &front, client.clone(), peer)
     }
 
     /// Bytes that clients have yet to take, and connections, those included that linger.
@@ -412,7 +421,7 @@ mod tests {
         (state.unsent, state.connections())
     }
 
-    fn poll(conversation: &mut Conversation<Client>) -> Poll<()> {
+    fn poll(conversation: &mut Conversing) -> Poll<()> {
         Pin::new(conversation).poll(&mut Context::from_waker(Waker::noop()))
     }
 

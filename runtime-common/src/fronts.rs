@@ -1,13 +1,12 @@
 //! The protocols that workers serve.
 
+use std::io;
 use std::sync::Arc;
 
 use etracker_core::{Config, Seed, http, udp};
 
-use crate::Prefetcher;
-
-/// The UDP protocol as workers drive it.
-pub type UdpFront = udp::Front<Prefetcher>;
+use crate::front::{AnyConnectionFront, Boxed};
+use crate::{ConnectionFront, DatagramFront, Prefetcher, Protocol, UdpFront};
 
 /// The protocols in front of a tracker, which all its workers share.
 #[derive(Clone, Debug)]
@@ -16,6 +15,8 @@ pub struct Fronts {
     pub udp: Arc<UdpFront>,
     /// HTTP, with its pages.
     pub http: Arc<http::Front>,
+    over_datagrams: Vec<(Protocol, Arc<dyn DatagramFront>)>,
+    over_connections: Vec<(Protocol, Arc<AnyConnectionFront>)>,
 }
 
 impl Fronts {
@@ -25,6 +26,8 @@ impl Fronts {
         Self {
             udp: Arc::new(udp::Front::new(seed).with_prefetch(Prefetcher)),
             http: Arc::new(http::Front::new(config)),
+            over_datagrams: Vec::new(),
+            over_connections: Vec::new(),
         }
     }
 
@@ -34,4 +37,35 @@ impl Fronts {
         self.http = Arc::new(http::Front::new(config).with_pages(pages));
         self
     }
+
+    /// The same fronts, and one more over UDP: that of `protocol`, a [`Protocol::Other`].
+    #[must_use]
+    pub fn with_datagrams(mut self, protocol: Protocol, front: impl DatagramFront + 'static) -> Self {
+        self.over_datagrams.push((protocol, Arc::new(front)));
+        self
+    }
+
+    /// The same fronts, and one more over TCP: that of `protocol`, a [`Protocol::Other`].
+    #[must_use]
+    pub fn with_connections(mut self, protocol: Protocol, front: impl ConnectionFront + 'static) -> Self {
+        self.over_connections.push((protocol, Arc::new(Boxed(front))));
+        self
+    }
+
+    /// The front over UDP that was added for `protocol`.
+    pub(crate) fn over_datagrams(&self, protocol: Protocol) -> io::Result<Arc<dyn DatagramFront>> {
+        find(&self.over_datagrams, protocol)
+    }
+
+    /// The front over TCP that was added for `protocol`.
+    pub(crate) fn over_connections(&self, protocol: Protocol) -> io::Result<Arc<AnyConnectionFront>> {
+        find(&self.over_connections, protocol)
+    }
+}
+
+fn find<F: ?Sized>(fronts: &[(Protocol, Arc<F>)], protocol: Protocol) -> io::Result<Arc<F>> {
+    let found = fronts.iter().find(|(its, _)| *its == protocol);
+    found
+        .map(|(_, front)| Arc::clone(front))
+        .ok_or_else(|| io::Error::other(format!("there is a {protocol} socket, but no front for it")))
 }

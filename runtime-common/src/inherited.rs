@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::Socket;
 
-use crate::sockets::{Group, RECEIVE_BUFFER, prepare_listener, refused};
-use crate::{OpenError, Opened, Transport};
+use crate::open_error::refused;
+use crate::sockets::{Group, RECEIVE_BUFFER, prepare_listener};
+use crate::{OpenError, Opened, Protocol, Transport};
 
 /// Sockets that are bound, and listen if they are TCP's.
 #[derive(Debug, Default)]
@@ -24,24 +25,21 @@ impl Inherited {
     /// # Errors
     /// A socket is not fit for serving.
     pub fn adopt(self, workers: usize) -> Result<Opened, OpenError> {
-        let mut groups: Vec<(Transport, Group)> = Vec::new();
+        let mut groups: Vec<(Protocol, Group)> = Vec::new();
         let tcp = self
             .tcp
             .into_iter()
-            .map(|tcp| (Transport::Tcp, Socket::from(tcp)));
-        let udp = self
-            .udp
-            .into_iter()
-            .map(|udp| (Transport::Udp, Socket::from(udp)));
-        for (transport, socket) in tcp.chain(udp) {
-            let local = prepare(transport, &socket)?;
+            .map(|tcp| (Protocol::Http, Socket::from(tcp)));
+        let udp = self.udp.into_iter().map(|udp| (Protocol::Udp, Socket::from(udp)));
+        for (protocol, socket) in tcp.chain(udp) {
+            let local = prepare(protocol, &socket)?;
             let known = groups
                 .iter_mut()
-                .find(|(its, group)| (*its, group.local) == (transport, local));
+                .find(|(its, group)| (*its, group.local) == (protocol, local));
             match known {
                 Some((_, group)) => group.sockets.push(socket),
                 None => groups.push((
-                    transport,
+                    protocol,
                     Group {
                         local,
                         sockets: vec![socket],
@@ -50,27 +48,27 @@ impl Inherited {
             }
         }
         let mut opened = Opened::empty(workers);
-        for (transport, mut group) in groups {
-            let error = |error| refused(transport, group.local, error);
+        for (protocol, mut group) in groups {
+            let error = |error| refused(protocol, group.local, error);
             for number in 0..workers.max(1).saturating_sub(group.sockets.len()) {
                 let another = group.sockets[number].try_clone().map_err(error)?;
                 group.sockets.push(another);
             }
-            opened.add(transport, group)?;
+            opened.add(protocol, group)?;
         }
         Ok(opened)
     }
 }
 
 /// Sets what sockets of our own are opened with. Returns where the socket is bound.
-fn prepare(transport: Transport, socket: &Socket) -> Result<SocketAddr, OpenError> {
+fn prepare(protocol: Protocol, socket: &Socket) -> Result<SocketAddr, OpenError> {
     let local = socket.local_addr().map(|local| local.as_socket());
     let unbound = || SocketAddr::from(([0; 4], 0));
     let set = || -> io::Result<SocketAddr> {
         let local = local?.filter(|local| local.port() > 0);
         let local = local.ok_or_else(|| io::Error::other("the socket that was handed in has no port"))?;
         socket.set_nonblocking(true)?;
-        match transport {
+        match protocol.transport() {
             Transport::Tcp => {
                 ensure_listens(socket)?;
                 prepare_listener(socket)?;
@@ -80,7 +78,7 @@ fn prepare(transport: Transport, socket: &Socket) -> Result<SocketAddr, OpenErro
         }
         Ok(local)
     };
-    set().map_err(|error| refused(transport, unbound(), error))
+    set().map_err(|error| refused(protocol, unbound(), error))
 }
 
 /// Fails if the socket does not listen.

@@ -2,6 +2,10 @@
 //!
 //! Std can neither tell the address that a datagram was sent to nor choose that of a reply: on a host with several
 //! addresses a wildcard socket answers from the one that the route to the client begins with. Bind to addresses there.
+#![cfg_attr(
+    target_os = "linux",
+    expect(unreachable_pub, reason = "only tests have it there")
+)]
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -11,9 +15,10 @@ use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX};
 use crate::accept::SocketError;
 use crate::datagram_io::{DatagramIo, Datagrams, PAYLOAD_MAX, Sent, error_number};
 
-/// Batches by `recv_from` and `send_to`.
+/// Room for [`BATCH_MAX`] datagrams and their replies, set up once and used for all sockets of a worker. Datagrams are
+/// received by `recv_from` and sent by `send_to`, one at a time.
 #[derive(Debug)]
-pub(crate) struct Frames {
+pub struct UdpBatch {
     frames: Vec<Frame>,
     used: usize,
     /// Places in the batch and lengths.
@@ -28,8 +33,10 @@ struct Frame {
     reply: [u8; REPLY_MAX],
 }
 
-impl DatagramIo for Frames {
-    fn new() -> Self {
+impl UdpBatch {
+    /// Room that is empty.
+    #[must_use]
+    pub fn new() -> Self {
         let frame = || Frame {
             sender: SocketAddr::from(([0; 16], 0)),
             len: 0,
@@ -42,6 +49,16 @@ impl DatagramIo for Frames {
             queue: Vec::with_capacity(BATCH_MAX),
         }
     }
+}
+
+impl Default for UdpBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DatagramIo for UdpBatch {
+    type Socket = UdpSocket;
 
     fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.used = 0;
@@ -122,6 +139,6 @@ mod tests {
         server.send(b"reply").unwrap();
         let client = UdpSocket::bind(at).unwrap();
         client.send_to(b"x", server.local_addr().unwrap()).unwrap();
-        assert_eq!(Frames::new().receive(&server).unwrap(), 1);
+        assert_eq!(UdpBatch::new().receive(&server).unwrap(), 1);
     }
 }

@@ -1,28 +1,14 @@
 //! Opening the sockets of all workers.
 
-use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 use std::{fmt, io, iter, thread};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
-use crate::{Address, Plain, sys};
-
-/// Where to listen.
-#[derive(Clone, Debug)]
-pub struct Listen {
-    /// The addresses; none is all, of both families where the host has both.
-    pub addresses: Vec<Address>,
-    /// The port; 0 takes a free one, the same for all sockets.
-    pub port: u16,
-    /// Whether HTTP is served.
-    pub tcp: bool,
-    /// Whether UDP is served.
-    pub udp: bool,
-    /// How many workers share the port; at least one.
-    pub workers: usize,
-}
+use crate::listen::{Place, places};
+use crate::open_error::refused;
+use crate::{Listen, OpenError, Protocol, Transport, sys};
 
 /// The sockets of all workers, listening.
 #[derive(Debug)]
@@ -39,7 +25,7 @@ pub struct Opened {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
     /// For what.
-    pub transport: Transport,
+    pub protocol: Protocol,
     /// Where.
     pub at: SocketAddr,
     /// Whether an IPv6 socket takes IPv4 too.
@@ -49,7 +35,7 @@ pub struct Listening {
 impl fmt::Display for Listening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let families = if self.dual { " (IPv6 and IPv4)" } else { "" };
-        write!(f, "{} {}{families}", self.transport, self.at)
+        write!(f, "{} {}{families}", self.protocol, self.at)
     }
 }
 
@@ -57,91 +43,18 @@ impl fmt::Display for Listening {
 #[derive(Debug, Default)]
 pub struct WorkerSockets {
     /// Bound, not connected.
-    pub udp: Vec<UdpSocket>,
+    pub udp: Vec<Bound<UdpSocket>>,
     /// Listening.
-    pub tcp: Vec<TcpListener>,
+    pub tcp: Vec<Bound<TcpListener>>,
 }
 
-/// What carries requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// HTTP.
-    Tcp,
-    /// The UDP tracker protocol.
-    Udp,
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-        })
-    }
-}
-
-/// An address that cannot be listened on. Displayed as one line that names it and the reason.
+/// A socket, and the protocol that it was opened for.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Another socket listens there.
-    InUse(Transport, SocketAddr),
-    /// The port is reserved for privileged processes, or the system forbids listening.
-    NotPermitted(Transport, SocketAddr),
-    /// No interface has the address, or not yet.
-    NotLocal(Transport, SocketAddr),
-    /// There is no such interface, or not yet.
-    NoInterface(Address),
-    /// The system refused for another reason.
-    Refused(Transport, SocketAddr, io::Error),
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse(transport, at) => write!(
-                f,
-                "cannot listen on {transport} {at}: the port is in use by another program"
-            ),
-            Self::NotPermitted(transport, at) => write!(
-                f,
-                "cannot listen on {transport} {at}: not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE"
-            ),
-            Self::NotLocal(transport, at) => {
-                write!(
-                    f,
-                    "cannot listen on {transport} {at}: this host has no such address"
-                )
-            }
-            Self::NoInterface(address) => {
-                let interface = address.zone.as_deref().unwrap_or_default();
-                write!(
-                    f,
-                    "cannot listen on {address}: this host has no interface {interface}"
-                )
-            }
-            Self::Refused(transport, at, error) => {
-                write!(f, "cannot listen on {transport} {at}: {}", Plain(error))
-            }
-        }
-    }
-}
-
-impl Error for OpenError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Refused(_, _, error) => Some(error),
-            Self::InUse(..) | Self::NotPermitted(..) | Self::NotLocal(..) | Self::NoInterface(_) => None,
-        }
-    }
-}
-
-impl OpenError {
-    /// Whether it may be otherwise soon: at boot, interfaces and their addresses come one by one.
-    #[must_use]
-    pub const fn is_of_a_host_that_starts(&self) -> bool {
-        matches!(self, Self::NotLocal(..) | Self::NoInterface(_))
-    }
+pub struct Bound<S> {
+    /// What is served there.
+    pub protocol: Protocol,
+    /// The socket itself.
+    pub socket: S,
 }
 
 /// Opens the sockets of all workers. Fails if another program has one of them, even one that would share its port.
@@ -153,15 +66,14 @@ impl OpenError {
 pub fn open(listen: &Listen) -> Result<Opened, OpenError> {
     let mut opened = Opened::empty(listen.workers);
     let deadline = Instant::now() + Duration::from_millis(IN_USE_MILLIS_MAX);
-    let mut port = listen.port;
-    for place in places(&listen.addresses)? {
-        for transport in transports(listen) {
-            let group = patiently(deadline, || {
-                Group::open(transport, &place, port, listen.workers.max(1))
-            })?;
-            port = group.local.port();
-            opened.add(transport, group)?;
+    let mut free_port = 0;
+    for place in places(&listen.binds)? {
+        let port = if place.port == 0 { free_port } else { place.port };
+        let group = patiently(deadline, || Group::open(&place, port, listen.workers.max(1)))?;
+        if place.port == 0 {
+            free_port = group.local.port();
         }
+        opened.add(place.protocol, group)?;
     }
     Ok(opened)
 }
@@ -209,82 +121,44 @@ impl Opened {
     }
 
     /// Gives the sockets of one address to the workers in turn.
-    pub(crate) fn add(&mut self, transport: Transport, group: Group) -> Result<(), OpenError> {
+    pub(crate) fn add(&mut self, protocol: Protocol, group: Group) -> Result<(), OpenError> {
         self.local.push(Listening {
-            transport,
+            protocol,
             at: group.local,
             dual: group.takes_both_families(),
         });
-        if transport == Transport::Udp {
-            let size = group.sockets.iter().map(Socket::recv_buffer_size);
-            let smallest = size
-                .min_by_key(|size| size.as_ref().copied().unwrap_or_default())
-                .unwrap_or(Ok(0))
-                .map_err(|error| refused(transport, group.local, error))?;
-            self.receive_buffer = match self.receive_buffer {
-                0 => smallest,
-                before => before.min(smallest),
-            };
+        if protocol.transport() == Transport::Udp {
+            self.note_receive_buffers(protocol, &group)?;
         }
         let workers = self.workers.len();
         for (number, socket) in group.sockets.into_iter().enumerate() {
             let worker = &mut self.workers[number % workers];
-            match transport {
-                Transport::Tcp => worker.tcp.push(socket.into()),
-                Transport::Udp => worker.udp.push(answering(socket, group.local)?),
+            match protocol.transport() {
+                Transport::Tcp => worker.tcp.push(Bound {
+                    protocol,
+                    socket: socket.into(),
+                }),
+                Transport::Udp => worker.udp.push(Bound {
+                    protocol,
+                    socket: answering(socket, protocol, group.local)?,
+                }),
             }
         }
         Ok(())
     }
-}
 
-/// An address to listen on, the number of its interface if it needs one, and whether an IPv6 wildcard takes IPv4 too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    ip: IpAddr,
-    scope: u32,
-    dual: bool,
-}
-
-impl Place {
-    const fn at(&self, port: u16) -> SocketAddr {
-        match self.ip {
-            IpAddr::V4(_) => SocketAddr::new(self.ip, port),
-            IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, self.scope)),
-        }
+    fn note_receive_buffers(&mut self, protocol: Protocol, group: &Group) -> Result<(), OpenError> {
+        let size = group.sockets.iter().map(Socket::recv_buffer_size);
+        let smallest = size
+            .min_by_key(|size| size.as_ref().copied().unwrap_or_default())
+            .unwrap_or(Ok(0))
+            .map_err(|error| refused(protocol, group.local, error))?;
+        self.receive_buffer = match self.receive_buffer {
+            0 => smallest,
+            before => before.min(smallest),
+        };
+        Ok(())
     }
-}
-
-/// What is listened on for these addresses: no address twice, none that a wildcard covers.
-fn places(addresses: &[Address]) -> Result<Vec<Place>, OpenError> {
-    if addresses.is_empty() {
-        return Ok(vec![everywhere()]);
-    }
-    let canonical: Vec<IpAddr> = addresses.iter().map(|at| at.ip.to_canonical()).collect();
-    let dual = !canonical.iter().any(IpAddr::is_ipv4);
-    let covered = |ip: IpAddr| {
-        let wildcard = |other: &IpAddr| other.is_unspecified() && other.is_ipv4() == ip.is_ipv4();
-        !ip.is_unspecified() && canonical.iter().any(wildcard)
-    };
-    let mut places: Vec<Place> = Vec::new();
-    for (address, &ip) in addresses.iter().zip(&canonical) {
-        if !covered(ip) {
-            let scope = scope(address)?;
-            let place = Place { ip, scope, dual };
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        }
-    }
-    Ok(places)
-}
-
-/// The number of the interface of an address; 0 for one that needs none.
-fn scope(address: &Address) -> Result<u32, OpenError> {
-    let Some(zone) = &address.zone else {
-        return Ok(0);
-    };
-    sys::interface(zone).ok_or_else(|| OpenError::NoInterface(address.clone()))
 }
 
 /// Whether this host does not have an address, or does not let it be used yet: who does not say that this is no matter
@@ -296,31 +170,6 @@ pub fn is_absent(mut at: SocketAddr) -> bool {
     bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
-/// Both families in one socket where the host has both.
-fn everywhere() -> Place {
-    let v6 = Place {
-        ip: Ipv6Addr::UNSPECIFIED.into(),
-        scope: 0,
-        dual: true,
-    };
-    let has_v6 =
-        new_socket(Transport::Udp, &v6).and_then(|socket| socket.bind(&SocketAddr::new(v6.ip, 0).into()));
-    match has_v6 {
-        Ok(()) => v6,
-        Err(_) => Place {
-            ip: Ipv4Addr::UNSPECIFIED.into(),
-            scope: 0,
-            dual: false,
-        },
-    }
-}
-
-fn transports(listen: &Listen) -> impl Iterator<Item = Transport> + use<> {
-    let udp = listen.udp.then_some(Transport::Udp);
-    let tcp = listen.tcp.then_some(Transport::Tcp);
-    tcp.into_iter().chain(udp)
-}
-
 /// The sockets that share one address, one for each worker.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -330,20 +179,20 @@ pub(crate) struct Group {
 
 impl Group {
     /// The first socket is bound alone, so that a port in use is noticed; only then it is opened to the others.
-    fn open(transport: Transport, place: &Place, port: u16, size: usize) -> Result<Self, OpenError> {
+    fn open(place: &Place, port: u16, size: usize) -> Result<Self, OpenError> {
         let wanted = place.at(port);
         let open = || -> io::Result<Self> {
-            let first = new_socket(transport, place)?;
-            listen_at(transport, &first, wanted)?;
+            let first = new_socket(place)?;
+            listen_at(place, &first, wanted)?;
             let local = first.local_addr()?.as_socket().unwrap_or(wanted);
             let mut sockets = vec![first];
             for _ in 1..size {
-                let next = join(transport, place, &sockets[0], local)?;
+                let next = join(place, &sockets[0], local)?;
                 sockets.push(next);
             }
             Ok(Self { local, sockets })
         };
-        open().map_err(|error| refused(transport, wanted, error))
+        open().map_err(|error| refused(place.protocol, wanted, error))
     }
 
     fn takes_both_families(&self) -> bool {
@@ -354,29 +203,29 @@ impl Group {
 
 /// One more socket at the address of `first`; the system spreads what comes over all of them.
 #[cfg(target_os = "linux")]
-fn join(transport: Transport, place: &Place, first: &Socket, local: SocketAddr) -> io::Result<Socket> {
+fn join(place: &Place, first: &Socket, local: SocketAddr) -> io::Result<Socket> {
     first.set_reuse_port(true)?;
-    let socket = new_socket(transport, place)?;
+    let socket = new_socket(place)?;
     socket.set_reuse_port(true)?;
-    listen_at(transport, &socket, local)?;
+    listen_at(place, &socket, local)?;
     Ok(socket)
 }
 
 /// The same socket once more: whoever is first takes what comes. Elsewhere than on Linux, sockets that share a port are not
 /// given a share each: all goes to one of them.
 #[cfg(not(target_os = "linux"))]
-fn join(_: Transport, _: &Place, first: &Socket, _: SocketAddr) -> io::Result<Socket> {
+fn join(_: &Place, first: &Socket, _: SocketAddr) -> io::Result<Socket> {
     first.try_clone()
 }
 
-fn new_socket(transport: Transport, place: &Place) -> io::Result<Socket> {
+fn new_socket(place: &Place) -> io::Result<Socket> {
     let domain = match place.ip {
         IpAddr::V4(_) => Domain::IPV4,
         IpAddr::V6(_) => Domain::IPV6,
     };
-    let (kind, protocol) = match transport {
-        Transport::Tcp => (Type::STREAM, Protocol::TCP),
-        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+    let (kind, protocol) = match place.protocol.transport() {
+        Transport::Tcp => (Type::STREAM, socket2::Protocol::TCP),
+        Transport::Udp => (Type::DGRAM, socket2::Protocol::UDP),
     };
     let socket = Socket::new(domain, kind, Some(protocol))?;
     if place.ip.is_ipv6() {
@@ -393,8 +242,8 @@ fn new_socket(transport: Transport, place: &Place) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen_at(transport: Transport, socket: &Socket, at: SocketAddr) -> io::Result<()> {
-    match transport {
+fn listen_at(place: &Place, socket: &Socket, at: SocketAddr) -> io::Result<()> {
+    match place.protocol.transport() {
         Transport::Tcp => {
             // Connections of a tracker that just ended do not keep the port; those that listen do.
             #[cfg(unix)]
@@ -426,11 +275,11 @@ pub(crate) fn prepare_listener(socket: &Socket) -> io::Result<()> {
     not(target_os = "linux"),
     expect(unused_variables, reason = "std cannot choose the address")
 )]
-fn answering(socket: Socket, local: SocketAddr) -> Result<UdpSocket, OpenError> {
+fn answering(socket: Socket, protocol: Protocol, local: SocketAddr) -> Result<UdpSocket, OpenError> {
     let socket = UdpSocket::from(socket);
     #[cfg(target_os = "linux")]
     if local.ip().is_unspecified() {
-        sys::want_destination(&socket).map_err(|error| refused(Transport::Udp, local, error))?;
+        sys::want_destination(&socket).map_err(|error| refused(protocol, local, error))?;
     }
     Ok(socket)
 }
@@ -447,16 +296,6 @@ fn patiently<T>(deadline: Instant, mut open: impl FnMut() -> Result<T, OpenError
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours")]
-pub(crate) fn refused(transport: Transport, at: SocketAddr, error: io::Error) -> OpenError {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => OpenError::InUse(transport, at),
-        io::ErrorKind::PermissionDenied => OpenError::NotPermitted(transport, at),
-        io::ErrorKind::AddrNotAvailable => OpenError::NotLocal(transport, at),
-        _ => OpenError::Refused(transport, at, error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -464,15 +303,18 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::Address;
+
+    const BOTH: [Protocol; 2] = [Protocol::Http, Protocol::Udp];
 
     fn listen(addresses: &[&str], workers: usize) -> Listen {
-        Listen {
-            addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
-            port: 0,
-            tcp: true,
-            udp: true,
-            workers,
-        }
+        listen_at_port(&BOTH, addresses, 0, workers)
+    }
+
+    fn listen_at_port(protocols: &[Protocol], addresses: &[&str], port: u16, workers: usize) -> Listen {
+        let addresses: Vec<Address> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+        let bind = |listen: Listen, &protocol: &Protocol| listen.bind(protocol, &addresses, port);
+        protocols.iter().fold(Listen::new(workers), bind)
     }
 
     /// With port 0 the free TCP port may be taken over UDP; then another is tried.
@@ -507,19 +349,37 @@ mod tests {
     }
 
     #[test]
+    fn a_second_port_and_another_protocol_are_entries_like_any() {
+        let local = [[127, 0, 0, 1].into()];
+        let echo = Protocol::Other("ECHO", Transport::Udp);
+        let first = opened(&listen(&["127.0.0.1"], 2));
+        let taken = port(&first);
+        drop(first);
+        let listen = Listen::new(2)
+            .bind(Protocol::Http, &local, 0)
+            .bind(Protocol::Http, &local, taken)
+            .bind(echo, &local, 0);
+        let opened = opened(&listen);
+        let ports: Vec<u16> = opened.local.iter().map(|local| local.at.port()).collect();
+        assert_eq!((ports[0], ports[1]), (ports[2], taken));
+        assert_eq!(
+            opened.local[2].to_string(),
+            format!("ECHO 127.0.0.1:{}", ports[0])
+        );
+        for worker in &opened.workers {
+            assert_eq!((worker.udp.len(), worker.tcp.len()), (1, 2));
+            assert_eq!(worker.udp[0].protocol, echo);
+        }
+    }
+
+    #[test]
     fn a_port_that_another_tracker_shares_among_its_workers_is_in_use() {
         let first = opened(&listen(&["127.0.0.1"], 2));
-        for (tcp, udp) in [(true, false), (false, true)] {
-            let second = Listen {
-                port: port(&first),
-                tcp,
-                udp,
-                ..listen(&["127.0.0.1"], 2)
-            };
+        for protocol in BOTH {
+            let second = listen_at_port(&[protocol], &["127.0.0.1"], port(&first), 2);
             let error = open(&second).unwrap_err();
             assert!(matches!(error, OpenError::InUse(..)), "{error}");
-            let transport = if tcp { "TCP" } else { "UDP" };
-            let expected = format!("cannot listen on {transport} 127.0.0.1:{}: ", port(&first));
+            let expected = format!("cannot listen on {protocol} 127.0.0.1:{}: ", port(&first));
             assert!(error.to_string().starts_with(&expected), "{error}");
         }
     }
@@ -527,10 +387,7 @@ mod tests {
     #[test]
     fn a_wildcard_over_a_used_address_is_in_use() {
         let first = opened(&listen(&["127.0.0.1"], 1));
-        let second = Listen {
-            port: port(&first),
-            ..listen(&[], 1)
-        };
+        let second = listen_at_port(&BOTH, &[], port(&first), 1);
         assert!(matches!(open(&second), Err(OpenError::InUse(..))));
     }
 
@@ -544,24 +401,6 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_found_by_name_or_number_and_one_that_is_not_there_is_named() {
-        let of_link = |zone: &str| places(&listen(&[&format!("fe80::1%{zone}")], 1).addresses);
-        #[cfg(target_os = "linux")]
-        {
-            let by_name = of_link("lo").unwrap();
-            assert_eq!(by_name, of_link(&by_name[0].scope.to_string()).unwrap());
-            assert!(by_name[0].at(9).to_string().starts_with("[fe80::1%"));
-        }
-        for missing in ["none", "4294967295"] {
-            let error = of_link(missing).unwrap_err();
-            assert!(error.is_of_a_host_that_starts());
-            let expected =
-                format!("cannot listen on fe80::1%{missing}: this host has no interface {missing}");
-            assert_eq!(error.to_string(), expected);
-        }
-    }
-
-    #[test]
     #[cfg(not(target_os = "linux"))]
     fn an_address_of_another_host_is_refused_by_name() {
         let error = open(&listen(&["192.0.2.1"], 1)).unwrap_err();
@@ -569,24 +408,6 @@ mod tests {
             error.to_string(),
             "cannot listen on TCP 192.0.2.1:0: this host has no such address"
         );
-    }
-
-    #[test]
-    fn addresses_are_listened_on_once() {
-        let places = |addresses: &[&str]| -> Vec<String> {
-            places(&listen(addresses, 1).addresses)
-                .unwrap()
-                .iter()
-                .map(|place| format!("{} {}", place.ip, place.dual))
-                .collect()
-        };
-        assert_eq!(places(&["::1", "::1"]), ["::1 true"]);
-        assert_eq!(places(&["::ffff:127.0.0.1", "127.0.0.1"]), ["127.0.0.1 false"]);
-        assert_eq!(
-            places(&["::", "::1", "0.0.0.0", "127.0.0.1"]),
-            [":: false", "0.0.0.0 false"]
-        );
-        assert_eq!(places(&["::"]), [":: true"]);
     }
 
     #[test]
@@ -602,7 +423,7 @@ mod tests {
             let mut senders = HashSet::new();
             for worker in &opened.workers {
                 let before = senders.len();
-                while let Ok((_, sender)) = worker.udp[0].recv_from(&mut [0; 8]) {
+                while let Ok((_, sender)) = worker.udp[0].socket.recv_from(&mut [0; 8]) {
                     senders.insert(sender);
                 }
                 assert!(
@@ -627,7 +448,7 @@ mod tests {
             .collect();
         let accepted = opened.workers.iter().map(|worker| {
             let mut accepted = 0;
-            while worker.tcp[0].accept().is_ok() {
+            while worker.tcp[0].socket.accept().is_ok() {
                 accepted += 1;
             }
             accepted
@@ -645,7 +466,7 @@ mod tests {
         let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         client.write_all(b"x").unwrap();
         let mut server = loop {
-            if let Ok((server, _)) = first.workers[0].tcp[0].accept() {
+            if let Ok((server, _)) = first.workers[0].tcp[0].socket.accept() {
                 break server;
             }
         };
@@ -655,10 +476,7 @@ mod tests {
         drop((server, first));
         client.read_to_end(&mut Vec::new()).unwrap();
         drop(client);
-        let again = Listen {
-            port,
-            ..listen(&["127.0.0.1"], 1)
-        };
+        let again = listen_at_port(&BOTH, &["127.0.0.1"], port, 1);
         assert!(open(&again).is_ok());
     }
 }

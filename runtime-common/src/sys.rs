@@ -4,10 +4,12 @@
     reason = "the calls are foreign; each block says why it is sound"
 )]
 
+#[cfg(target_os = "linux")]
+pub use self::linux::UdpBatch;
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) use self::linux::WithoutBatches;
 #[cfg(target_os = "linux")]
-pub(crate) use self::linux::{Frames, accept, defer_accept, load_average, want_destination};
+pub(crate) use self::linux::{accept, defer_accept, load_average, want_destination};
 
 /// Asks the processor to fetch what is at `address` soon, which need not be valid. Nothing on most architectures.
 #[inline]
@@ -145,10 +147,10 @@ mod linux {
         }
     }
 
-    /// Batches by `recvmmsg` and `sendmmsg`, or datagram by datagram where those are forbidden, in memory that is set up
-    /// once.
+    /// Room for [`BATCH_MAX`] datagrams and their replies, set up once and used for all sockets of a worker. Datagrams are
+    /// received by `recvmmsg` and sent by `sendmmsg`, or one at a time where those are forbidden.
     #[derive(Debug)]
-    pub(crate) struct Frames {
+    pub struct UdpBatch {
         /// Invariant: points to a live `Memory` that is this struct's own; every pointer inside it points into it.
         memory: NonNull<Memory>,
         /// How many of `Memory::received` the last batch used.
@@ -219,19 +221,17 @@ mod linux {
     const _: () = assert!((PAYLOAD_MAX + LINE) / LINE % 2 == 1 && REPLY_MAX / LINE % 2 == 1);
 
     // SAFETY: the memory is owned like a box's.
-    unsafe impl Send for Frames {}
+    unsafe impl Send for UdpBatch {}
 
-    impl Drop for Frames {
+    impl Drop for UdpBatch {
         fn drop(&mut self) {
             // SAFETY: the memory comes from a box and is given back once.
             drop(unsafe { Box::from_raw(self.memory.as_ptr()) });
         }
     }
 
-    impl DatagramIo for Frames {
-        fn new() -> Self {
-            Self::with(Batches::permitted())
-        }
+    impl DatagramIo for UdpBatch {
+        type Socket = UdpSocket;
 
         fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
             for slot in 0..self.used {
@@ -339,7 +339,19 @@ mod linux {
         }
     }
 
-    impl Frames {
+    impl Default for UdpBatch {
+        fn default() -> Self {
+            Self::new()
+        }
+    }
+
+    impl UdpBatch {
+        /// Room that is empty.
+        #[must_use]
+        pub fn new() -> Self {
+            Self::with(Batches::permitted())
+        }
+
         fn with(batches: Batches) -> Self {
             let mut frames = Self {
                 memory: Memory::new(),
@@ -508,14 +520,19 @@ mod linux {
     /// As where no call for batches may be made.
     #[cfg(test)]
     #[derive(Debug)]
-    pub(crate) struct WithoutBatches(Frames);
+    pub(crate) struct WithoutBatches(UdpBatch);
+
+    #[cfg(test)]
+    impl Default for WithoutBatches {
+        fn default() -> Self {
+            let (receive, send) = (false, false);
+            Self(UdpBatch::with(Batches { receive, send }))
+        }
+    }
 
     #[cfg(test)]
     impl DatagramIo for WithoutBatches {
-        fn new() -> Self {
-            let (receive, send) = (false, false);
-            Self(Frames::with(Batches { receive, send }))
-        }
+        type Socket = UdpSocket;
 
         fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
             self.0.receive(socket)
@@ -558,12 +575,12 @@ mod linux {
         ];
 
         /// Replies to `count` datagrams, queued.
-        fn queued(server: &UdpSocket, count: usize, batches: Batches) -> Frames {
+        fn queued(server: &UdpSocket, count: usize, batches: Batches) -> UdpBatch {
             let client = UdpSocket::bind("127.0.0.1:0").unwrap();
             for _ in 0..count {
                 client.send_to(b"x", server.local_addr().unwrap()).unwrap();
             }
-            let mut frames = Frames::with(batches);
+            let mut frames = UdpBatch::with(batches);
             assert_eq!(frames.receive(server).unwrap(), count);
             for slot in 0..count {
                 frames.queue(slot, 100 + slot);

@@ -1,8 +1,10 @@
 //! One worker, whatever the runtime.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,16 +20,27 @@ use crate::job::WorkerJob;
 use crate::pulse::{BEAT, Pulse};
 use crate::unserved::tell_unserved;
 use crate::worker_state::{Ending, WorkerHandle};
-use crate::{Clock, ServeError, Stream, Transport, load_average, resident_bytes};
+use crate::{
+    Bound, Clock, ConnectionFront, DatagramFront, DatagramIo, Protocol, ServeError, Stream, Transport,
+    exchange, load_average, resident_bytes,
+};
 
 /// What a runtime does: it waits.
 pub trait Mechanism: Clone + 'static {
+    /// What receives and sends the datagrams of a worker: [`UdpBatch`](crate::UdpBatch), or what the runtime has instead.
+    type Datagrams: DatagramIo + 'static;
     /// A UDP socket that can be waited for.
     type Udp: 'static;
     /// A listening socket that can be waited for.
     type Tcp: 'static;
     /// An accepted connection.
     type Stream: Stream;
+
+    /// Room for the datagrams of a worker, which all its UDP sockets use in turn.
+    ///
+    /// # Errors
+    /// The runtime has none.
+    fn datagrams(&self) -> io::Result<Self::Datagrams>;
 
     /// Makes a UDP socket known to the runtime.
     ///
@@ -41,8 +54,8 @@ pub trait Mechanism: Clone + 'static {
     /// The runtime cannot take it.
     fn tcp(&self, listener: TcpListener) -> io::Result<Self::Tcp>;
 
-    /// The socket itself.
-    fn socket(udp: &Self::Udp) -> &UdpSocket;
+    /// The socket itself, as datagrams are received from it.
+    fn socket(udp: &Self::Udp) -> &<Self::Datagrams as DatagramIo>::Socket;
 
     /// Waits until a datagram can be received. Called when none could be, right after that was seen.
     fn readable(udp: &Self::Udp) -> impl Future<Output = io::Result<()>>;
@@ -78,12 +91,7 @@ pub async fn work<M: Mechanism>(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let worker = job.number;
-    let handle = WorkerHandle::new(
-        Arc::clone(&job.tracker),
-        job.fronts.clone(),
-        job.clock,
-        job.connections_max,
-    );
+    let handle = WorkerHandle::new(Arc::clone(&job.tracker), job.clock, job.connections_max);
     start(&mechanism, &handle, job).map_err(|error| ServeError::Start { worker, error })?;
     if handle.until_the_end(stop).await.is_some() {
         handle.end(Ending::Stopped);
@@ -104,16 +112,25 @@ pub async fn work<M: Mechanism>(
 }
 
 fn start<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, job: WorkerJob) -> io::Result<()> {
-    for socket in job.sockets.udp {
-        let socket = mechanism.udp(socket)?;
-        let mechanism_too = mechanism.clone();
-        let task = |handle| async move { answer_datagrams(&mechanism_too, &handle, &socket).await };
-        spawn_essential(mechanism, handle, task);
+    let fronts = &job.fronts;
+    let datagrams = Rc::new(RefCell::new(mechanism.datagrams()?));
+    for Bound { protocol, socket } in job.sockets.udp {
+        let (socket, datagrams) = (mechanism.udp(socket)?, Rc::clone(&datagrams));
+        let source = Source { socket, datagrams };
+        // The tracker's own front is called directly, any other through a pointer.
+        if protocol == Protocol::Udp {
+            spawn_datagrams(mechanism, handle, source, Arc::clone(&fronts.udp));
+        } else {
+            spawn_datagrams(mechanism, handle, source, fronts.over_datagrams(protocol)?);
+        }
     }
-    for listener in job.sockets.tcp {
-        let (listener, mechanism_too) = (mechanism.tcp(listener)?, mechanism.clone());
-        let task = move |handle| async move { accept_clients(&mechanism_too, &handle, &listener).await };
-        spawn_essential(mechanism, handle, task);
+    for Bound { protocol, socket } in job.sockets.tcp {
+        let listener = mechanism.tcp(socket)?;
+        if protocol == Protocol::Http {
+            spawn_connections(mechanism, handle, listener, Arc::clone(&fronts.http));
+        } else {
+            spawn_connections(mechanism, handle, listener, fronts.over_connections(protocol)?);
+        }
     }
     spawn_essential(
         mechanism,
@@ -129,6 +146,34 @@ fn start<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, job: Wor
         spawn_essential(mechanism, handle, task);
     }
     Ok(())
+}
+
+/// A UDP socket, and what receives and sends its datagrams: the same for all sockets of a worker.
+struct Source<M: Mechanism> {
+    socket: M::Udp,
+    datagrams: Rc<RefCell<M::Datagrams>>,
+}
+
+fn spawn_datagrams<M: Mechanism, F: DatagramFront + ?Sized + 'static>(
+    mechanism: &M,
+    handle: &WorkerHandle<M::Stream>,
+    source: Source<M>,
+    front: Arc<F>,
+) {
+    let mechanism_too = mechanism.clone();
+    let task = |handle| async move { answer_datagrams(&mechanism_too, &handle, &source, &*front).await };
+    spawn_essential(mechanism, handle, task);
+}
+
+fn spawn_connections<M: Mechanism>(
+    mechanism: &M,
+    handle: &WorkerHandle<M::Stream>,
+    listener: M::Tcp,
+    front: impl ConnectionFront + 'static,
+) {
+    let mechanism_too = mechanism.clone();
+    let task = |handle| async move { accept_clients(&mechanism_too, &handle, &listener, &front).await };
+    spawn_essential(mechanism, handle, task);
 }
 
 /// Spawns a task that the worker cannot do without: if it fails, the worker ends.
@@ -153,11 +198,16 @@ fn spawn_essential<M: Mechanism, F>(
 async fn answer_datagrams<M: Mechanism>(
     mechanism: &M,
     handle: &WorkerHandle<M::Stream>,
-    socket: &M::Udp,
+    Source { socket, datagrams }: &Source<M>,
+    front: &(impl DatagramFront + ?Sized),
 ) -> io::Result<Infallible> {
     let mut batches = 0;
     loop {
-        let received = handle.borrow().exchange(M::socket(socket));
+        let received = {
+            let (state, datagrams) = (&mut *handle.borrow(), &mut *datagrams.borrow_mut());
+            let now = state.clock.now();
+            exchange(now, datagrams, M::socket(socket), front, &mut state.worker)
+        };
         match received {
             Ok(count) if count < BATCH_MAX => {
                 if let Err(error) = M::readable(socket).await {
@@ -185,6 +235,7 @@ async fn accept_clients<M: Mechanism>(
     mechanism: &M,
     handle: &WorkerHandle<M::Stream>,
     listener: &M::Tcp,
+    front: &impl ConnectionFront,
 ) -> io::Result<Infallible> {
     let mut turns = 0;
     loop {
@@ -197,7 +248,7 @@ async fn accept_clients<M: Mechanism>(
             }
             Ok((stream, peer)) => {
                 let (conversation, guard) = (
-                    Conversation::new(handle, stream, peer),
+                    Conversation::new(handle, front, stream, peer),
                     PanicGuard(handle.clone()),
                 );
                 mechanism.spawn(async move {
@@ -305,7 +356,6 @@ mod tests {
     use etracker_core::{Config, Seed};
 
     use super::*;
-    use crate::Fronts;
 
     #[derive(Debug)]
     struct NoStream;
@@ -334,8 +384,7 @@ mod tests {
     fn a_task_that_panics_ends_the_worker() {
         let clock = Clock::start();
         let tracker = Tracker::new(Config::default(), Seed::new([0; 32]), clock.now());
-        let fronts = Fronts::new(tracker.seed(), tracker.config());
-        let handle = WorkerHandle::<NoStream>::new(Arc::new(tracker), fronts, clock, 1);
+        let handle = WorkerHandle::<NoStream>::new(Arc::new(tracker), clock, 1);
         drop(PanicGuard(handle.clone()));
         assert!(!handle.is_ending());
         let panicked = catch_unwind(AssertUnwindSafe(|| {

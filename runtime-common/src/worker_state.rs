@@ -3,7 +3,6 @@
 use std::cell::{RefCell, RefMut};
 use std::future::poll_fn;
 use std::io;
-use std::net::UdpSocket;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use etracker_core::{Instant, Tracker, Worker};
 use crate::lingering::Lingering;
 use crate::memory::give_memory_back;
 use crate::seats::{SeatId, Seats};
-use crate::{Clock, Fronts, Stream, UdpBatch};
+use crate::{Clock, Stream};
 
 /// A reference to a worker's [`WorkerState`]. Each of its tasks holds one.
 #[derive(Debug)]
@@ -43,8 +42,6 @@ pub(crate) struct WorkerState<S> {
     pub(crate) answered: usize,
     /// The most connections there were since memory was last given back.
     connections_peak: usize,
-    pub(crate) fronts: Fronts,
-    batch: UdpBatch,
     connections_max: usize,
     ending: Option<Ending>,
     waiting_for_capacity: Vec<Waker>,
@@ -65,7 +62,7 @@ pub(crate) enum Ending {
 
 impl<S: Stream> WorkerHandle<S> {
     /// A worker of `tracker` that has at most `connections_max` connections.
-    pub(crate) fn new(tracker: Arc<Tracker>, fronts: Fronts, clock: Clock, connections_max: usize) -> Self {
+    pub(crate) fn new(tracker: Arc<Tracker>, clock: Clock, connections_max: usize) -> Self {
         Self(Rc::new(RefCell::new(WorkerState {
             clock,
             worker: Worker::new(tracker),
@@ -76,8 +73,6 @@ impl<S: Stream> WorkerHandle<S> {
             unsent: 0,
             answered: 0,
             connections_peak: 0,
-            fronts,
-            batch: UdpBatch::new(),
             connections_max,
             ending: None,
             waiting_for_capacity: Vec::new(),
@@ -150,13 +145,6 @@ impl<S: Stream> WorkerHandle<S> {
 impl<S: Stream> WorkerState<S> {
     pub(crate) const fn is_ending(&self) -> bool {
         self.ending.is_some()
-    }
-
-    /// Receives and answers one batch. See [`UdpBatch::exchange`].
-    pub(crate) fn exchange(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        let now = self.clock.now();
-        self.batch
-            .exchange(now, socket, &self.fronts.udp, &mut self.worker)
     }
 
     /// How many connections there are.

@@ -4,17 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etracker_core::{Config, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, open};
+use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, Protocol, open};
 
 #[test]
 fn a_runtime_of_another_kind_shows_that_its_workers_live() {
-    let listen = Listen {
-        addresses: vec![[127, 0, 0, 1].into()],
-        port: 0,
-        tcp: false,
-        udp: true,
-        workers: 2,
-    };
+    let listen = Listen::new(2).bind(Protocol::Udp, &[[127, 0, 0, 1].into()], 0);
     let clock = Clock::start();
     let control = Arc::new(Control::new());
     let job = Job {

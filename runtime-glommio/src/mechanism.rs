@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::pin;
 use std::time::Duration;
 
-use etracker_runtime_common::{Mechanism, accept};
+use etracker_runtime_common::{Mechanism, UdpBatch, accept};
 use futures_lite::future;
 use glommio::{net, spawn_local, timer};
 
@@ -38,9 +38,14 @@ impl<S, W> Watched<S, W> {
 }
 
 impl Mechanism for Glommio {
+    type Datagrams = UdpBatch;
     type Udp = Watched<UdpSocket, net::UdpSocket>;
     type Tcp = Watched<TcpListener, net::TcpListener>;
     type Stream = ClientStream;
+
+    fn datagrams(&self) -> io::Result<UdpBatch> {
+        Ok(UdpBatch::new())
+    }
 
     fn udp(&self, socket: UdpSocket) -> io::Result<Self::Udp> {
         let watched = sys::watch(socket.try_clone()?);

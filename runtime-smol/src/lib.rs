@@ -8,16 +8,14 @@
 //!
 //! use etracker_core::udp::packet::{RequestHead, Response};
 //! use etracker_core::{Config, Seed, Tracker};
-//! use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, open};
+//! use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, Protocol, open};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let opened = open(&Listen {
-//!     addresses: vec!["127.0.0.1".parse()?],
-//!     port: 0, // a free one, for UDP and TCP
-//!     tcp: true,
-//!     udp: true,
-//!     workers: 2,
-//! })?;
+//! let (local, free_port) = (["127.0.0.1".parse()?], 0);
+//! let listen = Listen::new(2) // workers
+//!     .bind(Protocol::Http, &local, free_port)
+//!     .bind(Protocol::Udp, &local, free_port);
+//! let opened = open(&listen)?;
 //! let at = opened.local[0].at;
 //! let (seed, config, clock) = (Seed::new([7; 32]), Config::default(), Clock::start());
 //! let control = Arc::new(Control::new());

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::time::Duration;
 
-use etracker_runtime_common::{Mechanism, accept};
+use etracker_runtime_common::{Mechanism, UdpBatch, accept};
 use futures_lite::future;
 use smol::LocalExecutor;
 
@@ -28,9 +28,14 @@ pub(crate) struct Listener<W: Waiter> {
 }
 
 impl<W: Waiter> Mechanism for Smol<W> {
+    type Datagrams = UdpBatch;
     type Udp = W::Watched<UdpSocket>;
     type Tcp = Listener<W>;
     type Stream = ClientStream<W>;
+
+    fn datagrams(&self) -> io::Result<UdpBatch> {
+        Ok(UdpBatch::new())
+    }
 
     fn udp(&self, socket: UdpSocket) -> io::Result<Self::Udp> {
         self.waiter.watch(socket)

@@ -8,7 +8,7 @@ use std::thread;
 use etracker_core::config::Intervals;
 use etracker_core::{Config, Tracker};
 use etracker_runtime_common::{
-    Clock, Control, Fronts, Job, Listen, OpenError, RECEIVE_BUFFER, Transport, open,
+    Clock, Control, Fronts, Job, Listen, OpenError, Protocol, RECEIVE_BUFFER, Transport, open,
 };
 
 use super::addresses::{self, Absent};
@@ -18,7 +18,7 @@ use crate::limits;
 use crate::options::Options;
 #[cfg(feature = "glommio")]
 use crate::runtime;
-use crate::sockets::SocketError;
+use crate::sockets::{self, SocketError};
 use crate::start::seed;
 use crate::state::{FoundState, StateContent, StateError};
 use crate::steps::{PRIVILEGED, Ready, Step, UNPRIVILEGED};
@@ -141,7 +141,7 @@ impl Facts {
         };
         Ok(Self {
             workers: listen.workers,
-            port: listen.port,
+            port: sockets::port(listen),
             open_files: open_files(listen.workers, connections, has_room),
             receive_buffer,
             locked_memory,
@@ -182,7 +182,8 @@ type ExaminedState = (Option<Result<StateContent, StateError>>, Option<StateErro
 
 /// The addresses to listen on.
 fn bound(listen: &Listen) -> Vec<IpAddr> {
-    listen.addresses.iter().map(|address| address.ip).collect()
+    let addresses = sockets::addresses(listen).into_iter();
+    addresses.map(|address| address.ip).collect()
 }
 
 /// Takes the steps of a start, each although another fails; without the rights to serve with none of those that need
@@ -240,16 +241,10 @@ fn open_files(workers: usize, connections: Option<usize>, has_room: bool) -> Ope
 
 /// What a socket gets, wherever it is bound; nothing without UDP.
 fn receive_buffer(listen: &Listen) -> Option<ReceiveBuffer> {
-    if !listen.udp {
+    if !listen.serves(Protocol::Udp) {
         return None;
     }
-    let listen = Listen {
-        addresses: vec![Ipv4Addr::LOCALHOST.into()],
-        port: 0,
-        tcp: false,
-        udp: true,
-        workers: 1,
-    };
+    let listen = Listen::new(1).bind(Protocol::Udp, &[Ipv4Addr::LOCALHOST.into()], 0);
     let opened = open(&listen).ok()?;
     Some(ReceiveBuffer {
         wanted: RECEIVE_BUFFER,
@@ -306,14 +301,14 @@ fn tracker(config: Config, clock: Clock) -> Result<Tracker, Failure> {
 
 /// Asks at every address at once: where nothing answers, each is waited for.
 fn ask_all(options: &Options) -> Result<Vec<RoundTrip>, Failure> {
-    let Listen { port, tcp, udp, .. } = options.listen;
+    let listen = &options.listen;
     let probe = Probe::new(options.config.trusted_proxies().is_some())?;
-    let transports = [(udp, Transport::Udp), (tcp, Transport::Tcp)];
-    let transports = transports.into_iter().filter(|(wanted, _)| *wanted);
-    let addresses = addresses::reachable(&bound(&options.listen)).into_iter();
+    let protocols = [Protocol::Udp, Protocol::Http].into_iter();
+    let protocols = protocols.filter(|&protocol| listen.serves(protocol));
+    let addresses = addresses::reachable(&bound(listen)).into_iter();
     let places = addresses.flat_map(|ip| {
-        let at = SocketAddr::new(ip, port);
-        transports.clone().map(move |(_, transport)| (transport, at))
+        let at = SocketAddr::new(ip, sockets::port(listen));
+        protocols.clone().map(move |protocol| (protocol.transport(), at))
     });
     thread::scope(|scope| {
         let asking = places.map(|(transport, at)| {

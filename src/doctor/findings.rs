@@ -434,6 +434,8 @@ const BUFFER_LIMIT: &str = if cfg!(target_os = "linux") {
 mod tests {
     use etracker_core::config::Intervals;
 
+    use etracker_runtime_common::Protocol;
+
     use super::*;
     use crate::options::name::{DENY_LIST, USER};
     use crate::options::{Setting, Source};
@@ -577,7 +579,7 @@ mod tests {
     #[test]
     fn a_port_in_use_is_a_fault_unless_a_tracker_answers_there() {
         let at = AT.parse().unwrap();
-        let in_use = || not_opened(OpenError::InUse(Transport::Tcp, at));
+        let in_use = || not_opened(OpenError::InUse(Protocol::Http, at));
         let mut facts = healthy();
         facts.steps = in_use();
         assert_all_ok(&facts);
@@ -594,7 +596,7 @@ mod tests {
         );
         assert!(line.contains("ss -lntup 'sport = :6969'"), "{line}");
         let line = trouble(|facts| {
-            facts.steps = not_opened(OpenError::NotPermitted(Transport::Udp, at));
+            facts.steps = not_opened(OpenError::NotPermitted(Protocol::Udp, at));
             facts.round_trips.clear();
         });
         assert!(

@@ -23,7 +23,7 @@ use etracker_core::config::{
     SOCKET_TIMEOUT_SECS, TORRENTS,
 };
 use etracker_core::ipnet::IpNet;
-use etracker_runtime_common::{Address, Listen};
+use etracker_runtime_common::{Address, Listen, Protocol};
 use strsim::osa_distance;
 
 use crate::lists::{ListFiles, TorrentFile};
@@ -235,16 +235,26 @@ fn listen(
             source(name::NO_UDP, given.no_udp),
         ));
     }
-    Ok(Listen {
-        addresses,
-        port: port.map_or(PORT_DEFAULT, |port| port.value),
-        tcp: !no_tcp,
-        udp: !no_udp,
-        workers: match workers {
-            Some(workers) => workers.value as usize,
-            None => processors.clamp(*WORKERS.start() as usize, *WORKERS.end() as usize),
-        },
-    })
+    let workers = match workers {
+        Some(workers) => workers.value as usize,
+        None => processors.clamp(*WORKERS.start() as usize, *WORKERS.end() as usize),
+    };
+    let port = port.map_or(PORT_DEFAULT, |port| port.value);
+    let protocols = [(!no_tcp, Protocol::Http), (!no_udp, Protocol::Udp)];
+    let protocols = protocols.into_iter().filter(|(wanted, _)| *wanted);
+    let mut listen = Listen::new(workers);
+    for place in one_by_one(&addresses) {
+        for (_, protocol) in protocols.clone() {
+            listen = listen.bind(protocol, place, port);
+        }
+    }
+    Ok(listen)
+}
+
+/// Each address alone, or all addresses if none is given: what is listened on is told address by address.
+fn one_by_one(addresses: &[Address]) -> impl Iterator<Item = &[Address]> {
+    let all = addresses.is_empty().then_some(addresses);
+    all.into_iter().chain(addresses.chunks(1))
 }
 
 fn swarms(

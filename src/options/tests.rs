@@ -4,6 +4,7 @@ use std::time::Duration;
 use etracker_core::config::{INTERVAL_SECS, Intervals};
 
 use super::*;
+use crate::sockets::{addresses, port};
 
 const PROCESSORS: usize = 4;
 
@@ -42,9 +43,9 @@ fn shown(arguments: &str) -> String {
 #[test]
 fn nothing_given_is_the_defaults() {
     let options = options("", &[]);
-    assert_eq!(options.listen.port, 3000);
-    assert!(options.listen.tcp && options.listen.udp);
-    assert!(options.listen.addresses.is_empty());
+    assert_eq!(port(&options.listen), 3000);
+    assert!(options.listen.serves(Protocol::Http) && options.listen.serves(Protocol::Udp));
+    assert!(addresses(&options.listen).is_empty());
     assert_eq!(options.listen.workers, PROCESSORS);
     assert_eq!(options.runtime, Runtime::DEFAULT);
     assert_eq!((&*options.charset, &*options.locale), ("utf-8", "en_US.UTF-8"));
@@ -222,12 +223,12 @@ fn any_allowed_bounds_and_no_interval_make_valid_intervals() {
 
 #[test]
 fn the_command_line_comes_before_the_environment() {
-    let port = [("ETRACKER_PORT", "1000")];
-    assert_eq!(options("", &port).listen.port, 1000);
-    assert_eq!(options("-p 2000", &port).listen.port, 2000);
+    let by_environment = [("ETRACKER_PORT", "1000")];
+    assert_eq!(port(&options("", &by_environment).listen), 1000);
+    assert_eq!(port(&options("-p 2000", &by_environment).listen), 2000);
     let bind = [("ETRACKER_BIND", "::1")];
-    let addresses = options("--bind 127.0.0.1", &bind).listen.addresses;
-    assert_eq!(addresses, ["127.0.0.1".parse().unwrap()]);
+    let listen = options("--bind 127.0.0.1", &bind).listen;
+    assert_eq!(addresses(&listen), [&"127.0.0.1".parse().unwrap()]);
     assert!(
         options("-k", &[("ETRACKER_KEEP_ALIVE", "false")])
             .config
@@ -372,7 +373,7 @@ fn variables_for_others_are_let_pass_and_strange_ones_noticed() {
     ] {
         let options = options("", &[(name, value)]);
         assert!(options.unknown_variables.is_empty(), "{name}");
-        assert_eq!(options.listen.port, PORT_DEFAULT, "{name}");
+        assert_eq!(port(&options.listen), PORT_DEFAULT, "{name}");
     }
     let unknown = [
         ("ETRACKER_WEBSITE_THEME", "dark"),
@@ -413,15 +414,10 @@ fn neither_tcp_nor_udp_is_nothing_to_serve() {
 
 #[test]
 fn addresses_to_bind_are_repeatable_and_have_no_port() {
-    let given = options("--bind 127.0.0.1 --bind 2001:db8::1", &[])
-        .listen
-        .addresses;
-    assert_eq!(
-        given,
-        options("", &[("ETRACKER_BIND", "127.0.0.1, 2001:db8::1")])
-            .listen
-            .addresses
-    );
+    let listen = options("--bind 127.0.0.1 --bind 2001:db8::1", &[]).listen;
+    let given = addresses(&listen);
+    let by_environment = options("", &[("ETRACKER_BIND", "127.0.0.1, 2001:db8::1")]).listen;
+    assert_eq!(given, addresses(&by_environment));
     assert_eq!(given.len(), 2);
     for value in ["127.0.0.1:80", "[::1]", "localhost", "1.2.3", "10.0.0.0/8"] {
         let expected = format!("--bind={value}: must be an IPv4 or IPv6 address without a port");
@@ -515,10 +511,8 @@ fn a_path_prefix_is_a_path_that_clients_send_as_it_is() {
 
 #[test]
 fn an_address_of_a_link_is_bound_with_its_interface() {
-    let given = options("--bind fe80::1%eth0 --bind fe80::2%3", &[])
-        .listen
-        .addresses;
-    let given: Vec<_> = given.iter().map(ToString::to_string).collect();
+    let listen = options("--bind fe80::1%eth0 --bind fe80::2%3", &[]).listen;
+    let given: Vec<_> = addresses(&listen).iter().map(ToString::to_string).collect();
     assert_eq!(given, ["fe80::1%eth0", "fe80::2%3"]);
     let missing = refusal("--bind fe80::1", &[]);
     assert!(

@@ -87,8 +87,9 @@ impl Supervisor {
                     let opened = obtained?;
                     sockets::tell_absent(&opened);
                     for worker in opened.workers {
-                        self.sockets.extend(worker.tcp.into_iter().map(OwnedFd::from));
-                        self.sockets.extend(worker.udp.into_iter().map(OwnedFd::from));
+                        let (tcp, udp) = (worker.tcp.into_iter(), worker.udp.into_iter());
+                        self.sockets.extend(tcp.map(|bound| OwnedFd::from(bound.socket)));
+                        self.sockets.extend(udp.map(|bound| OwnedFd::from(bound.socket)));
                     }
                     return Ok(true);
                 }

@@ -14,7 +14,7 @@ use etracker_core::http::{Found, Pages};
 use etracker_core::stats::Count;
 use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response, ScrapeRequest};
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, ServeError, open};
+use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, Protocol, ServeError, open};
 
 /// A tracker that serves until this is dropped.
 struct Server {
@@ -35,13 +35,10 @@ impl Server {
         config: Config,
         furnish: impl FnOnce(Fronts, &Config) -> Fronts,
     ) -> Self {
-        let listen = Listen {
-            addresses: vec![[127, 0, 0, 1].into(), "::1".parse().unwrap()],
-            port: 0,
-            tcp: true,
-            udp: true,
-            workers,
-        };
+        let local = [[127, 0, 0, 1].into(), "::1".parse().unwrap()];
+        let listen = Listen::new(workers)
+            .bind(Protocol::Http, &local, 0)
+            .bind(Protocol::Udp, &local, 0);
         // A free TCP port may be taken over UDP; then another is tried.
         let opened = (0..20).find_map(|_| open(&listen).ok()).unwrap();
         let clock = Clock::start();
@@ -354,19 +351,12 @@ fn clients_that_reset_their_connections_do_no_harm() {
 #[test]
 fn a_worker_that_cannot_go_on_ends_all() {
     let clock = Clock::start();
-    let mut listen = Listen {
-        addresses: vec![[127, 0, 0, 1].into()],
-        port: 0,
-        tcp: true,
-        udp: false,
-        workers: 3,
-    };
+    let listen = Listen::new(3).bind(Protocol::Http, &[[127, 0, 0, 1].into()], 0);
     let mut opened = open(&listen).unwrap();
-    listen.port = opened.local[0].at.port();
     // One that does not listen cannot accept.
     let broken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     broken.set_nonblocking(true).unwrap();
-    opened.workers[1].tcp[0] = broken.into();
+    opened.workers[1].tcp[0].socket = broken.into();
     let job = Job {
         tracker: Arc::new(Tracker::new(config(), Seed::new([1; 32]), clock.now())),
         fronts: Fronts::new(&Seed::new([1; 32]), &config()),
@@ -575,13 +565,7 @@ impl Pages for Faulty {
 #[test]
 fn a_panic_of_a_task_ends_all() {
     let clock = Clock::start();
-    let listen = Listen {
-        addresses: vec![[127, 0, 0, 1].into()],
-        port: 0,
-        tcp: true,
-        udp: false,
-        workers: 2,
-    };
+    let listen = Listen::new(2).bind(Protocol::Http, &[[127, 0, 0, 1].into()], 0);
     let opened = open(&listen).unwrap();
     let tracker = Tracker::new(config(), Seed::new([1; 32]), clock.now());
     let fronts = Fronts::new(&Seed::new([1; 32]), &config()).with_pages(&config(), Arc::new(Faulty));

@@ -16,7 +16,7 @@ use etracker_core::seed::Random;
 use etracker_core::swarm::{Handout, Swarms};
 use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response, ScrapeRequest};
 use etracker_core::{Config, InfoHash, Instant, PeerId, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, open};
+use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, Protocol, open};
 use etracker_smol::Stepped;
 use socket2::{Domain, Socket, Type};
 
@@ -74,13 +74,10 @@ struct Client {
 
 impl Scene {
     fn set() -> Result<Self, Box<dyn Error>> {
-        let listen = Listen {
-            addresses: vec![Ipv4Addr::LOCALHOST.into()],
-            port: 0,
-            tcp: true,
-            udp: true,
-            workers: 1,
-        };
+        let local = [Ipv4Addr::LOCALHOST.into()];
+        let listen = Listen::new(1)
+            .bind(Protocol::Http, &local, 0)
+            .bind(Protocol::Udp, &local, 0);
         let opened = open(&listen)?;
         let at = opened.local.first().ok_or("there is no socket")?.at;
         let job = Job {

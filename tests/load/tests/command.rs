@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etracker_core::udp::packet::RequestHead;
 use etracker_core::{Config, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, ServeError, open};
+use etracker_runtime_common::{Clock, Control, Fronts, Job, Listen, Protocol, ServeError, open};
 
 /// A tracker that serves until this is dropped.
 struct Server {
@@ -20,13 +20,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let listen = Listen {
-            addresses: vec![[127, 0, 0, 1].into()],
-            port: 0,
-            tcp: true,
-            udp: true,
-            workers: 1,
-        };
+        let local = [[127, 0, 0, 1].into()];
+        let listen = Listen::new(1)
+            .bind(Protocol::Http, &local, 0)
+            .bind(Protocol::Udp, &local, 0);
         // A free TCP port may be taken over UDP; then another is tried.
         let opened = (0..20).find_map(|_| open(&listen).ok()).unwrap();
         let clock = Clock::start();

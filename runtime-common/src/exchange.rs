@@ -1,7 +1,6 @@
 //! Datagrams in batches: received together, handled together, answered together.
 
 use std::io;
-use std::net::UdpSocket;
 
 use arrayvec::ArrayVec;
 use etracker_core::stats::{Count, Operation};
@@ -9,103 +8,67 @@ use etracker_core::udp::{BATCH_MAX, Datagram, Verdict};
 use etracker_core::{Instant, Worker};
 
 use crate::client_log::log_client;
-use crate::datagram_io::{DatagramIo, error_number};
-#[cfg(not(target_os = "linux"))]
-use crate::one_by_one::Frames;
-#[cfg(target_os = "linux")]
-use crate::sys::Frames;
+use crate::datagram_io::error_number;
 use crate::unserved::tell_unserved;
-use crate::{Transport, UdpFront};
+use crate::{DatagramFront, DatagramIo, Transport};
 
-/// Room for a batch of datagrams and their replies, set up once and used for all sockets of a worker.
-#[derive(Debug)]
-pub struct UdpBatch(Batch<Frames>);
-
-impl UdpBatch {
-    /// Room for [`BATCH_MAX`] datagrams.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(Batch(Frames::new()))
+/// Receives what waits at a socket, [`BATCH_MAX`] datagrams at most, has `front` handle it, and sends the replies. How many
+/// datagrams there were: fewer than [`BATCH_MAX`] means that no more wait. Never waits; replies that the socket does not
+/// take are dropped and counted.
+///
+/// # Errors
+/// Receiving failed. That nothing waits is no error.
+pub fn exchange<D: DatagramIo>(
+    now: Instant,
+    datagrams: &mut D,
+    socket: &D::Socket,
+    front: &(impl DatagramFront + ?Sized),
+    worker: &mut Worker,
+) -> io::Result<usize> {
+    let received = match datagrams.receive(socket) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+        Err(error) => {
+            worker
+                .counters()
+                .fail(Operation::ReceiveUdp, error_number(&error));
+            tell_unserved(now, Transport::Udp, &error);
+            return Err(error);
+        }
+        Ok(received) => received,
+    };
+    for (place, len) in handle(now, datagrams, front, worker) {
+        datagrams.queue(place, len);
     }
-
-    /// Receives what is waiting, [`BATCH_MAX`] datagrams at most, and answers it. How many there were: fewer than
-    /// [`BATCH_MAX`] means that no more are waiting. Never blocks; replies that the socket does not take are dropped.
-    ///
-    /// # Errors
-    /// Receiving failed. That nothing is waiting is no error.
-    pub fn exchange(
-        &mut self,
-        now: Instant,
-        socket: &UdpSocket,
-        front: &UdpFront,
-        worker: &mut Worker,
-    ) -> io::Result<usize> {
-        self.0.exchange(now, socket, front, worker)
+    let sent = datagrams.send(socket);
+    let counters = worker.counters();
+    counters.add(Count::UdpSent, sent.datagrams as u64);
+    counters.add(Count::UdpSentBytes, sent.bytes as u64);
+    for error in sent.failed {
+        counters.fail(Operation::SendUdp, error);
     }
+    Ok(received)
 }
 
-impl Default for UdpBatch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-#[derive(Debug)]
-struct Batch<M>(M);
-
-impl<M: DatagramIo> Batch<M> {
-    fn exchange(
-        &mut self,
-        now: Instant,
-        socket: &UdpSocket,
-        front: &UdpFront,
-        worker: &mut Worker,
-    ) -> io::Result<usize> {
-        let received = match self.0.receive(socket) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-            Err(error) => {
-                worker
-                    .counters()
-                    .fail(Operation::ReceiveUdp, error_number(&error));
-                tell_unserved(now, Transport::Udp, &error);
-                return Err(error);
+/// The places and lengths of the replies.
+fn handle(
+    now: Instant,
+    datagrams: &mut impl DatagramIo,
+    front: &(impl DatagramFront + ?Sized),
+    worker: &mut Worker,
+) -> ArrayVec<(usize, usize), BATCH_MAX> {
+    let mut batch = datagrams.datagrams();
+    count_received(&batch, worker);
+    let handled = front.handle(worker, now, &mut batch);
+    let datagrams = handled.datagrams().iter().enumerate();
+    datagrams
+        .filter_map(|(place, datagram)| match datagram.verdict() {
+            Verdict::Reply(len) => Some((place, len)),
+            Verdict::Drop(reason) => {
+                log_client(now, datagram.sender(), reason);
+                None
             }
-            Ok(received) => received,
-        };
-        for (slot, len) in self.handle(now, front, worker) {
-            self.0.queue(slot, len);
-        }
-        let sent = self.0.send(socket);
-        let counters = worker.counters();
-        counters.add(Count::UdpSent, sent.datagrams as u64);
-        counters.add(Count::UdpSentBytes, sent.bytes as u64);
-        for error in sent.failed {
-            counters.fail(Operation::SendUdp, error);
-        }
-        Ok(received)
-    }
-
-    /// The places and lengths of the replies.
-    fn handle(
-        &mut self,
-        now: Instant,
-        front: &UdpFront,
-        worker: &mut Worker,
-    ) -> ArrayVec<(usize, usize), BATCH_MAX> {
-        let mut batch = self.0.datagrams();
-        count_received(&batch, worker);
-        let handled = front.handle(worker, now, &mut batch);
-        let datagrams = handled.datagrams().iter().enumerate();
-        datagrams
-            .filter_map(|(slot, datagram)| match datagram.verdict() {
-                Verdict::Reply(len) => Some((slot, len)),
-                Verdict::Drop(reason) => {
-                    log_client(now, datagram.sender(), reason);
-                    None
-                }
-            })
-            .collect()
-    }
+        })
+        .collect()
 }
 
 fn count_received(batch: &[Datagram<'_>], worker: &Worker) {
@@ -122,7 +85,7 @@ fn count_received(batch: &[Datagram<'_>], worker: &Worker) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, SocketAddr};
+    use std::net::{IpAddr, SocketAddr, UdpSocket};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -131,10 +94,10 @@ mod tests {
 
     use super::*;
     use crate::datagram_io::PAYLOAD_MAX;
-    use crate::one_by_one::Frames as OneByOne;
+    use crate::one_by_one::UdpBatch as OneByOne;
     #[cfg(target_os = "linux")]
     use crate::sys::WithoutBatches;
-    use crate::{Listen, open};
+    use crate::{Listen, Protocol, UdpBatch, UdpFront, open};
 
     const NOW: Instant = Instant::from_secs(1_000_000);
 
@@ -147,14 +110,8 @@ mod tests {
     }
 
     fn server(address: &str) -> UdpSocket {
-        let listen = Listen {
-            addresses: vec![address.parse().unwrap()],
-            port: 0,
-            tcp: false,
-            udp: true,
-            workers: 1,
-        };
-        open(&listen).unwrap().workers.remove(0).udp.remove(0)
+        let listen = Listen::new(1).bind(Protocol::Udp, &[address.parse().unwrap()], 0);
+        open(&listen).unwrap().workers.remove(0).udp.remove(0).socket
     }
 
     /// A client that takes answers only from where it asked.
@@ -179,17 +136,21 @@ mod tests {
         matches!(Response::decode(&answer[..len]), Some(Response::Connect(response)) if response.transaction_id == 1)
     }
 
-    fn exchange<M: DatagramIo>(server: &UdpSocket, worker: &mut Worker) -> Vec<usize> {
-        let (mut batch, front) = (Batch(M::new()), front());
-        let mut exchange = || batch.exchange(NOW, server, &front, worker).unwrap();
+    trait Native: DatagramIo<Socket = UdpSocket> + Default {}
+
+    impl<D: DatagramIo<Socket = UdpSocket> + Default> Native for D {}
+
+    fn drain<D: Native>(server: &UdpSocket, worker: &mut Worker) -> Vec<usize> {
+        let (mut batch, front) = (D::default(), front());
+        let mut exchange = || exchange(NOW, &mut batch, server, &*front, worker).unwrap();
         std::iter::from_fn(|| Some(exchange()).filter(|&count| count > 0)).collect()
     }
 
-    fn answers_many<M: DatagramIo>(address: &str) {
+    fn answers_many<D: Native>(address: &str) {
         let (server, mut worker) = (server(address), worker());
         let clients: Vec<UdpSocket> = (0..150).map(|_| asked(&server, address)).collect();
         clients[0].send(b"not a request").unwrap();
-        assert_eq!(exchange::<M>(&server, &mut worker), [64, 64, 23]);
+        assert_eq!(drain::<D>(&server, &mut worker), [64, 64, 23]);
         assert!(clients.iter().all(is_answered));
         let count = |count| worker.counters().get(count);
         let v4 = if address == "::1" { 0 } else { 151 };
@@ -203,25 +164,25 @@ mod tests {
 
     #[test]
     fn each_of_many_datagrams_is_answered_to_its_sender() {
-        answers_many::<Frames>("127.0.0.1");
-        answers_many::<Frames>("::1");
+        answers_many::<UdpBatch>("127.0.0.1");
+        answers_many::<UdpBatch>("::1");
         answers_many::<OneByOne>("127.0.0.1");
         answers_many::<OneByOne>("::1");
         #[cfg(target_os = "linux")]
         answers_many::<WithoutBatches>("::1");
     }
 
-    fn answers_mapped<M: DatagramIo>() {
+    fn answers_mapped<D: Native>() {
         let (server, mut worker) = (server("::"), worker());
         let client = asked(&server, "127.0.0.1");
-        assert_eq!(exchange::<M>(&server, &mut worker), [1]);
+        assert_eq!(drain::<D>(&server, &mut worker), [1]);
         assert!(is_answered(&client));
         assert_eq!(worker.counters().get(Count::UdpReceived4), 1);
     }
 
     #[test]
     fn an_ipv4_sender_at_an_ipv6_socket_is_ipv4() {
-        answers_mapped::<Frames>();
+        answers_mapped::<UdpBatch>();
         answers_mapped::<OneByOne>();
         #[cfg(target_os = "linux")]
         answers_mapped::<WithoutBatches>();
@@ -230,12 +191,12 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_wildcard_socket_answers_from_the_address_asked() {
-        answers_from_the_address_asked::<Frames>();
+        answers_from_the_address_asked::<UdpBatch>();
         answers_from_the_address_asked::<WithoutBatches>();
     }
 
     #[cfg(target_os = "linux")]
-    fn answers_from_the_address_asked<M: DatagramIo>() {
+    fn answers_from_the_address_asked<D: Native>() {
         for (wildcard, addresses) in [
             ("::", ["127.0.0.5", "127.0.0.1", "::1"].as_slice()),
             ("0.0.0.0", &["127.0.0.5", "127.8.9.10"]),
@@ -243,7 +204,7 @@ mod tests {
             let (server, mut worker) = (server(wildcard), worker());
             for at in addresses {
                 let client = asked(&server, at);
-                exchange::<M>(&server, &mut worker);
+                drain::<D>(&server, &mut worker);
                 assert!(is_answered(&client), "{at} at {wildcard}");
             }
         }
@@ -257,12 +218,10 @@ mod tests {
             let clients: Vec<UdpSocket> = (0..count)
                 .map(|n| asked(&server, ["127.0.0.9", "::1"][n % 2]))
                 .collect();
-            assert_eq!(
-                batch.exchange(NOW, &server, &front(), &mut worker).unwrap(),
-                count
-            );
+            let mut exchange = || exchange(NOW, &mut batch, &server, &*front(), &mut worker).unwrap();
+            assert_eq!(exchange(), count);
             assert!(clients.iter().all(is_answered));
-            assert_eq!(batch.exchange(NOW, &server, &front(), &mut worker).unwrap(), 0);
+            assert_eq!(exchange(), 0);
         }
     }
 
@@ -272,7 +231,7 @@ mod tests {
         let client = asked(&server, "127.0.0.1");
         client.send(&[0xff; 9000]).unwrap();
         client.send(&[]).unwrap();
-        assert_eq!(exchange::<Frames>(&server, &mut worker), [3]);
+        assert_eq!(drain::<UdpBatch>(&server, &mut worker), [3]);
         assert!(is_answered(&client));
         assert_eq!(worker.counters().get(Count::UdpMalformed), 2);
         assert_eq!(

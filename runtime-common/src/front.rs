@@ -1,0 +1,196 @@
+//! What a protocol is to the worker that drives it: a front over datagrams, or one over connections.
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use etracker_core::http::{self, Step};
+use etracker_core::stats::{Count, Operation};
+use etracker_core::udp::{self, Datagram, Handled};
+use etracker_core::{Instant, Worker};
+
+use crate::Prefetcher;
+use crate::client_log::log_client;
+
+/// The UDP protocol as workers drive it.
+pub type UdpFront = udp::Front<Prefetcher>;
+
+/// A protocol over UDP. All workers share one.
+pub trait DatagramFront: Debug + Send + Sync {
+    /// Handles a batch of datagrams for `worker`, and writes the replies. It never waits.
+    fn handle<'b, 'a>(
+        &self,
+        worker: &mut Worker,
+        now: Instant,
+        batch: &'b mut [Datagram<'a>],
+    ) -> Handled<'b, 'a>;
+}
+
+/// A protocol over TCP. All workers share one.
+pub trait ConnectionFront: Debug + Send + Sync {
+    /// The server's side of one connection.
+    type Session: Session;
+
+    /// Takes up a connection that `peer` opened.
+    fn open(&self, now: Instant, peer: SocketAddr) -> Self::Session;
+}
+
+/// The server's side of one connection, which does no IO. A worker begins as if told [`Step::Read`], and does after each call
+/// what the returned [`Step`] says.
+pub trait Session: Debug + Unpin + 'static {
+    /// Takes what was read. What is to be written is put at the start of `reply`.
+    fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step;
+
+    /// Goes on after a complete write, or after others had their turn.
+    fn respond(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step;
+
+    /// Takes note that the client will send no more.
+    fn end_of_input(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step;
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
+    fn poll_timeout(&self) -> Instant;
+
+    /// Ends what takes too long. A write under way is then given up.
+    fn handle_timeout(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step;
+
+    /// Whether the client said that it sends no more requests: then the connection is closed without lingering.
+    fn client_is_done(&self) -> bool {
+        false
+    }
+
+    /// Counts what came over the connection, if the protocol counts that.
+    fn count(&self, _worker: &Worker, _traffic: Traffic) {}
+}
+
+/// What came of reading from a connection, or writing to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Traffic {
+    /// So many bytes were read.
+    Received(usize),
+    /// Reading failed, with this error number of the system.
+    ReceiveFailed(i32),
+    /// So many bytes were written.
+    Sent(usize),
+    /// An answer was written whole.
+    Answered,
+    /// Writing failed, with this error number of the system.
+    SendFailed(i32),
+    /// An answer was given up: the client did not take it in time, or too many clients take theirs slowly.
+    GivenUp,
+}
+
+impl DatagramFront for UdpFront {
+    fn handle<'b, 'a>(
+        &self,
+        worker: &mut Worker,
+        now: Instant,
+        batch: &'b mut [Datagram<'a>],
+    ) -> Handled<'b, 'a> {
+        Self::handle(self, worker, now, batch)
+    }
+}
+
+impl ConnectionFront for Arc<http::Front> {
+    type Session = http::Connection;
+
+    fn open(&self, now: Instant, peer: SocketAddr) -> http::Connection {
+        http::Connection::new(now, peer, self)
+    }
+}
+
+impl Session for http::Connection {
+    fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step {
+        let failures = worker.counters().get(Count::HttpFailure);
+        let step = Self::receive(self, now, bytes, worker, reply);
+        if worker.counters().get(Count::HttpFailure) > failures {
+            log_client(now, self.peer(), Count::HttpFailure);
+        }
+        step
+    }
+
+    fn respond(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
+        Self::respond(self, now, worker, reply)
+    }
+
+    fn end_of_input(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
+        Self::end_of_input(self, now, worker, reply)
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        Self::poll_timeout(self)
+    }
+
+    fn handle_timeout(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
+        Self::handle_timeout(self, now, worker, reply)
+    }
+
+    fn client_is_done(&self) -> bool {
+        Self::client_is_done(self)
+    }
+
+    fn count(&self, worker: &Worker, traffic: Traffic) {
+        let counters = worker.counters();
+        match traffic {
+            Traffic::Received(len) => counters.add(Count::HttpReceivedBytes, len as u64),
+            Traffic::ReceiveFailed(error) => counters.fail(Operation::Receive, error),
+            Traffic::Sent(len) => counters.add(Count::HttpSentBytes, len as u64),
+            Traffic::Answered => worker.count(Count::HttpSent),
+            Traffic::SendFailed(error) => counters.fail(Operation::Send, error),
+            Traffic::GivenUp => worker.count(Count::HttpSendFailed),
+        }
+    }
+}
+
+/// A front whose sessions are of any type.
+pub(crate) type AnyConnectionFront = dyn ConnectionFront<Session = Box<dyn Session>>;
+
+/// Boxes the sessions of a front, so that they are of one type with those of others.
+#[derive(Debug)]
+pub(crate) struct Boxed<F>(pub(crate) F);
+
+impl<F: ConnectionFront> ConnectionFront for Boxed<F> {
+    type Session = Box<dyn Session>;
+
+    fn open(&self, now: Instant, peer: SocketAddr) -> Box<dyn Session> {
+        Box::new(self.0.open(now, peer))
+    }
+}
+
+impl ConnectionFront for Arc<AnyConnectionFront> {
+    type Session = Box<dyn Session>;
+
+    fn open(&self, now: Instant, peer: SocketAddr) -> Box<dyn Session> {
+        (**self).open(now, peer)
+    }
+}
+
+impl Session for Box<dyn Session> {
+    fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step {
+        (**self).receive(now, bytes, worker, reply)
+    }
+
+    fn respond(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
+        (**self).respond(now, worker, reply)
+    }
+
+    fn end_of_input(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
+        (**self).end_of_input(now, worker, reply)
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        (**self).poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
+        (**self).handle_timeout(now, worker, reply)
+    }
+
+    fn client_is_done(&self) -> bool {
+        (**self).client_is_done()
+    }
+
+    fn count(&self, worker: &Worker, traffic: Traffic) {
+        (**self).count(worker, traffic);
+    }
+}

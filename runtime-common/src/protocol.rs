@@ -1,0 +1,55 @@
+//! Protocols, and what carries them.
+
+use std::fmt;
+
+/// A protocol that sockets are opened for. Displayed as an operator reads it in a line about sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// The tracker protocol over HTTP (BEP 3). Displayed as `TCP`.
+    Http,
+    /// The UDP tracker protocol (BEP 15). Displayed as `UDP`.
+    Udp,
+    /// A protocol that [`Fronts`](crate::Fronts) were given a front for, by this name. Displayed as its name.
+    Other(&'static str, Transport),
+}
+
+impl Protocol {
+    /// What carries it.
+    #[must_use]
+    pub const fn transport(self) -> Transport {
+        match self {
+            Self::Http => Transport::Tcp,
+            Self::Udp => Transport::Udp,
+            Self::Other(_, transport) => transport,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(name, _) => f.write_str(name),
+            // The protocols of the tracker: operators know them by port and transport.
+            Self::Http | Self::Udp => self.transport().fmt(f),
+        }
+    }
+}
+
+/// What carries a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
+}
