@@ -1,4 +1,4 @@
-//! The announce interval, steered by the load average.
+//! The announce interval, steered by the load average and by overload.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::time::Instant;
 /// Load averages over 1, 5 and 15 minutes, as the operating system gives them.
 pub type LoadAverage = [f64; 3];
 
-/// Makes the interval longer while the machine is busy and shorter while it is not.
+/// Makes the interval longer while the machine is busy or the workers are overloaded, and shorter while neither is so.
 ///
 /// Each evaluation, one interval after the one before, moves the *required* interval by a step; the *served* one then
 /// follows a second at a time, evenly, so that it arrives about one old interval later. A jump would make all clients
@@ -24,6 +24,8 @@ pub struct IntervalController {
     evaluate_at: Instant,
     moved_at: Instant,
     load: LoadAverage,
+    /// How long workers had been overloaded at the last evaluation.
+    overloaded: Duration,
 }
 
 impl IntervalController {
@@ -39,6 +41,7 @@ impl IntervalController {
             evaluate_at: now,
             moved_at: now,
             load: [0.0; 3],
+            overloaded: Duration::ZERO,
         }
     }
 
@@ -81,24 +84,30 @@ impl IntervalController {
         self.moved_at.saturating_add(self.pace()).min(self.evaluate_at)
     }
 
-    /// Moves and evaluates the interval as is due at `now`. True if it was evaluated.
-    pub fn handle_timeout(&mut self, now: Instant, load: LoadAverage) -> bool {
+    /// Moves and evaluates the interval as is due at `now`. `overloaded` is how long the workers have been overloaded since the
+    /// start, on average. True if it was evaluated.
+    pub fn handle_timeout(&mut self, now: Instant, load: LoadAverage, overloaded: Duration) -> bool {
         self.follow(now);
         if now < self.evaluate_at {
             return false;
         }
-        self.evaluate(now, load);
+        self.evaluate(now, load, overloaded);
         true
     }
 
-    fn evaluate(&mut self, now: Instant, load: LoadAverage) {
+    fn evaluate(&mut self, now: Instant, load: LoadAverage, overloaded: Duration) {
+        let since = Duration::from_secs(self.previous.into());
+        let overloaded_since = overloaded.saturating_sub(self.overloaded);
+        self.overloaded = overloaded;
         self.load = load;
         self.previous = self.served;
         self.moved_at = now;
-        let step = if load.iter().all(|&average| average < self.load_limit) {
-            self.served.saturating_sub(INTERVAL_STEP_SECS)
-        } else if load.iter().all(|&average| average > self.load_limit) {
+        let is_busy = load.iter().all(|&average| average > self.load_limit);
+        let is_idle = load.iter().all(|&average| average < self.load_limit);
+        let step = if is_busy || overloaded_since >= since / OVERLOADED_PART {
             self.served.saturating_add(INTERVAL_STEP_SECS)
+        } else if is_idle && overloaded_since.is_zero() {
+            self.served.saturating_sub(INTERVAL_STEP_SECS)
         } else {
             self.served
         };
@@ -128,6 +137,10 @@ impl IntervalController {
     }
 }
 
+/// Overload for this part of the time between two evaluations makes the interval longer. Less is a flood that the next
+/// announces would come too late for; it keeps the interval from becoming shorter.
+const OVERLOADED_PART: u32 = 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +152,7 @@ mod tests {
     };
     const IDLE: LoadAverage = [0.1; 3];
     const BUSY: LoadAverage = [3.0; 3];
+    const CALM: Duration = Duration::ZERO;
 
     fn controller() -> IntervalController {
         IntervalController::new(Instant::from_secs(0), BOUNDS, 1.5)
@@ -146,7 +160,7 @@ mod tests {
 
     fn run(controller: &mut IntervalController, load: LoadAverage, secs: core::ops::Range<u64>) {
         for second in secs {
-            controller.handle_timeout(Instant::from_secs(second), load);
+            controller.handle_timeout(Instant::from_secs(second), load, CALM);
         }
     }
 
@@ -189,15 +203,41 @@ mod tests {
     }
 
     #[test]
+    fn overload_lengthens_the_interval_of_a_machine_whose_load_average_is_low() {
+        let evaluated_after = |overloaded_secs| {
+            let mut controller = controller();
+            controller.handle_timeout(Instant::from_secs(0), [1.5; 3], CALM);
+            let overloaded = Duration::from_secs(overloaded_secs);
+            assert!(controller.handle_timeout(Instant::from_secs(600), IDLE, overloaded));
+            controller.moving_secs()
+        };
+        assert_eq!(
+            [0, 1, 29, 30].map(evaluated_after).map(|(_, required)| required),
+            [540, 600, 600, 660]
+        );
+    }
+
+    #[test]
+    fn overload_that_is_over_does_not_count_again() {
+        let mut controller = controller();
+        let overloaded = Duration::from_secs(30);
+        for second in [0, 600, 1200] {
+            controller.handle_timeout(Instant::from_secs(second), [1.5; 3], overloaded);
+        }
+        controller.handle_timeout(Instant::from_secs(1260), IDLE, overloaded);
+        assert_eq!(controller.moving_secs(), (660, 600));
+    }
+
+    #[test]
     fn one_late_call_catches_up_and_early_calls_are_harmless() {
         let mut late = controller();
-        late.handle_timeout(Instant::from_secs(0), IDLE);
-        late.handle_timeout(Instant::from_secs(599), IDLE);
+        late.handle_timeout(Instant::from_secs(0), IDLE, CALM);
+        late.handle_timeout(Instant::from_secs(599), IDLE, CALM);
         assert_eq!(late.served_secs(), 541);
 
         let mut eager = controller();
         for millis in 0..599_000 / 50 {
-            eager.handle_timeout(Instant::from_millis(millis * 50), IDLE);
+            eager.handle_timeout(Instant::from_millis(millis * 50), IDLE, CALM);
         }
         assert_eq!(eager.served_secs(), 541);
     }
@@ -205,7 +245,7 @@ mod tests {
     #[test]
     fn the_timeout_is_when_the_next_second_moves() {
         let mut controller = controller();
-        controller.handle_timeout(Instant::from_secs(0), BUSY);
+        controller.handle_timeout(Instant::from_secs(0), BUSY, CALM);
         assert_eq!(controller.poll_timeout(), Instant::from_secs(10));
         run(&mut controller, BUSY, 1..600);
         assert_eq!(controller.poll_timeout(), Instant::from_secs(600));

@@ -38,6 +38,8 @@ pub(crate) struct Maintenance {
     /// When the last call was.
     called: Instant,
     host: Host,
+    /// Invariant: at least one.
+    workers: u32,
 }
 
 impl Maintenance {
@@ -53,6 +55,9 @@ impl Maintenance {
             swept: false,
             called: now,
             host: Host::default(),
+            workers: u32::try_from(config.swarms().workers())
+                .unwrap_or(u32::MAX)
+                .max(1),
         }
     }
 
@@ -78,7 +83,8 @@ impl Maintenance {
         self.host = host;
         self.called = now;
         self.meter.measure(now, &count);
-        let evaluated = self.interval.handle_timeout(now, host.load);
+        let overloaded = Duration::from_millis(count(Count::OverloadedMillis)) / self.workers;
+        let evaluated = self.interval.handle_timeout(now, host.load, overloaded);
         if evaluated {
             self.sweeps.evaluate();
             self.evaluation = self.evaluate(now, swarms);

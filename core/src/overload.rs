@@ -6,6 +6,8 @@
 use core::time::Duration;
 
 use crate::Instant;
+use crate::announce::Event;
+use crate::governor::Verdict;
 use crate::udp::BATCH_MAX;
 
 /// What a worker gives up, in this order. Each level gives up what those before it do.
@@ -16,7 +18,7 @@ pub enum Level {
     None,
     /// Full scrapes and pages.
     Extras,
-    /// Connects beyond [`CONNECTS_MAX`] of a batch.
+    /// Connects beyond a share of each batch: see [`connects_max`](Self::connects_max).
     Connects,
     /// Scrapes.
     Scrapes,
@@ -65,9 +67,33 @@ impl Level {
     }
 }
 
-/// Connects that are answered in a full batch while connects are shed: nobody has to be who it says to send one, and
-/// three tenths still let every honest client in that a worker can serve.
-pub const CONNECTS_MAX: usize = BATCH_MAX * 3 / 10;
+impl Level {
+    /// Connects that are answered in a batch of so many datagrams. While connects are shed that is three tenths of them:
+    /// anybody can send connects under forged addresses, and a client needs one for all that it asks in two minutes.
+    #[must_use]
+    pub const fn connects_max(self, datagrams: usize) -> usize {
+        match self {
+            Self::None | Self::Extras => datagrams,
+            Self::Connects | Self::Scrapes | Self::Renewals | Self::NewPeers => datagrams.div_ceil(10) * 3,
+        }
+    }
+
+    /// What is done about an announce with this event. Peers that begin a session are taken for new, and all others for stored
+    /// ones. Who leaves is always heard.
+    pub const fn verdict(self, event: Event) -> Verdict {
+        match event {
+            Event::Stopped => Verdict::Serve,
+            Event::Started => match self {
+                Self::NewPeers => Verdict::Silence,
+                Self::None | Self::Extras | Self::Connects | Self::Scrapes | Self::Renewals => Verdict::Serve,
+            },
+            Event::None | Event::Completed | Event::Paused => match self {
+                Self::Renewals | Self::NewPeers => Verdict::Short,
+                Self::None | Self::Extras | Self::Connects | Self::Scrapes => Verdict::Serve,
+            },
+        }
+    }
+}
 
 /// How well a worker keeps up with one of its sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +116,11 @@ pub struct Overload {
     moved: Instant,
     /// Until when the time at a level is accounted for.
     accounted: Instant,
+    /// Connects that are still answered in this batch.
+    connects_left: usize,
+    /// Datagrams received, and those of them whose sender had proven its address, until the last call.
+    received: u64,
+    proven: u64,
 }
 
 impl Overload {
@@ -99,10 +130,23 @@ impl Overload {
         self.level
     }
 
-    /// Moves the level by what was found about one socket; [`Pressure::Idle`] too when nothing comes any more. `highest` is
-    /// the last level that frees a worker of a part of its work worth mentioning. Returns how long the worker has been at a
-    /// level above [`Level::None`] since the last call.
-    pub fn update(&mut self, now: Instant, pressure: Pressure, highest: Level) -> Duration {
+    /// Begins a batch of so many datagrams.
+    pub fn begin_batch(&mut self, datagrams: usize) {
+        self.connects_left = self.level.connects_max(datagrams);
+    }
+
+    /// Whether one more connect of the batch is answered.
+    pub fn admit_connect(&mut self) -> bool {
+        let is_admitted = self.connects_left > 0;
+        self.connects_left = self.connects_left.saturating_sub(1);
+        is_admitted
+    }
+
+    /// Moves the level by what was found about one socket. `received` is how many datagrams the worker has received in all,
+    /// and `proven` how many of them had senders that had proven their addresses; both may wrap around. Returns how long
+    /// the worker has been at a level above [`Level::None`] since the last call.
+    pub fn update(&mut self, now: Instant, pressure: Pressure, received: u64, proven: u64) -> Duration {
+        let highest = self.highest_useful(received, proven);
         let spent = now.saturating_since(self.accounted);
         self.accounted = now;
         let spent = if self.level > Level::None {
@@ -116,6 +160,21 @@ impl Overload {
             self.fall(now, pressure);
         }
         spent
+    }
+
+    /// The last level that frees the worker of much: scrapes and announces are kept in a flood of connects and of datagrams
+    /// that are not answered at all, as little would be won by giving them up.
+    fn highest_useful(&mut self, received: u64, proven: u64) -> Level {
+        let new = (
+            received.wrapping_sub(self.received),
+            proven.wrapping_sub(self.proven),
+        );
+        (self.received, self.proven) = (received, proven);
+        if new.1 < new.0 / PROVEN_PART {
+            Level::Connects
+        } else {
+            Level::NewPeers
+        }
     }
 
     fn rise(&mut self, now: Instant, highest: Level) {
@@ -345,6 +404,8 @@ pub const DELAY_MAX_MILLIS: u64 = 50;
 /// Milliseconds of work that a receive buffer may hold under overload.
 pub const BUFFER_MILLIS_MAX: u64 = 200;
 
+/// Datagrams for each one of a proven sender, above which it does not pay to give up what is proven.
+const PROVEN_PART: u64 = 4;
 /// The time without overload after which a worker that is still busy tries the level below.
 const FALL_BUSY: Duration = Duration::from_secs(1);
 /// The time without overload after which a buffer gets its first size again.
@@ -528,7 +589,7 @@ mod tests {
             |pressure: Pressure, windows: core::ops::Range<u64>, overload: &mut Overload| -> Vec<Level> {
                 windows
                     .map(|n| {
-                        overload.update(after(n * 100), pressure, Level::NewPeers);
+                        overload.update(after(n * 100), pressure, 0, 0);
                         overload.level()
                     })
                     .collect()
@@ -545,8 +606,8 @@ mod tests {
     fn one_window_of_loss_is_no_overload() {
         let mut overload = Overload::default();
         for n in 0..10 {
-            overload.update(after(n * 5000), Pressure::Overloaded, Level::NewPeers);
-            overload.update(after(n * 5000 + 100), Pressure::Busy, Level::NewPeers);
+            overload.update(after(n * 5000), Pressure::Overloaded, 0, 0);
+            overload.update(after(n * 5000 + 100), Pressure::Busy, 0, 0);
             assert_eq!(overload.level(), Level::None);
         }
     }
@@ -555,14 +616,14 @@ mod tests {
     fn a_busy_worker_tries_the_level_below_once_a_second() {
         let mut overload = Overload::default();
         for n in 0..3 {
-            overload.update(after(n * 100), Pressure::Overloaded, Level::NewPeers);
+            overload.update(after(n * 100), Pressure::Overloaded, 0, 0);
         }
         assert_eq!(overload.level(), Level::Connects);
         for n in 3..12 {
-            overload.update(after(n * 100), Pressure::Busy, Level::NewPeers);
+            overload.update(after(n * 100), Pressure::Busy, 0, 0);
             assert_eq!(overload.level(), Level::Connects);
         }
-        overload.update(after(1200), Pressure::Busy, Level::NewPeers);
+        overload.update(after(1200), Pressure::Busy, 0, 0);
         assert_eq!(overload.level(), Level::Extras);
     }
 
@@ -570,9 +631,12 @@ mod tests {
     fn what_would_not_help_is_not_given_up() {
         let mut overload = Overload::default();
         for n in 0..20 {
-            overload.update(after(n * 100), Pressure::Overloaded, Level::Connects);
+            // One in five has proven its address.
+            overload.update(after(n * 100), Pressure::Overloaded, n * 1000, n * 200);
         }
         assert_eq!(overload.level(), Level::Connects);
+        overload.update(after(2000), Pressure::Overloaded, 21_000, 4300);
+        assert_eq!(overload.level(), Level::Scrapes);
     }
 
     #[test]
@@ -580,18 +644,15 @@ mod tests {
         let mut overload = Overload::default();
         let mut spent = Duration::ZERO;
         for n in 0..20 {
-            spent += overload.update(after(n * 100), Pressure::Overloaded, Level::NewPeers);
+            spent += overload.update(after(n * 100), Pressure::Overloaded, 0, 0);
         }
         assert_eq!(spent, Duration::from_millis(1800));
-        spent += overload.update(after(3000), Pressure::Idle, Level::NewPeers);
+        spent += overload.update(after(3000), Pressure::Idle, 0, 0);
         assert_eq!(
             (overload.level(), spent),
             (Level::None, Duration::from_millis(2900))
         );
-        assert_eq!(
-            overload.update(after(9000), Pressure::Idle, Level::NewPeers),
-            Duration::ZERO
-        );
+        assert_eq!(overload.update(after(9000), Pressure::Idle, 0, 0), Duration::ZERO);
     }
 
     quickcheck! {
@@ -604,7 +665,7 @@ mod tests {
                 let queue = Queue { queued_bytes, buffer_bytes: BUFFER, drops, filtered };
                 let before = overload.level();
                 let observed = watch.observe(now, queue);
-                overload.update(now, observed.pressure, Level::NewPeers);
+                overload.update(now, observed.pressure, 0, 0);
                 overload.level() <= before.higher()
                     && (overload.level() <= before || observed.pressure == Pressure::Overloaded)
                     && observed.buffer_bytes.is_none_or(|bytes| (BUFFER_BYTES_MIN..=BUFFER).contains(&bytes))

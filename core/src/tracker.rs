@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::interval::IntervalController;
 use crate::lock::Lock;
 use crate::maintenance::{Maintenance, TimeoutOutcome};
+use crate::overload::{Level, Overload, Queue, QueueWatch};
 use crate::prefetch::Prefetch;
 use crate::scope::Scope;
 use crate::seed::{Random, Seed};
@@ -181,8 +182,16 @@ impl Tracker {
             sweeps,
             interval,
             host,
+            overload: self.overload(),
             workers: self.counters.with(|all| all.len()),
         }
+    }
+
+    /// What the worker that is overloaded most gives up.
+    #[must_use]
+    pub fn overload(&self) -> Level {
+        let highest = |all: &mut Vec<Arc<Counters>>| all.iter().map(|counters| counters.overload()).max();
+        self.counters.with(highest).unwrap_or_default()
     }
 
     /// The causes that hide clients from the tracker now. Each call judges the requests since the last one: call it once a second
@@ -276,6 +285,7 @@ pub struct Worker {
     governor: Governor,
     random: Random,
     scratch: Scratch,
+    overload: Overload,
 }
 
 impl Worker {
@@ -292,6 +302,7 @@ impl Worker {
             counters,
             random,
             scratch: Scratch::new(),
+            overload: Overload::default(),
         }
     }
 
@@ -408,6 +419,64 @@ impl Worker {
             return Counts::default();
         }
         self.tracker.swarms.scrape(info_hash)
+    }
+
+    /// What is given up now: nothing, unless this worker is overloaded.
+    #[must_use]
+    pub const fn overload(&self) -> Level {
+        self.overload.level()
+    }
+
+    /// Whether requests are given up that `level` gives up first. Counts one.
+    pub(crate) fn sheds(&self, level: Level, count: Count) -> bool {
+        let is_shed = self.overload.level() >= level;
+        if is_shed {
+            self.count(count);
+        }
+        is_shed
+    }
+
+    /// What overload has done about an announce with this event.
+    pub(crate) fn shed_announce(&self, event: Event) -> governor::Verdict {
+        let verdict = self.overload.level().verdict(event);
+        match verdict {
+            governor::Verdict::Serve => {}
+            governor::Verdict::Short => self.count(Count::ShedRenewal),
+            governor::Verdict::Failure | governor::Verdict::Silence => self.count(Count::ShedNewPeer),
+        }
+        verdict
+    }
+
+    /// Begins a batch of so many datagrams.
+    pub(crate) fn begin_batch(&mut self, datagrams: usize) {
+        self.overload.begin_batch(datagrams);
+    }
+
+    /// Whether a connect is given up.
+    pub(crate) fn sheds_connect(&mut self) -> bool {
+        let is_shed = !self.overload.admit_connect();
+        if is_shed {
+            self.count(Count::ShedConnect);
+        }
+        is_shed
+    }
+
+    /// Judges a socket of this worker by what the system tells of its receive queue, and moves the level of overload. Returns
+    /// the size that the receive buffer should have, in bytes, if that is another one. To be called when `watch` says that it is
+    /// due, and once a second when no datagram comes.
+    pub fn observe(&mut self, now: Instant, watch: &mut QueueWatch, queue: Queue) -> Option<u32> {
+        let observed = watch.observe(now, queue);
+        let count = |count| self.counters.get(count);
+        let received = count(Count::UdpReceived4).wrapping_add(count(Count::UdpReceived6));
+        let proven = PROVEN.iter().fold(0u64, |sum, &one| sum.wrapping_add(count(one)));
+        let spent = self.overload.update(now, observed.pressure, received, proven);
+        let millis = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
+        self.counters.add(Count::OverloadedMillis, millis);
+        self.counters
+            .add(Count::UdpKernelDropped, observed.overflowed.into());
+        self.counters.add(Count::UdpFiltered, observed.filtered.into());
+        self.counters.show_overload(self.overload.level());
+        observed.buffer_bytes
     }
 
     /// Whether requests from this address are answered. Drivers check it before they read from a connection;
@@ -535,6 +604,15 @@ const fn count_of(refusal: Refusal) -> Count {
         Refusal::AddressFull => Count::RefusedAddressFull,
     }
 }
+
+/// What becomes of datagrams whose sender has proven its address.
+const PROVEN: [Count; 5] = [
+    Count::UdpAnnounce,
+    Count::UdpScrape,
+    Count::UdpError,
+    Count::ShedScrape,
+    Count::ShedNewPeer,
+];
 
 /// A buffer for the peers of one answer, reused so that an announce does not allocate.
 #[derive(Debug)]

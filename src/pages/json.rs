@@ -49,6 +49,7 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
             "ipv4": { "http": figures.rates.tcp_v4, "udp": figures.rates.udp_v4 },
             "ipv6": { "http": figures.rates.tcp_v6, "udp": figures.rates.udp_v6 },
         }),
+        overload: json!({ "level": figures.overload as u64, "gives_up": figures.overload.name() }),
         swarms: swarms(moment),
         sweep: sweep(moment),
         counts: Count::ALL
@@ -79,6 +80,7 @@ struct Page<'a> {
     connections: Value,
     memory_bytes: Value,
     allocations: Value,
+    overload: Value,
     requests_per_second: Value,
     swarms: Value,
     sweep: Value,

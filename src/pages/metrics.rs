@@ -72,6 +72,7 @@ pub(super) fn page(moment: &Moment<'_>, format: Format) -> String {
     process(moment, &mut families);
     allocations(moment, &mut families);
     requests(moment, &mut families);
+    overload(moment, &mut families);
     connections(moment, &mut families);
     swarms(moment, &mut families);
     sweep(moment, &mut families);
@@ -213,6 +214,44 @@ fn requests(moment: &Moment<'_>, to: &mut Families) {
     to.counter("etracker_sent", Some(Unit::Bytes), "Bytes sent")
         .number([("protocol", "http".to_owned())], count(Count::HttpSentBytes))
         .number([("protocol", "udp".to_owned())], count(Count::UdpSentBytes));
+}
+
+fn overload(moment: &Moment<'_>, to: &mut Families) {
+    let count = |count: Count| moment.figures.count(count);
+    to.gauge(
+        "etracker_overload_level",
+        None,
+        "What the worker that is overloaded most gives up: 0 nothing, 1 full scrapes and pages, 2 connects, 3 scrapes, 4 peers \
+         for those that are stored, 5 new peers; each what those before it do",
+    )
+    .number([], moment.figures.overload as u64);
+    to.counter(
+        "etracker_overloaded",
+        Some(Unit::Seconds),
+        "Time that workers were overloaded",
+    )
+    .fraction(
+        [],
+        std::time::Duration::from_millis(count(Count::OverloadedMillis)).as_secs_f64(),
+    );
+    let mut shed = to.counter("etracker_shed", None, "Requests given up under overload");
+    for &one in Count::ALL {
+        if let Some(kind) = one.name().strip_prefix("shed_") {
+            shed = shed.number([("kind", kind.to_owned())], count(one));
+        }
+    }
+    to.counter(
+        "etracker_udp_kernel_drops",
+        None,
+        "Datagrams that the kernel dropped because a receive buffer was full",
+    )
+    .number([], count(Count::UdpKernelDropped));
+    to.counter(
+        "etracker_udp_filtered",
+        None,
+        "Datagrams that a socket filter dropped",
+    )
+    .number([], count(Count::UdpFiltered));
 }
 
 fn connections(moment: &Moment<'_>, to: &mut Families) {

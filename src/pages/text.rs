@@ -24,6 +24,7 @@ pub(super) fn page(moment: &Moment<'_>) -> String {
     page.traffic();
     page.refusals();
     page.limits();
+    page.overload();
     page.sweep();
     page.errors();
     page.hidden();
@@ -206,6 +207,24 @@ impl Text<'_> {
         self.gap();
     }
 
+    fn overload(&mut self) {
+        let level = self.moment.figures.overload;
+        self.line(format_args!("overload = {} ({})", level as u64, level.name()));
+        self.count("overloaded_millis", &[Count::OverloadedMillis], "");
+        self.count(
+            "kernel_drops_udp",
+            &[Count::UdpKernelDropped],
+            " (receive buffer full)",
+        );
+        self.count("filtered_udp", &[Count::UdpFiltered], " (socket filter)");
+        for count in Count::ALL {
+            if count.name().starts_with("shed_") {
+                self.count(count.name(), &[*count], "");
+            }
+        }
+        self.gap();
+    }
+
     fn sweep(&mut self) {
         let sweeps = &self.moment.figures.sweeps;
         let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -296,4 +315,5 @@ const STATUSES: &[(Count, &str)] = &[
     (Count::Http408, " (Timeout)"),
     (Count::Http413, " (Oversize)"),
     (Count::Http429, " (Too many pages)"),
+    (Count::Http503, " (Overload)"),
 ];

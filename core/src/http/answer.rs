@@ -17,6 +17,7 @@ use super::stream::Stream;
 use crate::announce::{Announce, AnnounceOutcome, Family, Refusal};
 use crate::config::Intervals;
 use crate::governor::{self, Charge, Class};
+use crate::overload::Level;
 use crate::scope::Scope;
 use crate::stats::Count;
 use crate::{Instant, Peers, Worker};
@@ -101,6 +102,10 @@ pub(super) enum Rejection {
     Limited,
     /// It is so far over its limit that nothing is answered.
     Silenced,
+    /// The worker is overloaded, and gives up requests of this kind.
+    Overloaded,
+    /// The same for pages.
+    PagesShed,
 }
 
 impl Rejection {
@@ -113,7 +118,8 @@ impl Rejection {
             | Self::WrongPath
             | Self::FullScrapeBusy
             | Self::Limited
-            | Self::Silenced => Status::Ok,
+            | Self::Silenced
+            | Self::Overloaded => Status::Ok,
             Self::Request(_) | Self::Truncated => Status::BadRequest,
             Self::FullScrapeOff => Status::Forbidden,
             Self::NotFound => Status::NotFound,
@@ -121,6 +127,7 @@ impl Rejection {
             Self::Timeout => Status::RequestTimeout,
             Self::HeadTooLarge => Status::ContentTooLarge,
             Self::PagesBusy => Status::TooManyRequests,
+            Self::PagesShed => Status::ServiceUnavailable,
         }
     }
 
@@ -128,7 +135,7 @@ impl Rejection {
     const fn retry_policy(self) -> RetryPolicy {
         match self {
             Self::Forwarded(_) | Self::Timeout | Self::Truncated => RetryPolicy::AfterServedInterval,
-            Self::FullScrapeBusy => RetryPolicy::AfterOneMinute,
+            Self::FullScrapeBusy | Self::Overloaded => RetryPolicy::AfterOneMinute,
             Self::Limited | Self::Silenced => RetryPolicy::AfterLongest,
             Self::Refused(Refusal::TorrentsFull | Refusal::SwarmFull | Refusal::AddressFull) => {
                 RetryPolicy::AfterPeersExpire
@@ -146,7 +153,7 @@ impl Rejection {
                 | Refusal::AddressDenied,
             )
             | Self::FullScrapeOff => RetryPolicy::Never,
-            Self::PagesBusy => RetryPolicy::Unsaid,
+            Self::PagesBusy | Self::PagesShed => RetryPolicy::Unsaid,
         }
     }
 }
@@ -167,6 +174,9 @@ impl fmt::Display for Rejection {
             Self::FullScrapeOff => f.write_str("scrapes without info_hash are not answered here"),
             Self::FullScrapeBusy => f.write_str("too many scrapes of all torrents are running"),
             Self::Limited | Self::Silenced => f.write_str(governor::TOO_MANY),
+            Self::Overloaded | Self::PagesShed => {
+                f.write_str("the tracker is overloaded: try again in a minute")
+            }
             Self::PagesBusy => f.write_str("pages were asked for too often: try again in a second"),
         }
     }
@@ -243,7 +253,11 @@ impl Exchange<'_> {
         let AnnounceQuery { mut announce, form } =
             AnnounceQuery::parse(request.query, client).map_err(Rejection::Query)?;
         note_source(&mut announce, is_ignored, worker);
-        let verdict = self.judge(client, Class::Announce, worker)?;
+        let shed = worker.shed_announce(announce.event);
+        if shed == governor::Verdict::Silence {
+            return Err(Rejection::Overloaded);
+        }
+        let verdict = self.judge(client, Class::Announce, worker)?.max(shed);
         announce.numwant = verdict.numwant(&announce);
         let ids = form == PeerForm::Dictionaries { ids: true } && ids_kept;
         let intervals = worker.tracker().config().intervals();
@@ -267,6 +281,9 @@ impl Exchange<'_> {
         }
         let charge = Charge::scrape(query.info_hashes().len());
         let _ = self.judge(self.reader(worker), charge, worker)?;
+        if worker.sheds(Level::Scrapes, Count::ShedScrape) {
+            return Err(Rejection::Overloaded);
+        }
         let len = head::encode(Status::Ok, self.framing, reply, |out| {
             encode_scrape(query.sorted(), |info_hash| worker.scrape(info_hash), out)
         });
@@ -280,6 +297,9 @@ impl Exchange<'_> {
         }
         let reader = self.reader(worker);
         let _ = self.judge(reader, Class::FullScrape, worker)?;
+        if worker.sheds(Level::Extras, Count::ShedFullScrape) {
+            return Err(Rejection::Overloaded);
+        }
         let framing = Framing {
             // HTTP/1.0 has no chunks: the end of the connection marks the end of the body.
             keep_alive: self.framing.keep_alive && self.framing.chunks,
@@ -332,6 +352,11 @@ impl Exchange<'_> {
             governor::Verdict::Failure => return Err(Rejection::PagesBusy),
             governor::Verdict::Silence => return Err(Rejection::Silenced),
             governor::Verdict::Serve | governor::Verdict::Short => {}
+        }
+        // Pages are written once a second, however many read them. Those who run the tracker need them now.
+        let is_operator = Scope::of(reader) == Scope::Local;
+        if !is_operator && worker.sheds(Level::Extras, Count::ShedPage) {
+            return Err(Rejection::PagesShed);
         }
         let tracker = worker.tracker();
         let find = |pages: &dyn Pages| pages.find(self.now, &request.at(path), reader, tracker);

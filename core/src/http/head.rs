@@ -24,6 +24,7 @@ pub(super) enum Status {
     RequestTimeout,
     ContentTooLarge,
     TooManyRequests,
+    ServiceUnavailable,
 }
 
 impl Status {
@@ -38,6 +39,7 @@ impl Status {
             Self::RequestTimeout => Count::Http408,
             Self::ContentTooLarge => Count::Http413,
             Self::TooManyRequests => Count::Http429,
+            Self::ServiceUnavailable => Count::Http503,
         }
     }
 
@@ -52,6 +54,7 @@ impl Status {
             Self::RequestTimeout => b"HTTP/1.1 408 Request Timeout\r\n",
             Self::ContentTooLarge => b"HTTP/1.1 413 Content Too Large\r\n",
             Self::TooManyRequests => b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n",
+            Self::ServiceUnavailable => b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\n",
         }
     }
 }

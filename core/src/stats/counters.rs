@@ -11,6 +11,10 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
     }
 
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -46,6 +50,12 @@ macro_rules! counts {
                         | Self::Http408
                         | Self::Http413
                         | Self::Http429
+                        | Self::Http503
+                        | Self::ShedFullScrape
+                        | Self::ShedPage
+                        | Self::ShedConnect
+                        | Self::ShedScrape
+                        | Self::ShedNewPeer
                         | Self::RefusedImpossibleAddress
                         | Self::RefusedPrivateAddress
                         | Self::RefusedTorrentDenied
@@ -96,6 +106,24 @@ counts! {
     UdpUnproven = "udp_unproven",
     /// Datagrams from denied addresses, dropped.
     UdpDenied = "udp_denied",
+    /// UDP datagrams that the kernel dropped because a receive buffer was full.
+    UdpKernelDropped = "udp_kernel_dropped",
+    /// UDP datagrams that a socket filter dropped. While one is attached, those that a full buffer drops may be among them.
+    UdpFiltered = "udp_filtered",
+    /// Milliseconds that workers were overloaded.
+    OverloadedMillis = "overloaded_millis",
+    /// Full scrapes refused under overload.
+    ShedFullScrape = "shed_full_scrape",
+    /// Pages refused under overload, to readers that are neither on loopback nor on a private network.
+    ShedPage = "shed_page",
+    /// UDP connects left unanswered under overload.
+    ShedConnect = "shed_connect",
+    /// Scrapes left unanswered, or refused over HTTP, under overload.
+    ShedScrape = "shed_scrape",
+    /// Announces of stored peers that were answered without peers under overload.
+    ShedRenewal = "shed_renewal",
+    /// Announces of new peers left unanswered, or refused over HTTP, under overload.
+    ShedNewPeer = "shed_new_peer",
     /// Times that a worker interrupted work of one kind for others: after 64 datagrams, 16 accepts or 64 answers over HTTP. It
     /// rises on busy workers only.
     GaveWay = "gave_way",
@@ -157,6 +185,8 @@ counts! {
     Http413 = "http_413",
     /// Answers with status 429: too many pages were asked for within a second.
     Http429 = "http_429",
+    /// Answers with status 503: pages refused under overload.
+    Http503 = "http_503",
     /// Announces with port 0 or 1, where no peer can connect: answered, and not stored.
     AnnounceUnreachable = "announce_unreachable",
     /// Announces refused with [`ImpossibleAddress`](crate::announce::Refusal::ImpossibleAddress).

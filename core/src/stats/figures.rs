@@ -6,6 +6,7 @@ use super::{Count, Operation, Rates, Sweeps};
 use crate::governor::Limited;
 use crate::host::Host;
 use crate::interval::IntervalController;
+use crate::overload;
 use crate::swarm::{Fullest, Totals};
 
 /// The figures of all pages, taken together so that they agree.
@@ -30,6 +31,8 @@ pub struct Figures {
     pub interval: IntervalController,
     /// The host's figures as the driver handed them in last.
     pub host: Host,
+    /// What the worker that is overloaded most gives up.
+    pub overload: overload::Level,
     /// The number of workers.
     pub workers: usize,
 }

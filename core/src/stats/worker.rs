@@ -3,6 +3,7 @@
 use super::counters::{Count, Counter};
 use super::failures::{Failures, Operation};
 use crate::hidden_clients::Votes;
+use crate::overload;
 
 /// The counters of one worker, on cache lines of their own.
 #[derive(Debug)]
@@ -10,6 +11,8 @@ use crate::hidden_clients::Votes;
 pub struct Counters {
     counts: [Counter; Count::ALL.len()],
     failures: Failures,
+    /// The level of overload, by its place.
+    overload: Counter,
     /// The sources of announces.
     pub(crate) votes: Votes,
 }
@@ -19,6 +22,7 @@ impl Default for Counters {
         Self {
             counts: core::array::from_fn(|_| Counter::default()),
             failures: Failures::default(),
+            overload: Counter::default(),
             votes: Votes::default(),
         }
     }
@@ -42,6 +46,17 @@ impl Counters {
     pub fn fail(&self, operation: Operation, error: i32) {
         self.add(operation.count(), 1);
         self.failures.add(operation, error);
+    }
+
+    /// What the worker gives up.
+    #[must_use]
+    pub fn overload(&self) -> overload::Level {
+        overload::Level::nth(usize::try_from(self.overload.get()).unwrap_or(usize::MAX))
+    }
+
+    /// Shows what the worker gives up. For the owner alone.
+    pub(crate) fn show_overload(&self, level: overload::Level) {
+        self.overload.set(level as u64);
     }
 
     /// Failures of `operation` with the error number `error`, which is below [`ERRORS`](super::ERRORS).

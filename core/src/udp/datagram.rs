@@ -163,6 +163,8 @@ pub enum DropReason {
     Unproven,
     /// Its source is over its limit.
     Limited,
+    /// The worker is overloaded, and gives up requests of its kind.
+    Shed,
     /// The reply buffer is too short for any answer.
     NoRoom,
 }

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use crate::announce::{Announce, Endpoint};
 use crate::governor::{self, Charge, Class};
+use crate::overload::Level;
 use crate::prefetch::{NoPrefetch, Prefetch};
 use crate::stats::Count;
 use crate::swarm::{Handout, PREFETCHED_TOGETHER};
@@ -59,6 +60,7 @@ impl<P: Prefetch> Front<P> {
         now: Instant,
         batch: &'b mut [Datagram<'a>],
     ) -> Handled<'b, 'a> {
+        worker.begin_batch(batch.len());
         for piece in batch.chunks_mut(PREFETCHED_TOGETHER) {
             match piece {
                 [] => {}
@@ -99,6 +101,9 @@ impl<P: Prefetch> Front<P> {
         if head.action == CONNECT {
             if head.connection_id != PROTOCOL_ID {
                 return malformed(worker, now, sender);
+            }
+            if worker.sheds_connect() {
+                return Request::Dropped(DropReason::Shed);
             }
             return match worker.judge(now, sender.ip(), Class::Connect) {
                 governor::Verdict::Serve => Request::Connect(head.transaction_id),
@@ -216,6 +221,9 @@ fn read_proven(
             Some(request) if !request.info_hashes.is_empty() => {
                 let charge = Charge::scrape(request.info_hashes.len());
                 match worker.judge(now, sender.ip(), charge) {
+                    governor::Verdict::Serve if worker.sheds(Level::Scrapes, Count::ShedScrape) => {
+                        Request::Dropped(DropReason::Shed)
+                    }
                     governor::Verdict::Serve => Request::Scrape(request.transaction_id),
                     governor::Verdict::Silence => Request::Dropped(DropReason::Limited),
                     governor::Verdict::Short | governor::Verdict::Failure => refused(Fault::Limited),
@@ -234,6 +242,11 @@ fn read_announce(
     sender: SocketAddr,
 ) -> Request {
     let verdict = worker.judge(now, sender.ip(), Class::Announce);
+    let shed = worker.shed_announce(request.event);
+    if shed > verdict && shed == governor::Verdict::Silence {
+        return Request::Dropped(DropReason::Shed);
+    }
+    let verdict = verdict.max(shed);
     match verdict {
         governor::Verdict::Serve | governor::Verdict::Short => {
             let mut announce = meaning(request, sender);
@@ -250,8 +263,8 @@ fn drop_datagram(worker: &Worker, reason: DropReason) -> Verdict {
         DropReason::Malformed => worker.count(Count::UdpMalformed),
         DropReason::Unproven => worker.count(Count::UdpUnproven),
         DropReason::Denied => worker.count(Count::UdpDenied),
-        // What is limited is counted by the governor.
-        DropReason::Unhandled | DropReason::NoRoom | DropReason::Limited => {}
+        // What is limited is counted by the governor, and what is shed by what it was.
+        DropReason::Unhandled | DropReason::NoRoom | DropReason::Limited | DropReason::Shed => {}
     }
     Verdict::Drop(reason)
 }
