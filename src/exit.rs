@@ -1,6 +1,6 @@
 //! The exit statuses of the command.
 
-/// A tracker could not start or go on.
+/// The tracker could not start, or failed later.
 pub(crate) const EXIT_FAILURE: u8 = 1;
-/// Options are refused.
+/// The options were refused.
 pub(crate) const EXIT_USAGE: u8 = 2;

@@ -1,4 +1,4 @@
-//! Why the command ends without serving, or stops to.
+//! Why the command fails.
 
 use std::error::Error;
 use std::fmt;
@@ -15,33 +15,33 @@ use crate::supervised::SUPERVISED;
 /// Why the tracker does not run, shown as one line.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The system has no randomness.
+    /// The system gives no random numbers.
     Seed(getrandom::Error),
     /// Signals cannot be handled.
     Signals(io::Error),
     /// A list of torrents or addresses cannot be used.
     Lists(ListError),
-    /// There is no thread for what the command does beside serving.
+    /// A thread other than a worker's cannot be started.
     Thread(io::Error),
     /// The limit on processes leaves no room for the threads that are needed.
     Threads { count: usize, error: io::Error },
-    /// The runtime that was asked for cannot be had here.
+    /// The chosen runtime is not available here.
     Runtime(String),
     /// The limit on open files is too low.
     Files { workers: usize },
-    /// An address cannot be listened on, or a socket not be used.
+    /// A socket cannot be opened or used.
     Sockets(SocketError),
     /// The service manager cannot be reached.
     Notify(io::Error),
     /// Privileges cannot be given up.
     Privileges(PrivilegeError),
-    /// The supervisor does not say what it should.
+    /// The pipe to the supervisor fails.
     Supervisor(io::Error),
     /// The serving process cannot be started or watched.
     Spawn(io::Error),
     /// The state cannot be kept.
     State(StateError),
-    /// A worker gave up.
+    /// A worker failed.
     Serve(ServeError),
 }
 
@@ -89,6 +89,6 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// What to do about a thread that the system does not allow.
+/// The remedy for a thread that the system refuses.
 const MORE_PROCESSES: &str =
     "raise the limit on processes (ulimit -u, TasksMax= of a unit, pids.max of a cgroup)";

@@ -1,4 +1,4 @@
-//! Files that the operator names.
+//! Opening files of the operator.
 
 use std::fmt;
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
@@ -6,29 +6,29 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Opens a file for reading, also through symbolic links. Never waits: what is neither a file nor /dev/null is refused by
-/// its kind, as a FIFO that nobody writes to would be waited for for ever.
+/// Opens a file for reading, also through symbolic links. Anything but a regular file and /dev/null is refused by its kind: to
+/// open a FIFO without a writer would block forever.
 ///
 /// # Errors
 /// It cannot be opened, or it is something else.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    // Asked first, since to open a device can have effects, and a socket cannot be opened at all.
+    // Checked before opening, which can have effects on a device and fails obscurely on a socket.
     check(&fs::metadata(path)?)?;
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)?;
-    // Something else may have come in its place.
+    // Checked again, as the path may lead to another file by now.
     check(&file.metadata()?)?;
     Ok(file)
 }
 
-/// Whether this is the file that is always empty.
+/// Whether the path is /dev/null.
 pub(crate) fn is_null(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| is_null_device(&metadata))
 }
 
-/// The path of what symbolic links lead to, whether it is there or not.
+/// The path that symbolic links lead to, whether a file exists there or not.
 ///
 /// # Errors
 /// They lead nowhere.
@@ -89,5 +89,5 @@ impl fmt::Display for NoFile {
 
 impl std::error::Error for NoFile {}
 
-/// Symbolic links that are followed: as many as Linux follows.
+/// Symbolic links followed: as many as Linux follows.
 const LINKS_MAX: usize = 40;

@@ -1,11 +1,11 @@
-//! What the operator is told when clients are hidden from the tracker.
+//! Reports to the operator on hidden clients.
 
 use std::net::IpAddr;
 
 use etracker_core::hidden_clients::{Cause, Finding};
 use etracker_core::{Config, Instant, Tracker};
 
-/// Says what hides clients, and what to do about it.
+/// A cause that hides clients, in words, with a remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hidden {
     pub(crate) finding: Finding,
@@ -14,7 +14,7 @@ pub(crate) struct Hidden {
 }
 
 impl Hidden {
-    /// All that is so at the moment.
+    /// All causes now.
     pub(crate) fn all(now: Instant, tracker: &Tracker) -> Vec<Self> {
         let of = |finding| Self::of(finding, tracker.config());
         tracker.hidden_clients(now).into_iter().map(of).collect()

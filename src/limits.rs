@@ -1,4 +1,4 @@
-//! What the operating system allows this process.
+//! Resource limits of this process.
 
 use std::fmt::Display;
 use std::io;
@@ -26,44 +26,43 @@ pub(crate) fn raise_locked_memory(tell: Tell<'_>) {
     );
 }
 
-/// The soft limit on locked memory as [`raise_locked_memory`] makes it; nothing if it cannot be read.
+/// The soft limit on locked memory after [`raise_locked_memory`]; `None` if it cannot be read.
 #[cfg(feature = "glommio")]
 pub(crate) fn locked_memory_raised() -> Option<u64> {
     let (soft, hard) = rlimit::getrlimit(Resource::MEMLOCK).ok()?;
     Some(locked_memory_wanted(soft, hard))
 }
 
-/// How many TCP connections may be open at once, when `workers` workers have `sockets` sockets; `None` if the limit on
-/// open files leaves room for none.
+/// The TCP connections that fit into the limit on open files beside `workers` workers with `sockets` sockets; `None` if none fit.
 pub(crate) fn connections_max(workers: usize, sockets: usize) -> Option<usize> {
     let (open_files, _) = open_files();
     let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);
     room(open_files, workers, sockets)
 }
 
-/// How many files may be open: the soft and the hard limit.
+/// The soft and the hard limit on open files.
 pub(crate) fn open_files() -> (u64, u64) {
     rlimit::getrlimit(Resource::NOFILE).unwrap_or((OPEN_FILES_WANTED, OPEN_FILES_WANTED))
 }
 
-/// The soft limit on open files as [`raise`] makes it, and the hard one.
+/// The soft limit on open files after [`raise`], and the hard one.
 pub(crate) fn open_files_raised() -> (u64, u64) {
     let (soft, hard) = open_files();
     (open_files_wanted(soft, hard), hard)
 }
 
-/// Open files asked for: as many clients at once as one address has ports.
+/// Open files wanted: about as many clients as one address has ports.
 pub(crate) const OPEN_FILES_WANTED: u64 = 64_000;
 /// Bytes of locked memory that a worker takes.
 #[cfg(feature = "glommio")]
 pub(crate) const LOCKED_MEMORY_OF_WORKER: u64 = 192 << 10;
-/// Bytes of locked memory asked for: there may be 256 workers.
+/// Bytes of locked memory wanted: enough for 256 workers.
 #[cfg(feature = "glommio")]
 const LOCKED_MEMORY_WANTED: u64 = 64 << 20;
-/// Files that the process keeps open beside its workers': the terminal, signals, logs, and some to spare.
+/// Open files of the process outside its workers: terminal, signals, logs, and a reserve.
 const FILES_OF_PROCESS: usize = 32;
-/// Files that a worker keeps open beside its sockets: its pollers, its timer, its waker, what tells it to stop, second
-/// descriptors of its sockets, and some to spare.
+/// Open files of a worker beside its sockets: pollers, timer, waker, stop pipe, duplicated descriptors of its sockets, and a
+/// reserve.
 const FILES_OF_WORKER: usize = 16;
 
 fn open_files_wanted(soft: u64, hard: u64) -> u64 {
@@ -75,7 +74,7 @@ fn locked_memory_wanted(soft: u64, hard: u64) -> u64 {
     soft.max(LOCKED_MEMORY_WANTED.min(hard))
 }
 
-/// The connections that so many open files leave room for.
+/// The connections that fit into the open files.
 pub(crate) fn room(open_files: usize, workers: usize, sockets: usize) -> Option<usize> {
     let reserved = FILES_OF_PROCESS + workers * FILES_OF_WORKER + sockets;
     open_files.checked_sub(reserved).filter(|&room| room >= workers)

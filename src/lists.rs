@@ -1,4 +1,4 @@
-//! The files that say which torrents and addresses are served.
+//! The files of lists, and their reload.
 
 use std::error::Error;
 use std::fmt;
@@ -18,25 +18,25 @@ use crate::files;
 use crate::options::{Setting, Source};
 use crate::terminal::{Tell, say};
 
-/// Where the lists are.
+/// The paths of the lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ListFiles {
-    /// The list of torrents, of one kind or the other.
+    /// The allow list or the deny list.
     pub(crate) torrents: Option<TorrentFile>,
-    /// The list of networks that are ignored.
+    /// The list of denied networks.
     pub(crate) denied_addresses: Option<ListFile>,
 }
 
 /// A file of info-hashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TorrentFile {
-    /// The torrents that are served.
+    /// An allow list.
     Allow(ListFile),
-    /// The torrents that are not served.
+    /// A deny list.
     Deny(ListFile),
 }
 
-/// The path of a list, and who named it.
+/// The path of a list, and the option that gave it.
 pub(crate) type ListFile = Setting<PathBuf>;
 
 impl ListFiles {
@@ -45,7 +45,7 @@ impl ListFiles {
         self.torrents.is_none() && self.denied_addresses.is_none()
     }
 
-    /// Reads them, and tells what they hold.
+    /// Reads the lists, and prints how many entries they hold.
     ///
     /// # Errors
     /// A file cannot be read, or has bad lines.
@@ -57,7 +57,7 @@ impl ListFiles {
         Ok(access)
     }
 
-    /// Reads them, all even if one is bad. What each holds is said only when all can be used.
+    /// Reads all lists, also after a bad one, so that one attempt shows all bad lines. Their sizes are reported only if all are good.
     fn read(&self) -> Result<(Access, Vec<String>), ListError> {
         let mut counts = Vec::new();
         let torrents = match &self.torrents {
@@ -81,8 +81,8 @@ impl ListFiles {
     }
 }
 
-/// Has the lists read again whenever a signal of that name is received, and put in force in `tracker`. What is wrong with
-/// them is logged, and the old ones stay.
+/// Reloads the lists on each request, which names its signal, and puts them in force in `tracker`. Bad lists are logged, and the
+/// old ones stay in force.
 ///
 /// # Errors
 /// The operating system gives no thread.
@@ -101,7 +101,7 @@ pub(crate) fn reload_on(
         .map(drop)
 }
 
-/// A way to ask for a reload: those that come while one is waiting are one with it.
+/// A channel for requests of a reload. Requests while one is pending are merged with it.
 pub(crate) fn requests() -> (SyncSender<&'static str>, Receiver<&'static str>) {
     sync_channel(1)
 }
@@ -161,11 +161,11 @@ fn read<E: Entry>(list: &ListFile) -> Result<Vec<E>, ListError> {
 /// Why lists cannot be used, shown as one line.
 #[derive(Debug)]
 pub(crate) enum ListError {
-    /// The file that an option names cannot be read.
+    /// The file of an option cannot be read.
     Unreadable(Source, PathBuf, io::Error),
     /// Lines are bad.
     Bad(PathBuf, BadLines),
-    /// Of each of two files.
+    /// Both files have bad lines.
     Both(Box<[Self; 2]>),
 }
 
@@ -183,7 +183,7 @@ impl fmt::Display for ListError {
 
 impl Error for ListError {}
 
-/// Bytes of a line with an info-hash: a first guess at the number of entries.
+/// Bytes of a line with an info-hash, to estimate the number of entries.
 const BYTES_PER_LINE: usize = 41;
 /// Bytes read at a time.
 const PIECE: usize = 1 << 20;

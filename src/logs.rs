@@ -1,4 +1,4 @@
-//! What is logged, and how.
+//! The log: level, format, output.
 
 use etracker_runtime_common::ADDRESSES;
 use tracing::level_filters::LevelFilter;
@@ -9,7 +9,7 @@ use tracing_subscriber::{Layer as _, Registry};
 
 use crate::terminal;
 
-/// What the operator wants to be told.
+/// The settings of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LogSettings {
     /// The least severity.
@@ -30,7 +30,7 @@ impl Default for LogSettings {
     }
 }
 
-/// Forms of the log.
+/// Formats of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     /// A line for people.
@@ -57,11 +57,11 @@ impl LogFormat {
     }
 }
 
-/// Sends what is logged to standard error.
+/// Writes the log to standard error.
 pub(crate) fn begin(settings: LogSettings) {
     let evaluations = match settings.format {
         LogFormat::Text => LevelFilter::OFF,
-        // What is said on standard output otherwise: not a question of severity.
+        // Evaluations replace lines of standard output, so no level hides them.
         LogFormat::Json => LevelFilter::INFO,
     };
     let filter = Targets::new()
@@ -80,7 +80,7 @@ pub(crate) fn begin(settings: LogSettings) {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    // Whoever set another subscriber before wants that one.
+    // An error means that a test has set another subscriber: that one stays.
     let _ = tracing::subscriber::set_global_default(Registry::default().with(lines.with_filter(filter)));
 }
 

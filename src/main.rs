@@ -78,10 +78,10 @@ fn main() -> ExitCode {
     status
 }
 
-/// Serves, or has another process do so. Returns the exit status.
+/// Serves, or supervises a process that serves. Returns the exit status.
 fn serve(options: Options, processors: usize) -> Result<u8, Failure> {
     let is_supervised = supervised::is_supervised();
-    // A supervisor has said so already.
+    // A supervisor has printed the warning already.
     if !is_supervised && !options.unknown_variables.is_empty() {
         let names = options.unknown_variables.join(", ");
         complain(format_args!("not an option, and ignored: {names}"));
@@ -92,7 +92,7 @@ fn serve(options: Options, processors: usize) -> Result<u8, Failure> {
     start::run(options, processors).map(|()| 0)
 }
 
-/// A panic on any thread ends the whole process: never one dead worker among living ones.
+/// Makes a panic on any thread end the process: without one of its workers a tracker would silently lose that worker's clients.
 fn end_on_panic() {
     let show = panic::take_hook();
     panic::set_hook(Box::new(move |panicked| {
@@ -103,7 +103,7 @@ fn end_on_panic() {
     }));
 }
 
-/// For a log of which every line is one of its own kind, and means something by itself.
+/// Reports a panic in one line, as each line of a JSON log is an object.
 fn report_panics_in_one_line() {
     panic::set_hook(Box::new(|panicked| {
         let reason = panicked

@@ -1,4 +1,4 @@
-//! What systemd is told: that the tracker serves, that it stops, and that it is alive.
+//! Notifications to systemd: ready, stopping, alive.
 
 use std::env;
 use std::io;
@@ -13,19 +13,19 @@ use etracker_runtime_common::{BEAT, Clock, Control};
 
 use crate::supervised::is_supervised;
 
-/// The line to the service manager. It is opened before the root is changed, since it is a path.
+/// The socket of the service manager. Its path must be opened before the root directory changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Notifier {
     socket: Option<Arc<UnixDatagram>>,
-    /// How often the manager wants to hear that the tracker is alive.
+    /// The period of the manager's watchdog.
     watchdog: Option<Duration>,
 }
 
 impl Notifier {
-    /// The line that the environment names, if any.
+    /// Opens the socket that the environment names, if there is one.
     ///
     /// # Errors
-    /// It names one that is not there.
+    /// The socket cannot be opened.
     pub(crate) fn from_env() -> io::Result<Self> {
         let address = env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty());
         let socket = address.map(connect).transpose()?;
@@ -35,15 +35,15 @@ impl Notifier {
         })
     }
 
-    /// Tells something. A manager that has gone is not waited for, one that is behind for a second.
+    /// Sends a notification. Waits at most a second for a manager whose queue is full, and not for one that is gone.
     pub(crate) fn tell(&self, what: &str) {
         if let Some(socket) = &self.socket {
             let _ = socket.send(what.as_bytes());
         }
     }
 
-    /// Tells the manager, if it wants to know, that the tracker is alive: as long as every worker shows that it lives,
-    /// every lock can be taken and what is due is done.
+    /// Sends watchdog notifications, if the manager wants them, as long as every worker beats its pulse, every lock can be taken and
+    /// the periodic work is done.
     ///
     /// # Errors
     /// The operating system gives no thread.
@@ -60,7 +60,7 @@ impl Notifier {
         let watch = move || {
             loop {
                 thread::sleep(period / 2);
-                // Waits for ever, and so tells nothing, if somebody never gives a lock back.
+                // Blocks on a lock that is never released, so that the notifications end.
                 let _ = tracker.totals();
                 let due = tracker.poll_timeout();
                 let oldest = control.oldest_beat().map_or(due, |beat| beat.min(due));
@@ -74,9 +74,9 @@ impl Notifier {
     }
 }
 
-/// How long a manager that is behind with listening is waited for: what it misses it would wait for itself.
+/// How long to wait for a manager with a full queue: without READY=1 it would take the start for failed.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// By so much a worker's sign of life, or the maintenance that one of them does, is late only if it hangs.
+/// A pulse or the periodic work is this late only if a worker hangs.
 const LATE: Duration = BEAT.saturating_mul(5);
 
 fn connect(address: std::ffi::OsString) -> io::Result<UnixDatagram> {
@@ -92,7 +92,7 @@ fn connect(address: std::ffi::OsString) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// The period that the manager wants this process, or its supervisor, to keep.
+/// The watchdog period for this process, or for its supervisor.
 fn watchdog() -> Option<Duration> {
     let number = |name| env::var(name).ok()?.parse::<u64>().ok();
     let meant = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(process::id()) || is_supervised());

@@ -1,4 +1,4 @@
-//! Giving up what is not needed any more once the sockets are open: the root folder, and the rights of root.
+//! Dropping privileges once the sockets are open: the root directory, and the rights of root.
 
 mod sys;
 
@@ -11,7 +11,7 @@ use nix::unistd::{self, Gid, Uid, User};
 use crate::options::{Setting, Source};
 use crate::terminal::Tell;
 
-/// What to give up.
+/// The privileges to drop.
 #[derive(Debug)]
 pub(crate) struct Privileges {
     user: Option<(String, Uid, Gid)>,
@@ -19,10 +19,10 @@ pub(crate) struct Privileges {
 }
 
 impl Privileges {
-    /// Looks up the user, which inside a new root may not be possible any more.
+    /// Looks up the user before the root directory changes, as the new one need not have /etc/passwd.
     ///
     /// # Errors
-    /// There is no such user, or it is root, or this process may not change to it.
+    /// The user does not exist or is root, or this process is not root.
     pub(crate) fn look_up(
         user: Option<&Setting<String>>,
         root: Option<&Setting<PathBuf>>,
@@ -39,11 +39,11 @@ impl Privileges {
         }
     }
 
-    /// Changes root, drops groups, group and user for all threads, and proves that there is no way back. Has to be
-    /// called before there are other threads.
+    /// Changes the root directory, drops groups, group and user, and verifies that they cannot be regained. Must be called before
+    /// the process has other threads.
     ///
     /// # Errors
-    /// One of it fails; the process must not go on then.
+    /// A step fails. The process must end then.
     pub(crate) fn drop(self, tell: Tell<'_>) -> Result<(), PrivilegeError> {
         if let Some(root) = &self.root {
             let failed = |error| PrivilegeError::NoRoot(root.clone(), error);
@@ -67,20 +67,20 @@ impl Privileges {
     }
 }
 
-/// Why privileges are not given up. Shown as one line.
+/// Why privileges cannot be dropped. Shown as one line.
 #[derive(Debug)]
 pub(crate) enum PrivilegeError {
-    /// The system knows no such user.
+    /// The user does not exist.
     NoUser(Setting<String>),
-    /// Root keeps all rights, and leaves any root folder.
+    /// The user is root, which keeps all rights and can leave any root directory.
     RootUser(Setting<String>),
     /// Only root may change user and root.
     NotRoot(Source),
-    /// The folder cannot become the root.
+    /// The directory cannot become the root.
     NoRoot(Setting<PathBuf>, Errno),
-    /// The system refuses.
+    /// The system refuses a step.
     Failed(&'static str, Errno),
-    /// The rights are still there.
+    /// A right is still there.
     Kept(&'static str),
 }
 
@@ -122,7 +122,7 @@ fn find_user(name: &Setting<String>) -> Result<(String, Uid, Gid), PrivilegeErro
     Ok((user.name, user.uid, user.gid))
 }
 
-/// The ids are those of the user, and becoming root again fails.
+/// Verifies that the ids are the user's, and that becoming root again fails.
 fn prove(uid: Uid, gid: Gid) -> Result<(), PrivilegeError> {
     let failed = |error| PrivilegeError::Failed("ask who this is", error);
     let ids_are_right = sys::ids_are(uid, gid).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! What the tracker tells about itself at start and at the end.
+//! The tracker's output at start and at its end.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::revision::revision;
 use crate::sockets::{addresses, port};
 use crate::terminal::say;
 
-/// Says what is about to run, and with which settings.
+/// Prints revision and settings.
 pub(crate) fn start(options: &Options, processors: usize) {
     say(format_args!("Revision: {}", revision()));
     say("Starting configuration:");
@@ -33,7 +33,7 @@ pub(crate) fn start(options: &Options, processors: usize) {
     }
 }
 
-/// Says where the sockets listen.
+/// Prints where the sockets listen.
 pub(crate) fn listening(opened: &Opened, listen: &Listen) {
     for local in &opened.local {
         say(format_args!("Listening on {local}"));
@@ -46,7 +46,7 @@ pub(crate) fn listening(opened: &Opened, listen: &Listen) {
     }
 }
 
-/// Says what the tracker held and did: every count that is not zero.
+/// Prints the totals: torrents, peers, and every count that is not zero.
 pub(crate) fn totals(tracker: &Tracker) {
     let totals = tracker.totals();
     say("Totals:");

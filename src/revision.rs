@@ -1,4 +1,4 @@
-//! Which build this is.
+//! The revision of the build.
 
 /// The git revision, or the version if it was built without git.
 pub(crate) fn revision() -> &'static str {

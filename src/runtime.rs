@@ -1,4 +1,4 @@
-//! Which runtime serves.
+//! The runtime that serves.
 
 use etracker_runtime_common::{Job, ServeError};
 
@@ -7,20 +7,20 @@ use crate::limits;
 use crate::options::{Options, Runtime};
 use crate::terminal::Tell;
 
-/// Serves until it is told to stop.
+/// Runs a job until it is stopped.
 pub(crate) type Serve = fn(Job) -> Result<(), ServeError>;
 
-/// The runtime that these options ask for. What is done for it is told.
+/// The runtime of these options, after preparing the process for it, which is reported to `tell`.
 ///
 /// # Errors
-/// Why it cannot be had here, and what to do.
+/// The runtime is not available here; the message has a remedy.
 #[cfg_attr(
     not(feature = "glommio"),
     expect(unused_variables, clippy::unnecessary_wraps, reason = "for glommio")
 )]
 pub(crate) fn choose(options: &Options, tell: Tell<'_>) -> Result<Serve, String> {
     match options.runtime {
-        // Nothing that was measured is faster on glommio, and much is slower: docs/runtimes.md.
+        // Measured, glommio is faster at nothing and slower at much: docs/runtimes.md.
         #[cfg(all(feature = "smol", feature = "glommio"))]
         Runtime::Auto => Ok(etracker_smol::serve),
         #[cfg(feature = "smol")]
@@ -30,7 +30,7 @@ pub(crate) fn choose(options: &Options, tell: Tell<'_>) -> Result<Serve, String>
     }
 }
 
-/// Whether these options have glommio serve.
+/// Whether these options choose glommio.
 #[cfg(feature = "glommio")]
 pub(crate) fn is_glommio(options: &Options) -> bool {
     options.runtime == Runtime::Glommio
@@ -44,7 +44,7 @@ fn glommio(tell: Tell<'_>) -> Result<Serve, etracker_glommio::Missing> {
     Ok(etracker_glommio::serve)
 }
 
-/// What else can be done where glommio cannot run.
+/// The remedy where glommio cannot run.
 #[cfg(all(feature = "smol", feature = "glommio"))]
 const OTHERWISE: &str = "or give --runtime smol";
 #[cfg(all(not(feature = "smol"), feature = "glommio"))]

@@ -1,4 +1,4 @@
-//! The sockets: handed in by whoever started the process, or opened.
+//! The sockets: passed in by systemd or a supervisor, or opened here.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use listenfd::ListenFd;
 use crate::supervised::is_supervised;
 use crate::terminal::{Tell, complain};
 
-/// The sockets that were handed in as systemd does it (`LISTEN_FDS`), or, if none were, those that the options ask for.
-/// Has to be called before there are other threads.
+/// The sockets passed in as systemd does it (`LISTEN_FDS`), or else new ones by the options. Must be called before the process has
+/// other threads.
 ///
 /// # Errors
 /// A socket cannot be opened or used.
@@ -18,7 +18,7 @@ pub(crate) fn obtain(listen: &Listen, tell: Tell<'_>) -> Result<Opened, SocketEr
     if handed_in.len() == 0 {
         return open(listen).map_err(SocketError::Open);
     }
-    // Those of a supervisor are what the options ask for, and it has said what there is to say.
+    // A supervisor opened them by the same options, and has reported it.
     if !is_supervised() {
         tell(&format_args!(
             "Sockets handed in: {}, which come before --port and --bind",
@@ -28,7 +28,7 @@ pub(crate) fn obtain(listen: &Listen, tell: Tell<'_>) -> Result<Opened, SocketEr
     adopt(handed_in, listen)
 }
 
-/// Tells of addresses at which nobody reaches the tracker, or not yet: one that is mistyped can be listened on too.
+/// Warns of addresses that the host does not have: Linux also allows to listen on a mistyped one.
 pub(crate) fn tell_absent(opened: &Opened) {
     for ip in opened.absent() {
         complain(format_args!(
@@ -37,7 +37,7 @@ pub(crate) fn tell_absent(opened: &Opened) {
     }
 }
 
-/// Where the tracker really listens, whatever was asked for.
+/// Where the tracker listens in fact: sockets passed in override the options.
 pub(crate) fn found(listen: &Listen, opened: &Opened) -> Listen {
     let found = |bind: &Bind| {
         let mut local = opened.local.iter();
@@ -91,14 +91,14 @@ fn adopt(mut handed_in: ListenFd, listen: &Listen) -> Result<Opened, SocketError
     inherited.adopt(listen.workers).map_err(SocketError::Open)
 }
 
-/// Why there are no sockets to serve on. Shown as one line.
+/// Why the tracker has no sockets. Shown as one line.
 #[derive(Debug)]
 pub(crate) enum SocketError {
-    /// An address cannot be listened on, or a socket not be used.
+    /// A socket cannot be opened or used.
     Open(OpenError),
-    /// What was handed in is neither TCP nor UDP.
+    /// A socket passed in is neither TCP nor UDP.
     Kind { number: usize },
-    /// A socket was handed in that the options leave nothing to do.
+    /// A socket was passed in for a protocol that the options turn off.
     Unwanted(Protocol),
 }
 

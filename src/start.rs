@@ -31,23 +31,23 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     let signals = signals::watch().map_err(Failure::Signals)?;
     let lifeline = Lifeline::take().map_err(Failure::Supervisor)?;
     report::start(&options, processors);
-    // Inside a new root their files are not to be found.
+    // The files of time zones are not in a new root directory.
     let zone = TimeZone::system();
     find_memory();
     let mut ready = Ready::default();
     take(PRIVILEGED, &options, &mut ready)?;
-    // No other thread has been started until here.
+    // Until here the process has one thread: privileges are per thread on Linux.
     terminal::detach().map_err(Failure::Thread)?;
     logs::begin(options.logs);
     let (ask_reload, reloads) = lists::requests();
     signals::dispatch(signals, Arc::clone(&control), ask_reload).map_err(Failure::Thread)?;
     let ids = ids(lifeline, &control)?;
-    // Requests wait in the sockets meanwhile.
+    // Reading lists and state can take seconds; requests wait in the open sockets meanwhile.
     take(UNPRIVILEGED, &options, &mut ready)?;
     serve(options, ready, ids, reloads, zone, &control)
 }
 
-/// Serves with what the steps led to.
+/// Serves with the results of the steps.
 fn serve(
     mut options: Options,
     ready: Ready,
@@ -100,7 +100,7 @@ fn serve(
     notifier.tell("STOPPING=1");
     if let Some(state_writer) = state_writer {
         control.stop();
-        // It has ended the process if it panicked.
+        // A panic of the thread has ended the process.
         let _ = state_writer.join();
     }
     report::totals(&tracker);
@@ -154,14 +154,14 @@ fn tracker(options: &Options, access: Option<Access>, clock: Clock) -> Result<Tr
     })
 }
 
-/// What this machine is called, in full and as its neighbours know it.
+/// The names of this machine: in full, its first label, and that in multicast DNS.
 fn host_names() -> Vec<String> {
     let name = gethostname().ok().and_then(|name| name.into_string().ok());
     let Some(name) = name else {
         return Vec::new();
     };
     let short = name.split('.').next().unwrap_or_default().to_owned();
-    // By multicast DNS (RFC 6762), where no stranger can register a name.
+    // No one outside the local network can register a name in multicast DNS (RFC 6762).
     let neighbours = format!("{short}.local");
     vec![name, short, neighbours]
 }
@@ -174,7 +174,7 @@ fn clock() -> Clock {
     Clock::start()
 }
 
-/// The tracker and the seed of connection ids as the state says, if one is to be kept and says something of them.
+/// The tracker and the seed of connection ids, restored from the state if there is one.
 fn with_state(
     found: Option<FoundState>,
     tracker: Tracker,
@@ -189,7 +189,7 @@ fn with_state(
     Ok((Some(state), tracker, ids))
 }
 
-/// The seed of connection ids: the supervisor's, if there is one, whose end is watched from now on.
+/// The seed of connection ids: that of the supervisor, if there is one. From now on the process stops when the supervisor ends.
 fn ids(lifeline: Option<Lifeline>, control: &Arc<Control>) -> Result<Seed, Failure> {
     let Some(lifeline) = lifeline else {
         return seed();
@@ -199,7 +199,7 @@ fn ids(lifeline: Option<Lifeline>, control: &Arc<Control>) -> Result<Seed, Failu
     Ok(seed)
 }
 
-/// The thread that writes the state, if one is to be kept.
+/// Starts the thread that writes the state, if one is configured.
 fn state_writer(
     state: Option<&Arc<StateFile>>,
     period: Duration,
@@ -211,7 +211,7 @@ fn state_writer(
     state.map(spawn_writer).transpose().map_err(Failure::Thread)
 }
 
-/// A seed that nobody else has.
+/// A random seed.
 pub(crate) fn seed() -> Result<Seed, Failure> {
     #[cfg(feature = "testing")]
     if let Some(seed) = crate::testing::given_seed() {

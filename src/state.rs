@@ -1,8 +1,7 @@
-//! The file that keeps swarms over restarts.
+//! The state file, which keeps swarms over restarts.
 //!
-//! It is written beside its place and then renamed, so that its place always holds a whole one, whenever the process is
-//! killed. What is found there and cannot be read is renamed too, and kept. One tracker at a time has it: a file beside it
-//! is locked.
+//! It is written to a temporary file that is then renamed, so that the state is whole whenever the process is killed. A damaged state
+//! is renamed and kept. A lock file ensures that only one tracker uses a state.
 
 mod lock;
 
@@ -27,22 +26,22 @@ use crate::options::Setting;
 use crate::terminal::{complain, say};
 use lock::{Lock, LockError};
 
-/// Where the state is, and the seed of the connection ids that is kept with it.
+/// An open state, and the seed of connection ids that is stored in it.
 #[derive(Debug)]
 pub(crate) struct StateFile {
     path: PathBuf,
     seed: Seed,
-    /// Whether there is a file to fall back on.
+    /// Whether a state has been written before.
     exists: bool,
-    /// Nobody else reads or writes the state meanwhile.
+    /// Held as long as the state is in use.
     _lock: Lock,
 }
 
 impl StateFile {
-    /// Finds out, without changing anything, whether a state can be kept at `path`.
+    /// Checks, without changing anything, whether a state can be kept at `path`.
     ///
     /// # Errors
-    /// What is there cannot be read, or nothing may be written beside it.
+    /// The file cannot be read, or its directory not written.
     pub(crate) fn find(path: &Path) -> Result<FoundState, StateError> {
         let failed = |act, error| StateError::new(act, path, error);
         let file = try_open(path)?;
@@ -51,11 +50,11 @@ impl StateFile {
         Ok(FoundState { path, file })
     }
 
-    /// Reads the state into a tracker that has no torrents yet. Without a state, or with one that is refused and set
-    /// aside, it still has none, and `seed` is kept as that of the connection ids.
+    /// Restores the state into a tracker without torrents. Without a state, or after a damaged one, which is set aside, the tracker
+    /// stays empty and `seed` becomes the seed of connection ids.
     ///
     /// # Errors
-    /// Another tracker has the state, it cannot be read, or nothing can be written in its place.
+    /// Another tracker holds the state, it cannot be read, or its directory cannot be written.
     pub(crate) fn open(
         found: FoundState,
         mut tracker: Tracker,
@@ -65,7 +64,7 @@ impl StateFile {
         let path = found.path;
         let lock =
             Lock::take(&with_suffix(&path, LOCK)).map_err(|error| StateError::from_lock(error, &path))?;
-        // Who had the lock until now may have written another one.
+        // Opened again: the last holder of the lock may have replaced the file.
         let file = try_open(&path)?;
         let began = Instant::now();
         let mut state = Self {
@@ -87,7 +86,7 @@ impl StateFile {
             Err(ReadError::Damaged(damage)) => {
                 state.set_aside(damage)?;
                 state.exists = false;
-                // What was read before the damage was found is thrown away.
+                // Peers restored before the damage was found are discarded.
                 tracker = tracker.without_swarms();
             }
         }
@@ -95,15 +94,15 @@ impl StateFile {
         Ok((state, tracker))
     }
 
-    /// The seed of the connection ids that clients were given before the restart, or are given from now on.
+    /// The seed of connection ids: the stored one, so that ids from before the restart stay valid, or a new one.
     pub(crate) const fn connection_id_seed(&self) -> &Seed {
         &self.seed
     }
 
-    /// Writes what the tracker holds now, unless `stop` says to give up; false then.
+    /// Writes the tracker's swarms, unless `stop` returns true meanwhile; false then.
     ///
     /// # Errors
-    /// It cannot be written. What was there before is still there.
+    /// The state cannot be written. The previous one is unchanged.
     pub(crate) fn write(
         &self,
         tracker: &Tracker,
@@ -117,7 +116,7 @@ impl StateFile {
         let (torrents, peers) = match written {
             Ok(Some(written)) => written,
             other => {
-                // The next try begins anew; a leftover does no harm.
+                // A leftover does no harm: the next attempt replaces it.
                 let _ = fs::remove_file(&fresh);
                 return other.map(|_| false).map_err(|error| self.error("write", error));
             }
@@ -132,8 +131,7 @@ impl StateFile {
         Ok(true)
     }
 
-    /// Has the state written every `period` by a thread of its own until the tracker is told to stop. The first time is
-    /// at once if there is none yet.
+    /// Starts a thread that writes the state every `period` until the tracker stops. Without a state yet, it writes one at once.
     ///
     /// # Errors
     /// The system has no more threads.
@@ -147,7 +145,7 @@ impl StateFile {
         let (state, tracker) = (Arc::clone(self), Arc::clone(tracker));
         let (sender, stopped) = channel::<()>();
         control.on_change(move || {
-            // Nobody listens any more if this is the second time.
+            // An error means that the thread has ended already.
             let _ = sender.send(());
         });
         let spawn_writer = move || state.write_periodically(period, &tracker, clock, &stopped);
@@ -172,7 +170,7 @@ impl StateFile {
         }
     }
 
-    /// Writes to `fresh` and moves it to its place. How many torrents and peers there were; nothing if it was stopped.
+    /// Writes `fresh` and renames it to the state. Returns the number of torrents and peers; `None` if it was stopped.
     fn write_to(
         &self,
         fresh: &Path,
@@ -196,7 +194,7 @@ impl StateFile {
                 return Ok(None);
             }
             if pace == Pace::Gentle && !done {
-                // After each step: a worker that wakes up while this thread has its processor waits for the rest.
+                // A sleep after each step: a worker that wakes on this thread's processor waits for the end of the step.
                 thread::sleep(began.elapsed() * REST);
             }
         }
@@ -210,7 +208,7 @@ impl StateFile {
         Ok(Some(encoder.written()))
     }
 
-    /// Renames what was refused. What was refused before is kept, until there is too much of it.
+    /// Renames a damaged state. Earlier ones are kept, up to [`REFUSED_MAX`].
     fn set_aside(&self, damage: Damage) -> Result<(), StateError> {
         let (aside, replaced) = refused_path(&self.path);
         fs::rename(&self.path, &aside).map_err(|error| self.error("set aside", error))?;
@@ -227,7 +225,7 @@ impl StateFile {
         Ok(())
     }
 
-    /// Finds out at the start, not after the first hours, that nothing can be written.
+    /// Checks at the start that a file can be written, rather than at the first write.
     fn check_writable(&self) -> Result<(), StateError> {
         let fresh = with_suffix(&self.path, NEW);
         create(&fresh)
@@ -240,16 +238,16 @@ impl StateFile {
     }
 }
 
-/// A place where a state can be kept, and the state that is there.
+/// A path at which a state can be kept, and the file there.
 #[derive(Debug)]
 pub(crate) struct FoundState {
     path: PathBuf,
-    /// Nothing if there is none yet.
+    /// `None` if there is no state yet.
     file: Option<File>,
 }
 
 impl FoundState {
-    /// What a tracker would find in it; `tracker` has to be thrown away.
+    /// The content of the state. `tracker` must be discarded afterwards.
     ///
     /// # Errors
     /// It cannot be read.
@@ -263,36 +261,36 @@ impl FoundState {
         }
     }
 
-    /// Finds out, without changing anything, whether no other tracker has it.
+    /// Checks, without changing anything, that no other tracker holds the state.
     ///
     /// # Errors
-    /// Another tracker has it.
+    /// Another tracker holds it.
     pub(crate) fn is_free(&self) -> Result<(), StateError> {
         lock::check(&with_suffix(&self.path, LOCK)).map_err(|error| StateError::from_lock(error, &self.path))
     }
 }
 
-/// What a state file holds.
+/// The content of a state file.
 #[derive(Debug)]
 pub(crate) enum StateContent {
-    /// There is none yet.
+    /// There is no file yet.
     None(PathBuf),
-    /// So many peers that are still fresh.
+    /// This many peers that have not expired.
     Peers(PathBuf, u64),
-    /// A tracker would set it aside.
+    /// It is damaged: a tracker would set it aside.
     Damaged(PathBuf, Damage),
 }
 
-/// How fast the state is written.
+/// The pace of writing the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// With rests, beside requests.
+    /// With sleeps, between requests.
     Gentle,
-    /// As fast as the disk: nobody is served any more.
+    /// As fast as the disk allows: at the end, when no requests are served.
     Full,
 }
 
-/// The state cannot be kept. Shown as one line.
+/// Why the state cannot be kept. Shown as one line.
 #[derive(Debug)]
 pub(crate) enum StateError {
     /// The system refuses the act, to this user if it is one of `--user`.
@@ -302,7 +300,7 @@ pub(crate) enum StateError {
         error: io::Error,
         user: Option<String>,
     },
-    /// Another tracker has it: which process, if that is known.
+    /// Another tracker holds it: this process, if that is known.
     Taken { path: PathBuf, by: Option<u32> },
 }
 
@@ -326,7 +324,7 @@ impl StateError {
         self
     }
 
-    /// Why a state whose lock cannot be had is not used.
+    /// The error of a state whose lock cannot be taken.
     fn from_lock(error: LockError, state: &Path) -> Self {
         match error {
             LockError::Taken(by) => {
@@ -337,7 +335,7 @@ impl StateError {
         }
     }
 
-    /// The folder that the state is in.
+    /// The directory of the state.
     pub(crate) fn folder(&self) -> &Path {
         let (Self::Failed { path, .. } | Self::Taken { path, .. }) = self;
         files::folder(path)
@@ -382,7 +380,7 @@ enum ReadError {
     Damaged(Damage),
 }
 
-/// The state, if there is one.
+/// Opens the state, if there is one.
 fn try_open(path: &Path) -> Result<Option<File>, StateError> {
     match files::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -392,7 +390,7 @@ fn try_open(path: &Path) -> Result<Option<File>, StateError> {
     }
 }
 
-/// Puts what the file holds into `tracker`; nothing if there is no file. After an error the tracker has to be thrown away.
+/// Restores the file into `tracker`; `None` if there is no file. After an error the tracker must be discarded.
 fn read(file: Option<File>, tracker: &Tracker, clock: Clock) -> Result<Option<(Seed, Restored)>, ReadError> {
     let Some(mut file) = file else {
         return Ok(None);
@@ -425,7 +423,7 @@ fn report(path: &Path, restored: &Restored, took: Duration) {
     ));
 }
 
-/// A new file that nobody else may read: it holds secrets.
+/// Creates a file that only this user can read, as it holds secrets.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -437,14 +435,14 @@ fn create(path: &Path) -> io::Result<File> {
     }
 }
 
-/// The name with something added to its end.
+/// The path with a suffix.
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
 }
 
-/// Where a state that is refused goes, and whether another one is there.
+/// The path for a damaged state, and whether it replaces another one.
 fn refused_path(path: &Path) -> (PathBuf, bool) {
     let place = |number| match number {
         1 => with_suffix(path, REFUSED),
@@ -456,26 +454,26 @@ fn refused_path(path: &Path) -> (PathBuf, bool) {
     free.map_or_else(|| (place(REFUSED_MAX), true), |free| (free, false))
 }
 
-/// Whether this process may make and rename files there.
+/// Whether this process may create and rename files in `folder`.
 fn may_write_into(folder: &Path) -> io::Result<()> {
     let wanted = AccessFlags::W_OK | AccessFlags::X_OK;
     Ok(faccessat(AT_FDCWD, folder, wanted, AtFlags::AT_EACCESS)?)
 }
 
-/// Bytes that are read together.
+/// Bytes of one read.
 const PIECE_LEN: usize = 1 << 18;
-/// Beside requests, the writer rests this many times as long as it works.
+/// Between requests the writer sleeps this many times as long as it works.
 const REST: u32 = 2;
-/// The end of the name of a state that is being written.
+/// Suffix of a state that is being written.
 const NEW: &str = ".new";
-/// The end of the name of a state that was refused. The second one and those after it have their number behind that.
+/// Suffix of a damaged state; the second and later ones have their number after it.
 const REFUSED: &str = ".refused";
-/// Refused states that are kept, the last in place of the one before: a fault that comes again must not fill the disk.
+/// Damaged states kept. A further one replaces the last: a recurring fault must not fill the disk.
 const REFUSED_MAX: u32 = 9;
-/// The end of the name of the file whose lock is the right to the state.
+/// Suffix of the lock file.
 const LOCK: &str = ".lock";
 
-/// How far writing has got.
+/// The stages of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Created,
@@ -485,7 +483,7 @@ enum Stage {
     Renamed,
 }
 
-/// Where a test kills the process.
+/// A point at which a test can kill the process.
 fn reached(stage: Stage) {
     #[cfg(test)]
     tests::die_at(stage);

@@ -1,5 +1,5 @@
-//! The steps from options to a tracker that can serve. A start takes them and ends at the first that fails. Doctor takes
-//! the same ones and reports each, so that it cannot pass what a start refuses.
+//! The steps of a start. A start performs them until one fails. Doctor performs the same ones and reports each, so that it cannot
+//! accept what a start refuses.
 
 use etracker_core::access::Access;
 use etracker_runtime_common::Opened;
@@ -14,16 +14,16 @@ use crate::supervised::is_supervised;
 use crate::terminal::Tell;
 use crate::{files, limits, runtime, sockets, threads};
 
-/// One step. It changes nothing on the host, only this process.
+/// A step. It changes only this process, nothing on the host.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// What it is about.
+    /// Its subject.
     pub(crate) about: &'static str,
     take: fn(&Options, &mut Ready, Tell<'_>) -> Result<(), Failure>,
 }
 
 impl Step {
-    /// Takes it, and tells what it found.
+    /// Performs the step, and reports to `tell`.
     ///
     /// # Errors
     /// Why a tracker with these options does not start.
@@ -32,20 +32,20 @@ impl Step {
     }
 }
 
-/// What the steps have led to so far.
+/// The results of the steps so far.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
     pub(crate) opened: Option<Opened>,
     pub(crate) notifier: Option<Notifier>,
     pub(crate) serve: Option<Serve>,
-    /// Nothing without lists.
+    /// `None` without lists.
     pub(crate) access: Option<Access>,
     pub(crate) connections_max: Option<usize>,
-    /// Nothing if no state is to be kept.
+    /// `None` if no state is configured.
     pub(crate) state: Option<FoundState>,
 }
 
-/// What is done with the rights that the process was started with. Rights are given up for a process with one thread.
+/// The steps with the privileges of the starting user. The last drops them, while the process has one thread.
 pub(crate) const PRIVILEGED: &[Step] = &[
     Step {
         about: OPEN_FILES,
@@ -65,7 +65,7 @@ pub(crate) const PRIVILEGED: &[Step] = &[
     },
 ];
 
-/// What is done with the rights, in the root folder and under the limits that the tracker serves with.
+/// The steps with the privileges, root directory and limits of the serving tracker.
 pub(crate) const UNPRIVILEGED: &[Step] = &[
     Step {
         about: "runtime",
@@ -87,9 +87,9 @@ pub(crate) const UNPRIVILEGED: &[Step] = &[
 
 /// The limit on open files, and the connections that it leaves room for.
 pub(crate) const OPEN_FILES: &str = "open files";
-/// Where the tracker listens.
+/// The sockets of the tracker.
 pub(crate) const PORT: &str = "port";
-/// Where swarms are kept.
+/// The state file.
 pub(crate) const STATE: &str = "state";
 
 fn raise_limits(_: &Options, _: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
@@ -131,7 +131,7 @@ fn read_lists(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<()
     Ok(())
 }
 
-/// Without sockets the step before has failed.
+/// Does nothing without sockets: opening them has failed in an earlier step.
 fn count_connections(_: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
     if let Some(opened) = &ready.opened {
         let workers = opened.workers.len();
@@ -143,7 +143,7 @@ fn count_connections(_: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), 
 
 fn find_state(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
     match &options.process.state {
-        // Nothing can be renamed to its place.
+        // /dev/null cannot be replaced by a renamed file.
         Some(path) if files::is_null(path) => {
             tell(&format_args!("State {}: nothing is kept", path.display()));
         }

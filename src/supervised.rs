@@ -10,20 +10,20 @@ use etracker_runtime_common::Control;
 
 use crate::terminal::complain;
 
-/// The variable by which a supervisor tells the serving process what it is.
+/// The variable that marks the serving process of a supervisor.
 pub(crate) const SUPERVISED: &str = "ETRACKER_SUPERVISED";
 
-/// The end of the line to the supervisor that this process serves for.
+/// The pipe from the supervisor of this process.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
     seed: Seed,
 }
 
 impl Lifeline {
-    /// Takes what the supervisor says; nothing if there is none.
+    /// Reads the seed from the supervisor; `None` without one.
     ///
     /// # Errors
-    /// It says nothing, so there is none.
+    /// The pipe is closed: the variable is set without a supervisor.
     pub(crate) fn take() -> io::Result<Option<Self>> {
         if !is_supervised() {
             return Ok(None);
@@ -39,14 +39,14 @@ impl Lifeline {
         &self.seed
     }
 
-    /// Has the workers stopped when the supervisor is gone.
+    /// Starts a thread that stops the workers when the supervisor ends.
     ///
     /// # Errors
     /// The system has no more threads.
     pub(crate) fn follow(self, control: &Arc<Control>) -> io::Result<()> {
         let control = Arc::clone(control);
         let follow = move || {
-            // Nothing more is said; whatever ends the waiting, nobody is there any more.
+            // The supervisor writes nothing more: any return of the read means that it is gone.
             let _ = io::copy(&mut io::stdin(), &mut io::sink());
             if !control.is_stopping() {
                 complain("the supervisor is gone: stopping");

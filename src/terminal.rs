@@ -1,4 +1,4 @@
-//! Lines for the operator. A terminal or pipe that has gone away, or that nobody reads, is no reason to stop serving.
+//! Output for the operator. A closed terminal, or a pipe that is not read, never stops or blocks the tracker.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -29,13 +29,12 @@ pub(crate) fn complain(line: impl Display) {
     write(&ERRORS, &format!("{line}\n"), io::stderr());
 }
 
-/// Has lines to standard error written as what is logged in JSON is.
+/// Makes lines on standard error JSON objects, like those of the log.
 pub(crate) fn complain_in_json() {
     IN_JSON.store(true, Relaxed);
 }
 
-/// From now on nobody who writes a line waits for those who read them: threads of their own do, and what is not read
-/// is dropped when there is too much of it.
+/// From now on separate threads write the output, so that printing never blocks. Lines beyond the queue are dropped.
 ///
 /// # Errors
 /// The operating system gives no threads.
@@ -58,31 +57,31 @@ pub(crate) fn dropped() -> u64 {
     detached().map(|lines| lines.dropped.load(Relaxed)).sum()
 }
 
-/// Waits for the lines that are still to be written, a second at most: for the end of the process.
+/// Waits up to a second for queued lines to be written, before the process ends.
 pub(crate) fn flush() {
     let end = Instant::now() + FLUSH_MAX;
     let written: Vec<_> = detached().map(Lines::flush).collect();
     for written in written {
-        // Who is not read until then will not be.
+        // Lines that are not read within the second are lost.
         let _ = written.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
 }
 
-/// Lines on their way to a stream.
+/// The queue of lines to a stream.
 #[derive(Debug)]
 struct Lines {
-    /// Without a bound of its own, because one with a bound has its memory from the start.
+    /// Unbounded, as a bounded channel allocates all its memory at once; `waiting` is the bound.
     queue: Sender<Entry>,
     /// Invariant: the lines in the queue, at most [`LINES_WAITING_MAX`].
     waiting: Arc<AtomicUsize>,
-    /// Lines that nobody read, or that could not be written.
+    /// Lines dropped or not written.
     dropped: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
 enum Entry {
     Line(Vec<u8>),
-    /// Tells when all before it is written.
+    /// Signals that all lines before it are written.
     Flush(SyncSender<()>),
 }
 
@@ -102,7 +101,7 @@ impl Lines {
                         }
                     }
                     Entry::Flush(written) => {
-                        // Whoever reads, or waits, may have gone: there is nobody to tell.
+                        // The reader or the waiting thread may be gone; there is no one to report to.
                         let _ = stream.flush();
                         let _ = written.try_send(());
                     }
@@ -124,10 +123,10 @@ impl Lines {
         }
     }
 
-    /// Has all that waits written; what is returned tells when it is.
+    /// Asks for all queued lines to be written; the receiver returned signals it.
     fn flush(&self) -> Receiver<()> {
         let (written, told) = sync_channel(1);
-        // If the thread has gone, what is returned tells that.
+        // If the thread is gone, the receiver is disconnected.
         let _ = self.queue.send(Entry::Flush(written));
         told
     }
@@ -144,9 +143,9 @@ impl Write for &Lines {
     }
 }
 
-/// Lines that wait for their reader at once: more than a start writes, less than a megabyte.
+/// Lines queued at most: more than a start prints, less than a megabyte.
 const LINES_WAITING_MAX: usize = 4096;
-/// How long the end of the process waits for readers.
+/// How long the end of the process waits for queued lines.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 static IN_JSON: AtomicBool = AtomicBool::new(false);
@@ -157,7 +156,7 @@ fn detached() -> impl Iterator<Item = &'static Lines> {
     [&OUTPUT, &ERRORS].into_iter().filter_map(OnceLock::get)
 }
 
-/// In the form of the log. No level that is asked for leaves it out.
+/// A line in the format of the log, at any log level.
 fn json(line: &str) -> String {
     let timestamp = format!("{:.6}", Timestamp::now());
     let object = json!({ "timestamp": timestamp, "level": "ERROR", "message": line, "target": "etracker" });

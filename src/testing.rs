@@ -1,4 +1,4 @@
-//! Chance and time of a test's choice.
+//! Seed and clock of tests.
 
 use std::ffi::OsString;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Threads that the tracker is going to need.
+//! The limit on threads.
 
 use std::io;
 use std::sync::mpsc::channel;
@@ -9,7 +9,7 @@ use crate::options::Options;
 #[cfg(feature = "glommio")]
 use crate::runtime;
 
-/// How many threads a tracker with these options starts from now on, and some to spare.
+/// The threads that a tracker with these options will start, and a reserve.
 pub(crate) fn wanted(options: &Options) -> usize {
     #[cfg(feature = "glommio")]
     let of_worker = if runtime::is_glommio(options) { 2 } else { 1 };
@@ -18,8 +18,7 @@ pub(crate) fn wanted(options: &Options) -> usize {
     options.listen.workers * of_worker + OTHERS
 }
 
-/// Starts so many threads and ends them again. The runtimes start some where a refusal makes them panic: this finds out
-/// before.
+/// Starts `count` threads and ends them again. Runtimes panic if the system refuses a thread; this check makes it an error.
 ///
 /// # Errors
 /// The system does not allow so many.
@@ -28,7 +27,7 @@ pub(crate) fn check_limit(count: usize) -> io::Result<()> {
     let outcome = (0..count).try_for_each(|_| {
         let (release, released) = channel::<()>();
         let wait = move || {
-            // Nothing is sent: it ends with the other end.
+            // Nothing is sent: the thread ends when the sender is dropped.
             let _ = released.recv();
         };
         let thread = Builder::new().stack_size(STACK_BYTES).spawn(wait)?;
@@ -41,13 +40,12 @@ pub(crate) fn check_limit(count: usize) -> io::Result<()> {
         // None of them panics.
         let _ = thread.join();
     }
-    // The system may still count the last of them for a moment.
+    // The system may count a thread for a moment after its end.
     sleep(SETTLE);
     outcome
 }
 
-/// Threads beside those of workers: of the state, lists, watch and watchdog, for timers and to give memory back, and two
-/// to spare.
+/// Threads beside the workers: state, lists, watch, watchdog, timers, freeing of memory, and two in reserve.
 const OTHERS: usize = 8;
 /// Bytes of stack for a thread that only waits.
 const STACK_BYTES: usize = 64 << 10;

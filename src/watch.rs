@@ -1,4 +1,4 @@
-//! A thread that tells the operator what goes on: the line of each evaluation, and sums of what went wrong.
+//! The thread that reports to the operator: the line of each evaluation, and sums of refusals and errors.
 
 use std::cmp::Reverse;
 use std::io::{self, ErrorKind};

@@ -1,20 +1,20 @@
-//! How often the process asked for memory. A request about known torrents and peers never does.
+//! Counts of allocations. A request about known torrents and peers makes none.
 
 mod sys;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// Calls since the start, under the names that they have in C.
+/// Calls since the start, by their names in C.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Allocations {
-    /// Memory as it comes.
+    /// Uninitialized memory.
     pub(crate) malloc: u64,
-    /// Memory full of zeros.
+    /// Zeroed memory.
     pub(crate) calloc: u64,
-    /// More or less memory in place of some.
+    /// Resized memory.
     pub(crate) realloc: u64,
-    /// Memory given back.
+    /// Freed memory.
     pub(crate) free: u64,
 }
 
@@ -22,7 +22,7 @@ impl Allocations {
     /// The calls until now, of all threads.
     pub(crate) fn take() -> Self {
         let sum = |of: fn(&Calls) -> &AtomicU64| CALLS.iter().map(|calls| of(calls).load(Relaxed)).sum();
-        // First, so that there are never more of these than of those that they undo.
+        // Frees are read first, so that a concurrent allocation and its free never show more frees than allocations.
         let free = sum(|calls| &calls.free);
         Self {
             malloc: sum(|calls| &calls.malloc),
@@ -32,18 +32,18 @@ impl Allocations {
         }
     }
 
-    /// Pieces of memory that were asked for.
+    /// Allocations since the start.
     pub(crate) const fn pieces(&self) -> u64 {
         self.malloc.wrapping_add(self.calloc)
     }
 
-    /// Pieces of memory that are held.
+    /// Allocations held now.
     pub(crate) const fn held(&self) -> u64 {
         self.pieces().saturating_sub(self.free)
     }
 }
 
-/// What some threads count, on cache lines of their own: workers do not wait for each other to count.
+/// The counts of some threads, on separate cache lines, so that workers do not contend.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Calls {
@@ -63,7 +63,7 @@ impl Calls {
         }
     }
 
-    /// Those of this thread. Allocates nothing, and may be asked for while a thread ends.
+    /// The counts of this thread. It does not allocate, and works while a thread ends.
     fn of_this_thread() -> &'static Self {
         let share = SHARE.try_with(|share| {
             if share.get() == usize::MAX {
@@ -75,10 +75,10 @@ impl Calls {
     }
 }
 
-/// Threads beyond these count together with others.
+/// Further threads share counts.
 const SHARES: usize = 32;
 static CALLS: [Calls; SHARES] = [const { Calls::new() }; SHARES];
-/// Threads that counted until now.
+/// Threads that have counted so far.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 thread_local! {
     static SHARE: Cell<usize> = const { Cell::new(usize::MAX) };

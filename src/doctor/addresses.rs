@@ -6,22 +6,22 @@ use etracker_core::scope::Scope;
 use etracker_runtime_common::is_absent;
 use nix::ifaddrs::getifaddrs;
 
-/// Where a tracker that listens on `bound` (all addresses if there are none) can be asked from here.
+/// Addresses at which this host reaches a tracker that listens on `bound`, or on all addresses if `bound` is empty.
 pub(super) fn reachable(bound: &[IpAddr]) -> Vec<IpAddr> {
     let mut targets = targets(bound, &of_this_host());
     targets.retain(|ip| !is_absent(SocketAddr::new(*ip, 0)));
     targets
 }
 
-/// An address at which nobody reaches a tracker here.
+/// An address to listen on that this host does not have, or cannot use yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Absent {
     pub(super) ip: IpAddr,
-    /// Whether the system shows it nevertheless.
+    /// Whether an interface has the address, so that it is tentative.
     pub(super) is_shown: bool,
 }
 
-/// Those of `bound` that this host does not have, or does not use yet.
+/// The addresses of `bound` that this host does not have, or cannot use yet.
 pub(super) fn absent(bound: &[IpAddr]) -> Vec<Absent> {
     let shown = of_this_host();
     let absent = bound.iter().filter(|ip| is_absent(SocketAddr::new(**ip, 0)));
@@ -38,13 +38,13 @@ pub(super) fn ipv6_is_usable() -> bool {
     UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-/// How many addresses the host has by which the whole Internet can reach it over IPv6.
+/// The number of global IPv6 addresses of the host.
 pub(super) fn global_ipv6_addresses() -> usize {
     let is_counted = |ip: &&IpAddr| ip.is_ipv6() && is_global(**ip);
     of_this_host().iter().filter(is_counted).count()
 }
 
-/// None where the system does not tell.
+/// Empty if the system does not list them.
 fn of_this_host() -> Vec<IpAddr> {
     let interfaces = getifaddrs().into_iter().flatten();
     let addresses = interfaces.filter_map(|interface| {
@@ -83,17 +83,17 @@ fn targets(bound: &[IpAddr], host: &[IpAddr]) -> Vec<IpAddr> {
     targets
 }
 
-/// An address that needs an interface beside it.
+/// Whether the address needs an interface to be reached.
 fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
-/// Whether the whole Internet can reach the address.
+/// Whether the address is global.
 pub(super) fn is_global(ip: IpAddr) -> bool {
     Scope::of(ip) == Scope::Global
 }
 
-/// Addresses that are asked: more would only make it long.
+/// Addresses that are probed: more would only lengthen the output.
 const TARGETS_MAX: usize = 16;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is so on this host.
+//! Gathers the facts about this host that findings are made of.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,47 +23,47 @@ use crate::start::seed;
 use crate::state::{FoundState, StateContent, StateError};
 use crate::steps::{PRIVILEGED, Ready, Step, UNPRIVILEGED};
 
-/// What is judged.
+/// The facts about a host and its options.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) workers: usize,
     pub(super) port: u16,
     pub(super) open_files: OpenFiles,
-    /// Nothing without UDP.
+    /// `None` without UDP.
     pub(super) receive_buffer: Option<ReceiveBuffer>,
-    /// Nothing where glommio is not built in.
+    /// `None` if glommio is not built in.
     pub(super) locked_memory: Option<LockedMemory>,
     pub(super) ipv6: Ipv6,
-    /// Addresses to listen on that are not there.
+    /// Addresses to listen on that the host does not have.
     pub(super) absent: Vec<Absent>,
-    /// An address of this host that is listened on, and that the whole Internet can reach.
+    /// A global address of this host that the tracker listens on.
     pub(super) public: Option<IpAddr>,
     /// The steps of a start.
     pub(super) steps: Vec<StepResult>,
-    /// What is kept already, if a state is to be kept and can be.
+    /// The content of the state file, if one is configured and usable.
     pub(super) state: Option<Result<StateContent, StateError>>,
-    /// The tracker that has the state now, as the error of another one that wants it.
+    /// The error of a second tracker on this state, if a tracker holds it now.
     pub(super) state_taken: Option<StateError>,
-    /// Why the tracker that was started for the round trips failed.
+    /// Why the tracker started for the round trips failed.
     pub(super) broken: Option<String>,
     pub(super) round_trips: Vec<RoundTrip>,
-    /// What hides clients from the tracker that has the port.
+    /// Causes that hide clients from the tracker that has the port, by its own report.
     pub(super) hidden: Vec<Hidden>,
-    /// Variables of the environment that look like options and are none.
+    /// Variables that begin like options and are unknown.
     pub(super) unknown_variables: Vec<String>,
     pub(super) intervals: Intervals,
-    /// Whether peers may have addresses that are not global.
+    /// Whether peers with addresses that are not global are allowed.
     pub(super) private_peers: bool,
 }
 
 /// The limit on open files.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenFiles {
-    /// What the tracker raises it to.
+    /// The soft limit after the tracker has raised it.
     pub(super) soft: u64,
     pub(super) hard: u64,
     pub(super) wanted: u64,
-    /// The connections that are left; nothing if not even one for each worker.
+    /// The connections that fit; `None` if not even one for each worker does.
     pub(super) connections: Option<usize>,
 }
 
@@ -77,34 +77,34 @@ pub(super) struct ReceiveBuffer {
 /// Bytes of memory that io_uring locks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LockedMemory {
-    /// Whether glommio would serve.
+    /// Whether glommio is chosen.
     pub(super) needed: bool,
-    /// With less it does not start.
+    /// The minimum for a start.
     pub(super) least: u64,
-    /// What all workers take.
+    /// The memory of all workers.
     pub(super) wanted: u64,
-    /// What the tracker raises the limit to.
+    /// The limit after the tracker has raised it.
     pub(super) granted: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ipv6 {
-    /// Whether the options ask for it, or leave it open.
+    /// Whether the options include IPv6.
     pub(super) wanted: bool,
     pub(super) usable: bool,
     pub(super) global_addresses: usize,
 }
 
-/// A step that a start takes too, and what came of it here.
+/// The result of a step of a start.
 #[derive(Debug)]
 pub(super) struct StepResult {
     pub(super) about: &'static str,
-    /// What it found.
+    /// The messages of the step.
     pub(super) told: Vec<String>,
     pub(super) outcome: Result<(), Failure>,
 }
 
-/// A question to one address, and its answer.
+/// A probe of one address and its result.
 #[derive(Debug)]
 pub(super) struct RoundTrip {
     pub(super) transport: Transport,
@@ -113,15 +113,15 @@ pub(super) struct RoundTrip {
 }
 
 impl Facts {
-    /// Looks at the host as a tracker with these options would find it: takes the steps of a start, serves for a moment,
-    /// or asks the tracker that has the port already. It changes nothing but this process, whose rights may be gone then.
+    /// Performs the steps of a start with these options and probes the tracker: one that it starts for a moment, or the one that
+    /// has the port already. It changes only this process, which may have dropped its privileges afterwards.
     ///
     /// # Errors
     /// The system gives no random numbers.
     pub(super) fn gather(options: &Options) -> Result<Self, Failure> {
         let listen = &options.listen;
         let bound = bound(listen);
-        // As the user that starts it, whose limits count.
+        // Before privileges are dropped: the limits of the starting user count.
         let (receive_buffer, locked_memory) = (receive_buffer(listen), locked_memory(options));
         let (steps, mut ready) = run_steps(options);
         let (state, state_taken) = examine(ready.state.take(), &options.config)?;
@@ -167,7 +167,7 @@ impl Facts {
     }
 }
 
-/// What the state holds, and who has it.
+/// The content of the state, and whether a tracker holds it.
 fn examine(found: Option<FoundState>, config: &Config) -> Result<ExaminedState, Failure> {
     let Some(found) = found else {
         return Ok((None, None));
@@ -177,7 +177,7 @@ fn examine(found: Option<FoundState>, config: &Config) -> Result<ExaminedState, 
     Ok((Some(content), taken))
 }
 
-/// The content of a state, and the tracker that has it.
+/// The content of a state, and the error of a second tracker if one holds it.
 type ExaminedState = (Option<Result<StateContent, StateError>>, Option<StateError>);
 
 /// The addresses to listen on.
@@ -186,8 +186,8 @@ fn bound(listen: &Listen) -> Vec<IpAddr> {
     addresses.map(|address| address.ip).collect()
 }
 
-/// Takes the steps of a start, each although another fails; without the rights to serve with none of those that need
-/// them.
+/// Performs the steps of a start, even after one has failed. If privileges cannot be dropped, the unprivileged steps are skipped:
+/// run as root, they would pass where the tracker fails.
 fn run_steps(options: &Options) -> (Vec<StepResult>, Ready) {
     let mut ready = Ready::default();
     let mut taken: Vec<StepResult> = PRIVILEGED
@@ -226,10 +226,10 @@ pub(super) fn is_in_use(steps: &[StepResult]) -> bool {
     steps.iter().any(in_use)
 }
 
-/// `connections` are those that sockets leave room for, if they could be opened.
+/// `connections` is the number that fits beside the sockets, if these could be opened.
 fn open_files(workers: usize, connections: Option<usize>, has_room: bool) -> OpenFiles {
     let (soft, hard) = limits::open_files_raised();
-    // A UDP and a TCP socket of each worker is what most have; addresses that are bound one by one have more.
+    // Without open sockets, assume one UDP and one TCP socket for each worker, which is the usual case.
     let usual = || limits::room(usize::try_from(soft).unwrap_or(usize::MAX), workers, 2 * workers);
     OpenFiles {
         soft,
@@ -239,7 +239,7 @@ fn open_files(workers: usize, connections: Option<usize>, has_room: bool) -> Ope
     }
 }
 
-/// What a socket gets, wherever it is bound; nothing without UDP.
+/// The receive buffer that the system grants, on any address; `None` without UDP.
 fn receive_buffer(listen: &Listen) -> Option<ReceiveBuffer> {
     if !listen.serves(Protocol::Udp) {
         return None;
@@ -269,7 +269,7 @@ const fn locked_memory(_options: &Options) -> Option<LockedMemory> {
     None
 }
 
-/// Starts a tracker without lists and state on the sockets that are ready, asks it, and stops it. Says why it failed.
+/// Starts a tracker without lists and state on the open sockets, probes it, and stops it. Returns its error, if it failed.
 fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec<RoundTrip>), Failure> {
     let (Some(opened), Some(serve)) = (ready.opened, ready.serve) else {
         return Ok((None, Vec::new()));
@@ -299,7 +299,7 @@ fn tracker(config: Config, clock: Clock) -> Result<Tracker, Failure> {
     Ok(Tracker::new(config, seed()?, clock.now()))
 }
 
-/// Asks at every address at once: where nothing answers, each is waited for.
+/// Probes all addresses concurrently, so that several silent ones cost one timeout.
 fn ask_all(options: &Options) -> Result<Vec<RoundTrip>, Failure> {
     let listen = &options.listen;
     let probe = Probe::new(options.config.trusted_proxies().is_some())?;
@@ -314,7 +314,7 @@ fn ask_all(options: &Options) -> Result<Vec<RoundTrip>, Failure> {
         let asking = places.map(|(transport, at)| {
             let thread = thread::Builder::new().name("ask".to_owned());
             let asking = thread.spawn_scoped(scope, move || ask(probe, transport, at));
-            // Where there are no more threads, this one asks.
+            // Without a further thread, this one probes.
             asking.map_err(|_| ask(probe, transport, at))
         });
         let asking: Vec<_> = asking.collect();
@@ -335,7 +335,7 @@ fn ask(probe: Probe, transport: Transport, at: SocketAddr) -> RoundTrip {
     RoundTrip { transport, at, asked }
 }
 
-/// Asks the first that answers over HTTP.
+/// Asks the first address that answers over HTTP for hidden clients.
 fn hidden(round_trips: &[RoundTrip]) -> Result<Vec<Hidden>, Failure> {
     let probe = Probe::new(false)?;
     let answers = |trip: &&RoundTrip| trip.transport == Transport::Tcp && trip.asked.is_ok();
@@ -343,5 +343,5 @@ fn hidden(round_trips: &[RoundTrip]) -> Result<Vec<Hidden>, Failure> {
     Ok(found.map(|trip| probe.hidden(trip.at)).unwrap_or_default())
 }
 
-/// Linux reports twice what it grants: the other half is for its own book-keeping.
+/// Linux reports twice the granted size: the other half is for its own bookkeeping.
 const REPORTED_PER_GRANTED: usize = if cfg!(target_os = "linux") { 2 } else { 1 };

@@ -1,4 +1,4 @@
-//! From facts to findings.
+//! Judges facts: findings, grades and remedies.
 
 use std::ops::RangeInclusive;
 
@@ -20,17 +20,17 @@ pub(super) struct Finding {
     pub(super) grade: Grade,
     pub(super) about: String,
     pub(super) what: String,
-    /// What to do, or can be done.
+    /// What the operator can do.
     pub(super) remedy: Option<String>,
 }
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grade {
     Ok,
-    /// The tracker serves, but not as well as it could, or not everybody.
+    /// The tracker serves, but worse than it could, or not all clients.
     Warning,
-    /// Clients are not served.
+    /// The tracker does not start, or does not serve clients.
     Fault,
 }
 
@@ -44,7 +44,7 @@ impl Grade {
     }
 }
 
-/// Judges every fact.
+/// Judges all facts.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![open_files(facts.open_files, facts.workers)];
     findings.extend(facts.receive_buffer.map(receive_buffer));
@@ -170,17 +170,17 @@ fn ipv6(ipv6: Ipv6) -> Finding {
     }
 }
 
-/// Whether what answers at the port, if anything, may be a tracker: that another program does not answer as one is no
-/// fault of its own.
+/// Whether a tracker may be behind the port: it is free, or at least one probe was answered. Otherwise another program has the
+/// port, and its failure to answer as a tracker is not a separate fault.
 fn is_of_a_tracker(facts: &Facts) -> bool {
     !is_in_use(&facts.steps) || facts.round_trips.iter().any(|trip| trip.asked.is_ok())
 }
 
-/// A step of the start; nothing if there is nothing to say.
+/// The finding about a step of the start, if there is one.
 fn step(taken: &StepResult, facts: &Facts) -> Option<Finding> {
     let about = taken.about;
     match &taken.outcome {
-        // They have a finding of their own.
+        // Open files have a separate finding.
         _ if about == OPEN_FILES => None,
         Ok(()) if about == PORT => Some(port_finding(facts)),
         Err(Failure::Sockets(error)) => Some(port_fault(error, facts)),
@@ -190,7 +190,7 @@ fn step(taken: &StepResult, facts: &Facts) -> Option<Finding> {
     }
 }
 
-/// Variables that the tracker ignores, if there are any.
+/// The finding about unknown variables, if there are any.
 fn environment(unknown: &[String]) -> Option<Finding> {
     let names = unknown.join(", ");
     let what = format!("not an option, and ignored: {names}");
@@ -237,7 +237,7 @@ fn port_fault(error: &SocketError, facts: &Facts) -> Finding {
     fault(PORT, error.to_string(), remedy)
 }
 
-/// Such an address can be listened on, but nobody reaches the tracker there.
+/// Linux allows to listen on such an address, but no client can reach it.
 fn absent_address(absent: Absent) -> Finding {
     let Absent { ip, is_shown } = absent;
     if is_shown {
@@ -256,7 +256,7 @@ const ADDRESS_ABSENT: &str =
 const ADDRESS_TENTATIVE: &str =
     "wait a moment if `ip -6 address` calls it tentative; if it says dadfailed, another host has the address";
 
-/// What to do about a step that failed.
+/// The remedy for a failed step.
 fn remedy(failure: &Failure) -> String {
     match failure {
         Failure::Lists(ListError::Unreadable(option, ..)) => {
@@ -295,10 +295,10 @@ fn privilege_remedy(error: &PrivilegeError) -> String {
     .to_owned()
 }
 
-/// A state that can be kept: what is there already.
+/// The finding about a usable state file and its content.
 fn state(content: &Result<StateContent, StateError>, facts: &Facts) -> Finding {
     let by = match &facts.state_taken {
-        // A tracker that runs with these options has both the port and the state.
+        // The tracker that has the port is probably the one that holds the state: that is as it should be.
         Some(StateError::Taken { by, .. }) if is_in_use(&facts.steps) && is_of_a_tracker(facts) => {
             let pid = by.map_or_else(String::new, |pid| format!(", process {pid},"));
             format!("; a tracker that runs{pid} has it now")
@@ -352,7 +352,7 @@ fn round_trip(trip: &RoundTrip) -> Finding {
     }
 }
 
-/// What is served counts. What it may become by the options is a remark: only the load of the days to come tells.
+/// The interval served now is graded. A shorter one that the options allow later is a remark, as only the load decides it.
 fn interval(facts: &Facts) -> Finding {
     let about = "interval";
     let served = facts.round_trips.iter().filter_map(|trip| match trip.asked {
@@ -393,7 +393,7 @@ fn interval(facts: &Facts) -> Finding {
     }
 }
 
-/// In the words of the tracker that has the port.
+/// A cause in the words of the tracker that has the port.
 fn hidden(hidden: &Hidden) -> Finding {
     let [what, remedy] =
         [&hidden.what, &hidden.remedy].map(|words| shortened(words.as_bytes(), HIDDEN_LETTERS_MAX));
@@ -415,15 +415,15 @@ fn private_peers(facts: &Facts) -> Finding {
     }
 }
 
-/// Letters of what another tracker says.
+/// Characters shown of another tracker's text.
 const HIDDEN_LETTERS_MAX: usize = 400;
 /// Announce intervals that public lists of trackers take: 5 minutes to 3 hours.
 const LISTED_SECS: RangeInclusive<u32> = 300..=10_800;
-/// What to do about a runtime that does not serve.
+/// The remedy for a runtime that does not start.
 const OTHER_RUNTIME: &str = "another --runtime, if this build has one";
-/// What to do about a fault of the system's own.
+/// The remedy for other errors of the system.
 const AS_THE_SYSTEM_SAYS: &str = "what the system says; then try again";
-/// What limits receive buffers.
+/// The setting that limits receive buffers.
 const BUFFER_LIMIT: &str = if cfg!(target_os = "linux") {
     "net.core.rmem_max"
 } else {
@@ -442,7 +442,7 @@ mod tests {
 
     const AT: &str = "192.0.2.7:6969";
 
-    /// A host where all is well.
+    /// The facts of a healthy host.
     fn healthy() -> Facts {
         let trip = |transport| RoundTrip {
             transport,
@@ -498,7 +498,7 @@ mod tests {
         vec![taken(PORT, Err(Failure::Sockets(SocketError::Open(error))))]
     }
 
-    /// The one thing that is not well with these facts, as "grade about: what -> remedy".
+    /// The only finding that is not ok, as "grade about: what -> remedy".
     fn trouble(spoil: impl FnOnce(&mut Facts)) -> String {
         let mut facts = healthy();
         spoil(&mut facts);

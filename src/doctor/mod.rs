@@ -1,4 +1,4 @@
-//! `etracker doctor`: what commonly goes wrong on a host, and what to do about it.
+//! `etracker doctor`: checks whether a start would succeed and the host is fit.
 
 mod addresses;
 mod facts;
@@ -14,8 +14,8 @@ use crate::terminal::say;
 use facts::Facts;
 use findings::{Finding, Grade, judge};
 
-/// Checks whether a tracker with these options would do well here, and says so in a table. The exit status is a failure
-/// if something is at fault.
+/// Checks a tracker with these options on this host and prints a table of findings. The exit status is a failure if there is a
+/// fault.
 ///
 /// # Errors
 /// The checks themselves cannot be done.

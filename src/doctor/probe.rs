@@ -1,4 +1,4 @@
-//! Asking a tracker as a client does, and looking where the answer comes from.
+//! Probes of a tracker: announces like a client's, whose answers must come from the address that was asked.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -15,26 +15,26 @@ use serde::Deserialize;
 
 use crate::failure::Failure;
 
-/// What came of a question.
+/// The result of a probe.
 pub(super) type ProbeResult = Result<Answer, ProbeError>;
 
 /// A tracker's answer to an announce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The seconds until the next announce.
+    /// The announce interval in seconds.
     Interval(u32),
-    /// The tracker does not serve the torrent of these questions.
+    /// The tracker refused the announce, with this reason.
     Refused(String),
 }
 
-/// The part of a page of statistics that matters here.
+/// The part of `/stats.json` that doctor reads.
 #[derive(Debug, Deserialize)]
 struct Stats {
     #[serde(default)]
     hidden_clients: Vec<Hidden>,
 }
 
-/// That clients are hidden from a tracker, as it says.
+/// A cause that hides clients, as a tracker reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Hidden {
     pub(super) what: String,
@@ -42,13 +42,13 @@ pub(super) struct Hidden {
     ordinary: bool,
 }
 
-/// Why there is no answer.
+/// Why a probe failed.
 #[derive(Debug)]
 pub(super) enum ProbeError {
     Silent,
-    /// The answer came from there, and no client would take it.
+    /// The answer came from another address, so clients drop it.
     From(SocketAddr),
-    /// It is not what a tracker says.
+    /// The answer is not a tracker's.
     Unreadable,
     Io(io::Error),
 }
@@ -62,11 +62,11 @@ impl From<io::Error> for ProbeError {
     }
 }
 
-/// Asks for the same torrent everywhere. It announces the end of a download, so that nothing is left behind.
+/// Announces `stopped` for a fixed torrent, so that no peer is stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Probe {
     transaction_id: u32,
-    /// Whether the tracker wants a proxy's header from here.
+    /// Whether to send the forwarding header of a proxy.
     forwarded: bool,
 }
 
@@ -81,7 +81,7 @@ impl Probe {
 
     /// Connects and announces over UDP.
     pub(super) fn udp(self, at: SocketAddr) -> ProbeResult {
-        // Not connected: the system would keep answers from elsewhere away, and this is to see them.
+        // Not connected: a connected socket would drop answers from other addresses, which must be detected.
         let socket = UdpSocket::bind((any(at.ip()), 0))?;
         let connect = RequestHead::connect(self.transaction_id).encode();
         let reply = self.exchange(&socket, at, &connect)?;
@@ -113,7 +113,7 @@ impl Probe {
         }
     }
 
-    /// What hides clients from the tracker that serves there, in its own words; nothing if it does not tell.
+    /// The causes that hide clients from the tracker there, in its own words; empty if its pages cannot be read.
     pub(super) fn hidden(self, at: SocketAddr) -> Vec<Hidden> {
         let stats = || {
             let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
@@ -135,7 +135,7 @@ impl Probe {
             .collect()
     }
 
-    /// Sends a request, again and again, until something answers it.
+    /// Sends a request repeatedly until an answer comes.
     fn exchange(self, socket: &UdpSocket, at: SocketAddr, request: &[u8]) -> Result<Vec<u8>, ProbeError> {
         let deadline = Instant::now() + PATIENCE;
         let mut datagram = [0; 2048];
@@ -166,7 +166,7 @@ impl Probe {
         AnnounceQuery { announce, form }.encode(&mut query);
         encode_get(&at.to_string(), "/announce", &query, AGENT, &mut request);
         if self.forwarded {
-            // Before the empty line.
+            // The header goes before the empty line at the end.
             request.truncate(request.len() - 2);
             request.extend_from_slice(FORWARDED);
         }
@@ -189,7 +189,7 @@ fn read_response(stream: &mut TcpStream, max: usize) -> Result<HttpResponse, Pro
     Err(ProbeError::Unreadable)
 }
 
-/// Calls again what the end of an io_uring interrupts in the thread that had it.
+/// Repeats a call that is interrupted: closing an io_uring interrupts calls of its thread.
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -221,12 +221,12 @@ const fn any(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// A reason that another program gave.
+/// A reason from another program, as printable text.
 fn plain(reason: &[u8]) -> String {
     shortened(reason, REASON_MAX)
 }
 
-/// Words of another program, up to `max` letters.
+/// The printable characters of another program's text, at most `max`.
 pub(super) fn shortened(reason: &[u8], max: usize) -> String {
     let printable = reason
         .iter()
@@ -234,21 +234,21 @@ pub(super) fn shortened(reason: &[u8], max: usize) -> String {
     printable.take(max).map(|&byte| char::from(byte)).collect()
 }
 
-/// What the tracker is told to be asked by.
+/// The `User-Agent` of probes.
 const AGENT: &str = concat!("etracker/", env!("CARGO_PKG_VERSION"));
-/// How long an answer is waited for: this host is close.
+/// How long to wait for an answer from this host.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Datagrams sent before there is no answer.
+/// Datagrams sent before a probe counts as unanswered.
 const TRIES: u32 = 3;
 /// Bytes of the longest answer that is read.
 const RESPONSE_MAX: usize = 1 << 16;
-/// Bytes of the longest page of statistics that is read: with its history it has some 200,000.
+/// Bytes of the longest `/stats.json` that is read: with its history it has some 200,000.
 const STATS_MAX: usize = 1 << 20;
-/// Causes that are shown: there are fewer.
+/// Causes shown at most; trackers know fewer.
 const HIDDEN_MAX: usize = 8;
-/// Letters of a reason that are shown.
+/// Characters shown of a reason.
 const REASON_MAX: usize = 100;
-/// The header of a proxy, for a client of a network that is for examples.
+/// The forwarding header of a proxy, for a client in a documentation network.
 const FORWARDED: &[u8] = b"X-Forwarded-For: 192.0.2.1\r\n\r\n";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The grammar of the command line, and its help.
+//! The grammar of the command line, its help and manual page.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -18,7 +18,7 @@ use super::ranges::{
 };
 use super::runtime::Runtime;
 
-/// What the command line holds, not yet understood.
+/// The arguments as text, not parsed yet.
 #[derive(Clone, Debug)]
 pub(super) struct Arguments {
     pub(super) common: Common,
@@ -31,11 +31,11 @@ pub(super) struct Arguments {
     pub(super) logs: Logs,
     pub(super) process: ProcessOptions,
     pub(super) version: bool,
-    /// What is no option, nor the value of one.
+    /// Words that are neither options nor values.
     pub(super) words: Vec<String>,
 }
 
-/// What most operators set, first on the screen.
+/// Options that most operators use: first in the help.
 #[derive(Clone, Debug)]
 pub(super) struct Common {
     pub(super) port: Option<String>,
@@ -52,7 +52,7 @@ pub(super) struct Common {
     pub(super) state: Option<String>,
 }
 
-/// Further options of the process and its sockets.
+/// Options of sockets and runtime.
 #[derive(Clone, Debug)]
 pub(super) struct Service {
     pub(super) no_tcp: bool,
@@ -60,7 +60,7 @@ pub(super) struct Service {
     pub(super) runtime: Option<String>,
 }
 
-/// Further options of announces and swarms.
+/// Options of announces and swarms.
 #[derive(Clone, Debug)]
 pub(super) struct Swarms {
     pub(super) max_load_avg: Option<String>,
@@ -80,7 +80,7 @@ pub(super) struct Limits {
     pub(super) exempt: Vec<String>,
 }
 
-/// Further options of HTTP.
+/// Options of HTTP.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
     pub(super) socket_timeout: Option<String>,
@@ -89,7 +89,7 @@ pub(super) struct Http {
     pub(super) trusted_proxy: Vec<String>,
 }
 
-/// Options of who and what is served.
+/// Options of lists.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
     pub(super) allow_list: Option<String>,
@@ -97,7 +97,7 @@ pub(super) struct Access {
     pub(super) deny_address: Option<String>,
 }
 
-/// Further options of what is shown to people.
+/// Options of pages.
 #[derive(Clone, Debug)]
 pub(super) struct Pages {
     pub(super) charset: Option<String>,
@@ -113,14 +113,14 @@ pub(super) struct Logs {
     pub(super) addresses: bool,
 }
 
-/// Further options of what makes the tracker last.
+/// Options of the root directory and the state.
 #[derive(Clone, Debug)]
 pub(super) struct ProcessOptions {
     pub(super) chroot: Option<String>,
     pub(super) state_period: Option<String>,
 }
 
-/// The grammar of the command line. It takes every value as text: what values mean is the same for the environment.
+/// The grammar of the command line. Values stay text here: they are parsed in one place with those of the environment.
 pub(super) fn grammar() -> OptionParser<Arguments> {
     let defaults = Config::default();
     let common = common(&defaults);

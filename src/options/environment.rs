@@ -1,4 +1,4 @@
-//! The environment: what it says of options, and names in it that look like options and are none.
+//! Options in the environment, and unknown variables.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,12 +9,12 @@ use super::name::{self, LETTERS_WRONG_MAX, PREFIX};
 use super::refusal::Refusal;
 use crate::supervised::SUPERVISED;
 
-/// The variables that may be meant for the tracker.
+/// The variables that begin with `ETRACKER_`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment(BTreeMap<String, String>);
 
 impl FromIterator<(OsString, OsString)> for Environment {
-    /// Leaves out what is empty, which is as good as not given, and what an orchestrator says of a service of this name.
+    /// Drops empty variables, which count as not given, and those that orchestrators set for a service of this name.
     fn from_iter<T: IntoIterator<Item = (OsString, OsString)>>(variables: T) -> Self {
         let lossy = |(name, value): (OsString, OsString)| {
             let lossy = |text: OsString| text.to_string_lossy().into_owned();
@@ -28,15 +28,15 @@ impl FromIterator<(OsString, OsString)> for Environment {
 }
 
 impl Environment {
-    /// The value of a variable that is not empty.
+    /// The value of a variable.
     pub(super) fn get(&self, variable: &str) -> Option<&str> {
         self.0.get(variable).map(String::as_str)
     }
 
-    /// The variables that mean nothing to the tracker.
+    /// The unknown variables.
     ///
     /// # Errors
-    /// One looks like a mistyped option.
+    /// One is a mistyped option.
     pub(super) fn unknown(&self) -> Result<Vec<String>, Refusal> {
         let options: Vec<String> = name::IN_ENVIRONMENT.iter().map(|name| name.variable()).collect();
         let unknown = self.0.keys().filter(|name| !is_known(name, &options));
@@ -53,7 +53,7 @@ fn is_known(name: &str, options: &[String]) -> bool {
     options.iter().any(|option| option == name) || OTHER_ENDS.contains(&name)
 }
 
-/// The option whose name differs from this one by underscores, or by so few letters that it was meant.
+/// The option that was probably meant: its name differs by underscores, or by few letters.
 fn meant<'a>(name: &str, options: &'a [String]) -> Option<&'a String> {
     let letters = |name: &str| name.to_ascii_uppercase().replace('_', "");
     let distance = |option: &&String| osa_distance(&letters(name), &letters(option));
@@ -84,9 +84,9 @@ fn is_of_a_service(name: &str, value: &str) -> bool {
         || name.split_once("_PORT_").is_some_and(of_port)
 }
 
-/// Protocols of services.
+/// Protocols in such variables.
 const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
-/// Our own names that are for others than the command: a supervisor, scripts, builds and tests.
+/// Variables of this project that are not options: for the supervisor, scripts, builds and tests.
 const OTHER_ENDS: [&str; 4] = [
     SUPERVISED,
     "ETRACKER_COMMAND",

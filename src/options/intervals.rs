@@ -8,8 +8,8 @@ use super::name::{INTERVAL, MAX_INTERVAL, MIN_INTERVAL};
 use super::reader::{Reader, Setting};
 use super::refusal::{Refusal, Source};
 
-/// Reads the intervals: `min <= interval <= max`. One that is not given is the default; the first one follows the
-/// bounds then.
+/// Reads the intervals: `min <= interval <= max`. One that is not given is the default, which for the first interval is moved into
+/// the bounds.
 pub(super) fn read(reader: Reader<'_>, defaults: Intervals, given: &Common) -> Result<Intervals, Refusal> {
     let number = |name, argument: &Option<String>| reader.number(name, argument.clone(), INTERVAL_SECS);
     let initial = number(INTERVAL, &given.interval)?;
@@ -45,7 +45,7 @@ pub(super) fn read(reader: Reader<'_>, defaults: Intervals, given: &Common) -> R
     })
 }
 
-/// Where a bound was given, or can be.
+/// Where a bound was given, or could be given.
 fn source(bound: Option<Setting<u32>>, name: Name) -> Source {
     bound.map_or(Source::Argument(name), |bound| bound.source)
 }

@@ -1,4 +1,4 @@
-//! What the operator wants: the command line and the environment, understood and checked.
+//! Options from the command line and the environment, parsed and checked.
 
 mod arguments;
 mod environment;
@@ -39,10 +39,10 @@ use refusal::needs;
 pub(crate) use refusal::{Refusal, Source};
 pub(crate) use runtime::Runtime;
 
-/// All that can be set, valid.
+/// All options, valid.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// What the core is told.
+    /// The settings of the core.
     pub(crate) config: Config,
     /// Where to listen, and with how many workers.
     pub(crate) listen: Listen,
@@ -50,41 +50,40 @@ pub(crate) struct Options {
     pub(crate) runtime: Runtime,
     /// The character set of the stats page.
     pub(crate) charset: String,
-    /// The files that say which torrents and addresses are served.
+    /// The files of lists.
     pub(crate) lists: ListFiles,
-    /// Who may see the pages: everyone if this is empty.
+    /// Networks that may read pages; all if empty.
     pub(crate) stats_from: Vec<IpNet>,
-    /// Names of hosts that those may ask under, beside localhost and the machine's own.
+    /// Host names for pages, beside localhost and the machine's own.
     pub(crate) page_hosts: Vec<String>,
-    /// What is logged, and how.
+    /// The settings of the log.
     pub(crate) logs: LogSettings,
     /// The locale that groups digits on the stats page.
     pub(crate) locale: String,
     /// What makes the tracker last.
     pub(crate) process: ProcessOptions,
-    /// How often the tracker failed before this start, as whoever restarts it counts.
+    /// Failures before this start, counted by the supervisor or script.
     pub(crate) failures: u32,
-    /// Variables of the environment that look like ours and mean nothing.
+    /// Unknown variables that begin with `ETRACKER_`.
     pub(crate) unknown_variables: Vec<String>,
 }
 
-/// What a command line asks for.
+/// The request of a command line.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     /// Serve.
     Serve(Box<Options>),
-    /// Find out whether this host is fit to serve so.
+    /// Check whether this host is fit to serve with these options.
     Examine(Box<Options>),
-    /// Show this text.
+    /// Print this text.
     Show(String),
 }
 
 impl Request {
-    /// Understands the arguments (without the command's own name) and the environment of a machine with so many
-    /// processors.
+    /// Parses the arguments (without the command's name) and the environment, on a machine with `processors` processors.
     ///
     /// # Errors
-    /// What is refused, and why.
+    /// The first refused argument or variable.
     pub(crate) fn read(
         arguments: impl IntoIterator<Item = OsString>,
         environment: &Environment,
@@ -169,7 +168,7 @@ impl Options {
     }
 }
 
-/// What the parser says, without what an operator cannot know of.
+/// The parser's message without its jargon.
 fn in_plain_words(text: &str) -> String {
     let text = text.trim_end_matches(" in this context");
     match text.strip_suffix(" is not expected") {
@@ -181,7 +180,7 @@ fn in_plain_words(text: &str) -> String {
     }
 }
 
-/// What to do instead of giving this word.
+/// Advice on a word that is not an option.
 fn advice(word: &str) -> &'static str {
     // At most a third of the letters differ: two letters turn `run` into `man`.
     let is_close = |command: &str| osa_distance(word, command) * 3 <= command.len();
@@ -203,7 +202,7 @@ const MANUAL: &str = "man";
 const HELP: &str = "help";
 /// Words by which other commands are told to serve.
 const SERVING: [&str; 4] = ["run", "serve", "server", "start"];
-/// The first of the arguments that asks for an examination of the host.
+/// The first argument of a check of the host.
 const DOCTOR: &str = "doctor";
 /// The word for no network in `--limit-exempt`.
 const NOBODY: &str = "none";

@@ -1,4 +1,4 @@
-//! What options are called, on the command line and in the environment.
+//! Names of options, on the command line and in the environment.
 
 use std::fmt;
 
@@ -63,7 +63,7 @@ pub(super) const CHROOT: Name = long("chroot");
 pub(super) const STATE: Name = long("state");
 pub(super) const STATE_PERIOD: Name = long("state-period");
 pub(super) const VERSION: Name = both('V', "version");
-/// Not an option: scripts/run and the supervisor hand it on in the environment only.
+/// Not an option: scripts/run and the supervisor pass it in the environment.
 pub(super) const FAILURES: Name = long("failures");
 
 /// All that can be given in the environment.
@@ -113,9 +113,9 @@ pub(super) const IN_ENVIRONMENT: &[Name] = &[
 
 /// Letters in which a mistyped variable may differ from the one that was meant.
 pub(super) const LETTERS_WRONG_MAX: usize = 2;
-/// How the names of all variables begin.
+/// The prefix of all variables.
 pub(super) const PREFIX: &str = "ETRACKER_";
-/// The variable that says how often the tracker failed before.
+/// The variable with the number of failures before this start.
 pub(crate) const FAILURES_VARIABLE: &str = "ETRACKER_FAILURES";
 
 const fn both(short: char, long: &'static str) -> Name {

@@ -1,4 +1,4 @@
-//! What makes the tracker last: its supervisor, its lack of rights, its state.
+//! Options of the process: supervisor, user, root directory, state.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use super::ranges::{RESTARTS, STATE_PERIOD_SECS, STATE_PERIOD_SECS_DEFAULT};
 use super::reader::{Reader, Setting};
 use super::refusal::{Refusal, needs};
 
-/// What the tracker does to last.
+/// The options of the process.
 #[derive(Clone, Debug)]
 pub(crate) struct ProcessOptions {
-    /// How often a serving process that failed is followed by another; 0 is without a supervisor.
+    /// Restarts after failures; 0 is without a supervisor.
     pub(crate) restarts: u32,
-    /// Whom to serve as.
+    /// The user to serve as.
     pub(crate) user: Option<Setting<String>>,
-    /// The folder to lock oneself into.
+    /// The new root directory.
     pub(crate) chroot: Option<Setting<PathBuf>>,
-    /// Where swarms are kept over restarts.
+    /// The state file.
     pub(crate) state: Option<PathBuf>,
-    /// How often they are written there.
+    /// The period of writing the state.
     pub(crate) state_period: Duration,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn read(
     let state = reader.filled(name::STATE, common.state.clone(), "the path of a file")?;
     let period = reader.number(name::STATE_PERIOD, given.state_period, STATE_PERIOD_SECS)?;
     let source = |chroot: &Setting<String>| chroot.source;
-    // Root can leave any root folder.
+    // A chroot without another user is no protection: root can leave it.
     needs(chroot.as_ref().map(source), name::USER, user.is_some())?;
     needs(period.map(|period| period.source), name::STATE, state.is_some())?;
     Ok(ProcessOptions {

@@ -1,4 +1,4 @@
-//! From text to values: first what was given as an argument, then what the environment says.
+//! Values of options: from arguments first, then from the environment.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -13,7 +13,7 @@ use super::refusal::{Refusal, Source};
 pub(super) struct Reader<'a>(pub(super) &'a Environment);
 
 impl Reader<'_> {
-    /// What was given for `name`, argument before environment.
+    /// The text given for `name`: the argument, or else the variable.
     pub(super) fn text(self, name: Name, argument: Option<String>) -> Option<Text> {
         if let Some(value) = argument {
             let source = Source::Argument(name);
@@ -24,7 +24,7 @@ impl Reader<'_> {
         Some(Text { source, value })
     }
 
-    /// The path or name that was given for `name`: not nothing.
+    /// The path or name given for `name`, which must not be empty.
     pub(super) fn filled(
         self,
         name: Name,
@@ -59,7 +59,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether a switch is on: by its presence as an argument, by `true` in the environment.
+    /// Whether a switch is on: given as an argument, or `true` in the environment.
     pub(super) fn switch(self, name: Name, argument: bool) -> Result<bool, Refusal> {
         if argument {
             return Ok(true);
@@ -131,7 +131,7 @@ impl Text {
     }
 }
 
-/// What a kind of number is called.
+/// How refusals call a kind of number.
 pub(super) trait Kind {
     const KIND: &'static str;
 }

@@ -1,4 +1,4 @@
-//! Why a command line or an environment is refused.
+//! Refusals of options.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::name::Name;
 /// Why the options are refused, shown as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The arguments are no options of this command, in the words of the parser.
+    /// The parser refuses the arguments, in its words.
     Arguments(String),
     /// A value that the option does not take; `wanted` continues "must be".
     Value {
@@ -17,17 +17,17 @@ pub(crate) enum Refusal {
         value: String,
         wanted: String,
     },
-    /// An option that says something about another one, which is not given.
+    /// An option that depends on another one, which is not given.
     Alone { source: Source, needs: Name },
-    /// A variable that is none, and the one that was meant.
+    /// An unknown variable, and the one that was probably meant.
     Mistyped(String, String),
-    /// A word that is neither an option nor a command, and what to do about it.
+    /// A word that is neither an option nor a command, and advice.
     Word(String, &'static str),
     /// `--allow-list` and `--deny-list`.
     TwoLists(Source, Source),
     /// `--no-tcp` and `--no-udp`.
     NothingToServe(Source, Source),
-    /// The core refuses what the rules here let pass.
+    /// The core refuses a value that passed the checks here.
     Core(OutOfRange),
 }
 
@@ -68,7 +68,7 @@ impl From<OutOfRange> for Refusal {
     }
 }
 
-/// Refuses an option that was given if another, about which it says something, was not.
+/// Refuses an option that depends on another one which is not given.
 pub(super) fn needs(given: Option<Source>, needed: Name, is_given: bool) -> Result<(), Refusal> {
     match given {
         Some(source) if !is_given => Err(Refusal::Alone {

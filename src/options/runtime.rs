@@ -1,4 +1,4 @@
-//! What drives the workers.
+//! The choice of the runtime.
 
 use super::name;
 use super::reader::Reader;
@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 /// The runtimes of this build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runtime {
-    /// Whichever does best.
+    /// The faster one.
     #[cfg(all(feature = "smol", feature = "glommio"))]
     Auto,
     /// smol: portable.
@@ -27,10 +27,10 @@ impl Runtime {
         #[cfg(feature = "glommio")]
         Self::Glommio,
     ];
-    /// The one that is used unless another is asked for.
+    /// The default.
     pub(crate) const DEFAULT: Self = Self::ALL[0];
 
-    /// What it is called.
+    /// The name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             #[cfg(all(feature = "smol", feature = "glommio"))]
@@ -42,13 +42,13 @@ impl Runtime {
         }
     }
 
-    /// What they are called.
+    /// The names of all, for messages.
     pub(super) fn names() -> String {
         let names: Vec<&str> = Self::ALL.iter().map(|runtime| runtime.name()).collect();
         names.join(", ")
     }
 
-    /// The one that is asked for.
+    /// The chosen runtime.
     pub(super) fn read(reader: Reader<'_>, argument: Option<String>) -> Result<Self, Refusal> {
         let Some(text) = reader.text(name::RUNTIME, argument) else {
             return Ok(Self::DEFAULT);

@@ -1,4 +1,4 @@
-//! What pages tell beside the tracker's own figures.
+//! Facts for pages beside the tracker's figures.
 
 use etracker_core::config::Limits;
 use etracker_core::stats::{Count, Figures};
@@ -11,14 +11,14 @@ use super::Grouping;
 use crate::allocations::Allocations;
 use crate::hidden_clients::Hidden;
 
-/// What does not change while the process serves.
+/// Facts that do not change while the process serves.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
-    /// Which build this is.
+    /// The revision of the build.
     pub(crate) revision: String,
-    /// When the process started to serve.
+    /// The start of the process.
     pub(crate) started: Instant,
-    /// How often the tracker failed before this start.
+    /// Failures before this start.
     pub(crate) failures: u32,
     /// The port of HTTP and UDP.
     pub(crate) port: u16,
@@ -26,9 +26,9 @@ pub(crate) struct About {
     pub(crate) tcp: bool,
     /// Whether UDP is served.
     pub(crate) udp: bool,
-    /// Files that may be open: soft and hard limit.
+    /// The soft and the hard limit on open files.
     pub(crate) open_files: (u64, u64),
-    /// The character set that pages claim to be in.
+    /// The character set that pages declare.
     pub(crate) charset: String,
     /// How digits are grouped for people.
     pub(crate) grouping: Grouping,
@@ -36,7 +36,7 @@ pub(crate) struct About {
     pub(crate) zone: TimeZone,
 }
 
-/// Everything that pages tell, taken at one moment.
+/// All figures and facts of the pages at one moment.
 #[derive(Debug)]
 pub(super) struct Moment<'a> {
     pub(super) about: &'a About,

@@ -1,4 +1,4 @@
-//! `/stats.json`: every figure under a stable name. docs/stats.md says what they mean.
+//! `/stats.json`: every figure under a stable name. docs/stats.md explains them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::about::Moment;
 use super::text::error_name;
 
-/// The page, with a history that was written before.
+/// The page, with a history that is rendered already.
 pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
     let Moment { about, figures, .. } = moment;
     let (previous, required) = figures.interval.moving_secs();
@@ -64,7 +64,7 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
     serde_json::to_vec(&page).unwrap_or_default()
 }
 
-/// The part of the page that changes only when a step of the history is over.
+/// The history, which changes only when one of its steps ends.
 pub(super) fn history(history: &History) -> Box<RawValue> {
     let series = json!({ "hour": series(&history.hour), "day": series(&history.day) });
     serde_json::value::to_raw_value(&series).unwrap_or_default()

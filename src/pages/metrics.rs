@@ -25,7 +25,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// What `request` asks for by `Accept` (RFC 9110, section 12.5.1): OpenMetrics must be named, and not be liked less.
+    /// The format that `Accept` prefers (RFC 9110, section 12.5.1): OpenMetrics if it is named with at least the weight of text.
     pub(super) fn wanted(request: &Request<'_>) -> Self {
         let (mut open_metrics, mut text) = (0.0, 0.0);
         let values = request
@@ -78,7 +78,7 @@ pub(super) fn page(moment: &Moment<'_>, format: Format) -> String {
     sweep(moment, &mut families);
     hidden_clients(moment, &mut families);
     let mut out = String::with_capacity(16 * 1024);
-    // A string takes everything.
+    // Writing to a string cannot fail.
     let _ = match format {
         Format::OpenMetrics => {
             let mut registry = Registry::default();
@@ -429,7 +429,7 @@ impl Family {
 }
 
 impl Family {
-    /// Writes the family in the older format, for which the library that writes the newer one has nothing.
+    /// Writes the family in the older format, which the library does not support.
     fn write_text(&self, out: &mut String) -> fmt::Result {
         let unit = self.unit.as_ref().map(|unit| format!("_{}", unit.as_str()));
         let total = match self.kind {
@@ -495,7 +495,7 @@ impl Collector for Families {
             let mut metric = encoder.encode_descriptor(family.name, family.help, unit, kind)?;
             for (labels, value) in &family.samples {
                 if labels.is_empty() {
-                    // Without braces, which would be empty.
+                    // No braces without labels.
                     value.encode(family.kind, metric)?;
                     break;
                 }

@@ -24,7 +24,7 @@ pub(crate) use grouping::Grouping;
 pub(crate) use readers::Readers;
 pub(crate) use text::{error_name, local_time};
 
-/// All pages, each written at most once a second, however many read it.
+/// All pages, each rendered at most once a second for all readers.
 #[derive(Debug)]
 pub(crate) struct PageCache {
     about: About,
@@ -45,7 +45,8 @@ impl PageCache {
         }
     }
 
-    /// Why there is no page under `host`. Only letters, digits, dots and dashes are repeated.
+    /// The answer to a request for a foreign host. It repeats only names of letters, digits, dots and dashes, so that it cannot
+    /// carry markup.
     fn foreign_host_page(&self, host: &[u8]) -> Page {
         let harmless = |host: &String| {
             host.bytes()
@@ -115,7 +116,7 @@ impl Pages for PageCache {
             return Found::Nothing;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Before the budget: a hostile page in the reader's own browser must not use it up under a foreign name.
+        // Checked before the budget: a hostile page in the reader's browser must not use that up.
         if let Some(host) = self.readers.foreign_host(request) {
             return Found::Forbidden(self.foreign_host_page(host));
         }
@@ -139,8 +140,7 @@ fn name(path: &[u8]) -> Option<&[u8]> {
     segments.next().is_none().then_some(name)
 }
 
-/// The page that draws what goes on. Its script and style are pages of their own, so that browsers can be told to run
-/// nothing that stands within a page.
+/// The live page. Its script and style are separate files, so that the Content-Security-Policy can forbid inline ones.
 #[derive(Debug)]
 struct LivePage {
     page: Page,
@@ -162,12 +162,12 @@ impl LivePage {
     }
 }
 
-/// What a path leads to.
+/// The source of a page.
 #[derive(Clone, Copy, Debug)]
 enum Source<'a> {
-    /// A page that does not change.
+    /// A page that never changes.
     Static(&'a Page),
-    /// One that is written each second.
+    /// A page that is rendered each second.
     Rendered(Kind),
 }
 
@@ -181,12 +181,12 @@ enum Kind {
 #[derive(Debug, Default)]
 struct State {
     budget: Budget,
-    /// Invariant: at most one of each kind.
+    /// Invariant: at most one page of each kind.
     cached: Vec<CachedPage>,
     history: Option<CachedHistory>,
 }
 
-/// A page and the second that it tells about.
+/// A rendered page and its second.
 #[derive(Debug)]
 struct CachedPage {
     kind: Kind,
@@ -194,7 +194,7 @@ struct CachedPage {
     page: Page,
 }
 
-/// The history as it was written when its newest samples ended then.
+/// The rendered history, with the ends of its newest samples.
 #[derive(Debug)]
 struct CachedHistory {
     ends: (u64, u64),
@@ -202,7 +202,7 @@ struct CachedHistory {
 }
 
 impl State {
-    /// The history, which is the longest part of a page, written only when it has changed.
+    /// The history as JSON. It is the longest part of a page, and is rendered only after a change.
     fn history(&mut self, tracker: &Tracker) -> Arc<RawValue> {
         let history = tracker.history();
         let ends = (history.hour.end_secs(), history.day.end_secs());

@@ -1,4 +1,4 @@
-//! Who may read pages, under which name, and how often.
+//! Access to pages: networks, host names, and pages per second.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,18 +9,18 @@ use etracker_core::http::request::Version;
 use etracker_core::ipnet::IpNet;
 use http::uri::Authority;
 
-/// Networks whose readers get pages, and the names that they may ask under.
+/// The networks that may read pages, and the host names of the tracker.
 #[derive(Clone, Debug)]
 pub(crate) struct Readers {
-    /// Everyone if there are none.
+    /// Every address may read if this is empty.
     networks: Vec<IpNet>,
     /// Without a dot at the end.
     hosts: Vec<String>,
 }
 
 impl Readers {
-    /// Readers of these networks, everyone if there are none. Those of a network may name one of these hosts, beside
-    /// addresses and localhost.
+    /// Lets these networks read, or every address if there are none. With networks a request must be for one of these hosts, an
+    /// address or localhost.
     pub(crate) fn new(networks: Vec<IpNet>, hosts: impl IntoIterator<Item = String>) -> Self {
         let hosts = hosts
             .into_iter()
@@ -35,7 +35,7 @@ impl Readers {
         self.networks.is_empty() || self.is_listed(reader)
     }
 
-    /// What counts as one reader: an address that is named, alone or in a network; else an IPv4 address, or an IPv6 /64.
+    /// The address whose budget a reader uses: its own if it is in a named network, else its IPv4 address or IPv6 /64.
     pub(super) fn budget_key(&self, reader: IpAddr) -> IpAddr {
         match reader {
             IpAddr::V6(ip) if !self.is_listed(reader) => {
@@ -45,8 +45,8 @@ impl Readers {
         }
     }
 
-    /// The host that `request` asks for, if it is not the tracker's; empty if the request does not say it as RFC 9112 wants.
-    /// By DNS rebinding a foreign page in the browser of a chosen reader could read pages under the page's own name.
+    /// The host of `request`, if it is not the tracker's; empty if it is missing or doubled. Otherwise a site could resolve its
+    /// name to the tracker's address (DNS rebinding) and read pages in the browser of a permitted reader.
     pub(super) fn foreign_host<'a>(&self, request: &Request<'a>) -> Option<&'a [u8]> {
         if self.networks.is_empty() {
             return None;
@@ -96,9 +96,9 @@ pub(super) fn name_of(host: &[u8]) -> Option<String> {
 
 const LOCALHOST: &str = "localhost";
 
-/// Counts the pages of the running second by reader, so that none can take the time that announces and others need. Its
-/// memory is fixed: each reader has a place in every row, which it may share with others, and has had as many pages as
-/// the least of them says.
+/// Counts the pages of the current second by reader, so that none takes the time of announces and other readers. It is a count-min
+/// sketch in fixed memory: each reader has one place in every row, which others may share; the least of its counts is closest to
+/// the truth.
 #[derive(Debug)]
 pub(super) struct Budget {
     second: u64,
@@ -117,7 +117,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Takes one page for `reader` out of its budget of this second, if there is one left.
+    /// Takes one page from the budget of `reader` for this second; false if none is left.
     pub(super) fn take(&mut self, second: u64, reader: IpAddr) -> bool {
         if self.second != second {
             self.second = second;
@@ -150,7 +150,7 @@ impl Budget {
     }
 }
 
-/// Pages of one reader in a second: five times what the live page takes to open.
+/// Pages of one reader in a second: five times as many as opening the live page takes.
 const PAGES_PER_READER_AND_SECOND: u8 = 20;
 /// Rows of the table, each by 16 bits of a reader's hash.
 const ROWS: usize = 4;

@@ -1,4 +1,4 @@
-//! The stats page: plain text, a figure a line.
+//! `/stats`: plain text, one figure per line.
 
 use std::fmt::Write as _;
 use std::io;
@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::about::Moment;
 
-/// The page. The lines are those that operators of the original know, in their order, and what is new after them.
+/// The page: the lines of the original in their order, then new ones.
 pub(super) fn page(moment: &Moment<'_>) -> String {
     let mut page = Text {
         moment,
@@ -287,7 +287,7 @@ impl Text<'_> {
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.out, "{line}");
     }
 
@@ -296,7 +296,7 @@ impl Text<'_> {
     }
 }
 
-/// What the system calls an error.
+/// The system's name of an error.
 pub(crate) fn error_name(error: i32) -> String {
     if error == 0 {
         return "unknown".to_owned();

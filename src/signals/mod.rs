@@ -1,4 +1,4 @@
-//! What the operator says by signals.
+//! Signals.
 
 mod sys;
 
@@ -17,8 +17,8 @@ use signal_hook::low_level::signal_name;
 
 use crate::terminal::{complain, flush, say};
 
-/// Has all signals ignored that would end the process and say nothing about it. SIGQUIT, the faults of the program and
-/// the limit on processor time still end it.
+/// Ignores all signals that mean nothing to a tracker and would end it. SIGQUIT, faults of the program and the limit on processor
+/// time still end it.
 pub(crate) fn ignore_meaningless() {
     for &signal in IGNORED {
         sys::ignore(signal);
@@ -29,18 +29,18 @@ pub(crate) fn ignore_meaningless() {
     }
 }
 
-/// Keeps signals from now on until they are obeyed.
+/// Queues signals from now on until they are handled.
 ///
 /// # Errors
 /// The operating system refuses.
 pub(crate) fn watch() -> io::Result<Signals> {
     let signals = Signals::new(HANDLED)?;
-    // A supervisor has them blocked until somebody is there to obey them.
+    // A supervisor starts the process with them blocked, so that one that comes early waits.
     handled().thread_unblock()?;
     Ok(signals)
 }
 
-/// The signals that are obeyed.
+/// The signals that are handled.
 pub(crate) fn handled() -> SigSet {
     HANDLED
         .iter()
@@ -48,8 +48,8 @@ pub(crate) fn handled() -> SigSet {
         .collect()
 }
 
-/// Has signals obeyed from now on: the first SIGINT or SIGTERM stops the workers, the second ends the process at once.
-/// SIGHUP and SIGUSR1 ask for a reload.
+/// Starts the thread that handles signals: the first SIGINT or SIGTERM stops the workers, the second ends the process at once;
+/// SIGHUP and SIGUSR1 request a reload.
 ///
 /// # Errors
 /// The system has no more threads.
@@ -71,21 +71,21 @@ pub(crate) fn dispatch(
         .map(drop)
 }
 
-/// Whether `signal` asks for a reload rather than for the end.
+/// Whether `signal` requests a reload.
 pub(crate) const fn asks_for_reload(signal: i32) -> bool {
     matches!(signal, SIGHUP | SIGUSR1)
 }
 
-/// Notices signals that say again what was just said: `timeout` sends its signal to the process and to its group.
+/// Detects repeated signals: `timeout` sends its signal to the process and then to its group.
 #[derive(Debug, Default)]
 pub(crate) struct RepeatFilter {
-    /// The request for an end that counted last, and when it came.
+    /// The last request to stop that counted, and its time.
     last: Option<(i32, Instant)>,
 }
 
 impl RepeatFilter {
-    /// Whether `signal`, which came at `now`, is one with a request for an end that came before. No request for a
-    /// reload is: what it is about may have changed since the last one.
+    /// Whether `signal` at `now` repeats the last request to stop. A request to reload never is a repeat: the lists may have changed
+    /// since the last one.
     pub(crate) fn is_repeat(&mut self, signal: i32, now: Instant) -> bool {
         if asks_for_reload(signal) {
             return false;
@@ -102,7 +102,7 @@ impl RepeatFilter {
 fn handle(signal: i32, control: &Control, reload: &SyncSender<&'static str>) {
     let name = signal_name(signal).unwrap_or("a signal");
     if asks_for_reload(signal) {
-        // One that is waiting already will see what has changed until now.
+        // An error means that a request is pending: that reload will see all changes until now.
         let _ = reload.try_send(name);
     } else if control.is_stopping() {
         complain(format_args!("{name} while stopping: ended at once"));
@@ -114,15 +114,14 @@ fn handle(signal: i32, control: &Control, reload: &SyncSender<&'static str>) {
     }
 }
 
-/// Requests for the end, and for a reload.
+/// Requests to stop and to reload.
 const HANDLED: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
-/// Added to the number of the signal that ended the process: the shells' custom.
+/// Added to the number of the signal that ended the process, as shells do.
 const EXIT_SIGNAL: i32 = 128;
-/// Two signals of one kind within this time are one. Nobody presses Ctrl-C twice so fast.
+/// Two signals of one kind within this time count as one: faster than anyone presses Ctrl-C twice.
 const REPEAT_WITHIN: Duration = Duration::from_millis(100);
-/// Signals that say nothing to a tracker, and whose default is death, or for those of a terminal to stop: it reads none, and
-/// must not stop when it prints in the background. A write beyond a limit on the size of files is an
-/// error then, as on a full disk.
+/// Signals without a meaning for a tracker whose default action would end or suspend it. Those of a terminal would suspend it when
+/// it prints in the background. With SIGXFSZ ignored, a write beyond the limit on file sizes is an error, as on a full disk.
 const IGNORED: &[i32] = &[
     libc::SIGXFSZ,
     SIGUSR1,

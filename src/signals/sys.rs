@@ -1,4 +1,4 @@
-//! Signals that are ignored.
+//! Ignoring signals.
 #![expect(
     unsafe_code,
     reason = "no safe wrapper ignores signals; each block says why it is sound"
@@ -6,8 +6,7 @@
 
 use libc::c_int;
 
-/// Has the system ignore `signal`, in this process and in those that it starts. A signal that cannot be ignored stays as
-/// it is.
+/// Ignores `signal` in this process and its children. A signal that cannot be ignored keeps its action.
 pub(super) fn ignore(signal: c_int) {
     // SAFETY: no handler is installed, so that no code runs when the signal comes.
     let _ = unsafe { libc::signal(signal, libc::SIG_IGN) };

@@ -1,4 +1,4 @@
-//! The right to a state: the lock of a file beside it. It ends with the process, however that ends, and the file stays.
+//! The lock of a state, on a file beside it. The lock ends with the process in any case; the file stays.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -11,26 +11,26 @@ use std::time::{Duration, Instant};
 use crate::files;
 use crate::terminal::complain;
 
-/// A lock that this process has.
+/// A lock that this process holds.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
 }
 
-/// Why there is none.
+/// Why the lock is not taken.
 #[derive(Debug)]
 pub(super) enum LockError {
-    /// Another process has it: which one, if it says so.
+    /// Another process holds it: this one, if the file says so.
     Taken(Option<u32>),
     /// The file cannot be opened or locked.
     Io(io::Error),
 }
 
 impl Lock {
-    /// Takes the lock. Waits for a moment if another process has it, which may be about to end.
+    /// Takes the lock. Waits up to two seconds for another process, which may be about to end.
     ///
     /// # Errors
-    /// Another process keeps it, or the system refuses.
+    /// Another process holds it, or the system refuses.
     pub(super) fn take(path: &Path) -> Result<Self, LockError> {
         let mut file = open(path).map_err(LockError::Io)?;
         let deadline = Instant::now() + PATIENCE;
@@ -49,18 +49,18 @@ impl Lock {
                 Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
             }
         }
-        // A full disk keeps others from learning who has the lock, and nothing else.
+        // An error, as on a full disk, costs only the process id in another tracker's message.
         let _ = write_owner(&mut file);
         Ok(Self { _file: file })
     }
 }
 
-/// Finds out whether the lock could be taken. Makes no file.
+/// Checks whether the lock could be taken. Creates no file.
 ///
 /// # Errors
-/// Another process has it.
+/// Another process holds it.
 pub(super) fn check(path: &Path) -> Result<(), LockError> {
-    // Where there is no file nobody has its lock, and one that cannot be read is not said to be taken.
+    // Without a file there is no lock; an unreadable file is reported by the start, not here.
     let Ok(mut file) = files::open(path) else {
         return Ok(());
     };
@@ -70,7 +70,7 @@ pub(super) fn check(path: &Path) -> Result<(), LockError> {
     }
 }
 
-/// A file that nobody else may write. It is not waited for, whatever it is.
+/// Opens a lock file that only this user can write. Never blocks, whatever the path leads to.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -80,14 +80,14 @@ fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Says who has the lock.
+/// Writes the id of this process, which holds the lock.
 fn write_owner(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{}", process::id())
 }
 
-/// Who says to have the lock.
+/// The process id in the lock file.
 fn owner(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(PID_LEN_MAX).read_to_string(&mut text).ok()?;
@@ -102,7 +102,7 @@ fn is_unsupported(error: &io::Error) -> bool {
         )
 }
 
-/// How long a process that has the lock may take to end: it may still be writing the state.
+/// How long to wait for the holder of the lock, which may be writing its state before it ends.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of a process's number and a line feed, and more.

@@ -1,9 +1,9 @@
-//! A process that only sees to it that another one serves.
+//! The supervisor: a process that restarts the serving one.
 //!
-//! It opens the sockets and draws the seed of the connection ids; then it starts the command once more, with the sockets
-//! handed in as systemd does it. When that one crashes or is killed it starts the next. Meanwhile requests wait in the
-//! sockets, and no client is refused. The seed goes through the standard input of the serving process, which stays open:
-//! its end tells that the supervisor is gone.
+//! It opens the sockets and draws the seed of connection ids. Then it starts the command again and passes the sockets as systemd
+//! does. If that process crashes or is killed, the supervisor starts the next; requests wait in the sockets meanwhile, and no client
+//! is refused. The seed goes through the standard input of the serving process, which stays open: end of file means that the
+//! supervisor is gone.
 
 mod restarts;
 
@@ -37,7 +37,7 @@ use crate::terminal::{complain, say};
 use crate::{limits, signals, sockets};
 use restarts::{FORGOTTEN_AFTER, Restarts};
 
-/// Keeps a tracker running with these options, which came from `arguments`. Returns the exit status of the command.
+/// Supervises trackers with these options, which came from `arguments`. Returns the exit status of the command.
 ///
 /// # Errors
 /// Why it could not start.
@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options, arguments: Vec<OsString>) -> Result<u8, Fai
 }
 
 struct Supervisor {
-    /// What signals came.
+    /// Received signals.
     signals: Receiver<i32>,
     arguments: Vec<OsString>,
     sockets: Vec<OwnedFd>,
@@ -76,8 +76,8 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    /// Opens the sockets. An address or an interface that is not there, or not yet, counts as a failure of a tracker does.
-    /// False if it was told to stop meanwhile.
+    /// Opens the sockets. A missing address or interface counts as a failure and is tried again, as it may appear later. False if
+    /// the supervisor was stopped meanwhile.
     fn open(&mut self, listen: &Listen) -> Result<bool, SocketError> {
         let mut pause = PAUSE_MIN;
         loop {
@@ -115,7 +115,7 @@ impl Supervisor {
             let what = match self.run_once() {
                 Ok(status) if self.stopping || status.success() => return Ok(exit_status(status)),
                 Ok(status) => describe(status),
-                // What was possible once may be so again.
+                // The first start has worked, so a refusal by the system may pass.
                 Err(error) if has_started => format!("cannot be started: {}", Plain(&error)),
                 Err(error) => return Err(error),
             };
@@ -141,13 +141,13 @@ impl Supervisor {
         }
     }
 
-    /// Starts a serving process and waits for its end, handing on signals.
+    /// Starts a serving process, passes signals on to it, and waits for its end.
     fn run_once(&mut self) -> io::Result<ExitStatus> {
         let mut child = self.spawn()?;
-        // Its end says that this process is gone.
+        // Kept open: its end of file tells the serving process that the supervisor is gone.
         let mut lifeline = child.stdin.take();
         if let Some(lifeline) = &mut lifeline {
-            // One that has ended already is noticed below.
+            // An error means that the process has ended, which is detected below.
             let _ = lifeline.write_all(&self.seed);
         }
         loop {
@@ -160,7 +160,7 @@ impl Supervisor {
                     self.stopping |= !asks_for_reload(signal);
                     hand_on(signal, &child);
                 }
-                // The thread that hands in signals never ends.
+                // The thread that sends signals never ends.
                 Err(_) => return child.wait(),
             }
         }
@@ -186,13 +186,13 @@ impl Supervisor {
             .env(FAILURES_VARIABLE, self.failures.to_string())
             .env(SUPERVISED, "true")
             .stdin(Stdio::piped())
-            // Ctrl-C reaches it once, from here, and not from the terminal too.
+            // A process group of its own: otherwise Ctrl-C would reach it from the terminal and from here.
             .process_group(0);
         if let Some(name) = env::args_os().next() {
             command.arg0(name);
         }
         command.fd_mappings(mappings).map_err(io::Error::other)?;
-        // One that comes before the new process can obey it has to wait there, and not to end it.
+        // Blocked in the child: a signal that comes before the child handles it must wait, not end it.
         let kept = signals::handled();
         kept.thread_block()?;
         let child = command.spawn();
@@ -200,14 +200,14 @@ impl Supervisor {
         child
     }
 
-    /// Waits before the next start. True if it is not to be.
+    /// Pauses before the next start. True if the supervisor was stopped meanwhile.
     fn is_stopped_within(&self, pause: Duration) -> bool {
         let deadline = Instant::now() + pause;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.signals.recv_timeout(left) {
                 Ok(SIGINT | SIGTERM) => return true,
-                // Who is started next reads the lists anyway.
+                // The next process reads the lists anyway.
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => return false,
                 Err(RecvTimeoutError::Disconnected) => return true,
@@ -218,13 +218,13 @@ impl Supervisor {
 
 /// Milliseconds before the first restart; each further one waits twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest pause: clients ask again for longer than that.
+/// The longest pause: clients retry for longer than that.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// One that served for so long is no quick failure: pauses begin anew.
+/// After this time of service the pauses start again at the shortest.
 const STEADY: Duration = Duration::from_secs(60);
-/// The first descriptor of those handed in: systemd's custom.
+/// The first descriptor passed in, by the convention of systemd.
 const FIRST_HANDED_IN: i32 = 3;
-/// Added to the number of the signal that ended the process: the shells' custom.
+/// Added to the number of the signal that ended the process, as shells do.
 const EXIT_SIGNAL: i32 = 128;
 
 fn watch_signals() -> Result<Receiver<i32>, Failure> {
@@ -253,16 +253,16 @@ fn forgotten_after() -> Duration {
     FORGOTTEN_AFTER
 }
 
-/// Sends the signal to the serving process, whose end has not been waited for yet.
+/// Sends the signal to the serving process. It has not been reaped, so its id is not another process's.
 fn hand_on(signal: i32, child: &Child) {
     let pid = i32::try_from(child.id()).map(Pid::from_raw);
     if let (Ok(pid), Ok(signal)) = (pid, Signal::try_from(signal)) {
-        // It may just have ended.
+        // An error means that it has just ended.
         let _ = kill(pid, signal);
     }
 }
 
-/// The file that this process runs. Where it was replaced or there is no /proc, what is still to be had.
+/// The executable of this process. If it was replaced, or without /proc, the best known path.
 fn this_command() -> io::Result<PathBuf> {
     let running = env::current_exe().map(|path| match path.try_exists() {
         Ok(true) => path,

@@ -1,4 +1,4 @@
-//! How often a serving process that failed is followed by another.
+//! The budget of restarts.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,14 +9,14 @@ pub(super) struct Restarts {
     max: usize,
     /// Service after which a restart is forgotten.
     forgotten_after: Duration,
-    /// How long trackers served until now, all together.
+    /// Total service of all processes so far.
     served: Duration,
-    /// How long they had served at each restart that is not forgotten. Invariant: ascending, at most `max`.
+    /// Total service at each restart that is not forgotten. Invariant: ascending, at most `max`.
     remembered: VecDeque<Duration>,
 }
 
 impl Restarts {
-    /// So many at most.
+    /// A budget of `max` restarts.
     pub(super) fn new(max: u32, forgotten_after: Duration) -> Self {
         Self {
             max: usize::try_from(max).unwrap_or(usize::MAX),
@@ -26,8 +26,7 @@ impl Restarts {
         }
     }
 
-    /// Takes a restart after a service of this length that ended with a failure. Returns how many are left then; nothing
-    /// if there was none left.
+    /// Takes a restart after a failure that ended this service. Returns the restarts left; `None` if there was none.
     pub(super) fn take(&mut self, service: Duration) -> Option<usize> {
         self.served = self.served.saturating_add(service);
         let forgotten = |at: &Duration| self.served.saturating_sub(*at) >= self.forgotten_after;
