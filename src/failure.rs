@@ -73,7 +73,11 @@ impl fmt::Display for Failure {
                 )
             }
             Self::Sockets(error) => error.fmt(f),
-            Self::Notify(error) => write!(f, "NOTIFY_SOCKET names nobody who listens: {}", Plain(error)),
+            Self::Notify(error) => write!(
+                f,
+                "the service manager at NOTIFY_SOCKET cannot be reached: {}",
+                Plain(error)
+            ),
             Self::Privileges(error) => error.fmt(f),
             Self::Supervisor(error) => write!(
                 f,

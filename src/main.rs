@@ -106,9 +106,7 @@ fn end_on_panic() {
 /// Reports a panic in one line, as each line of a JSON log is an object.
 fn report_panics_in_one_line() {
     panic::set_hook(Box::new(|panicked| {
-        let reason = panicked
-            .payload_as_str()
-            .unwrap_or("for a reason that is no text");
+        let reason = panicked.payload_as_str().unwrap_or("for an unknown reason");
         let place = panicked
             .location()
             .map_or_else(String::new, |place| format!(" at {place}"));
@@ -127,4 +125,4 @@ fn fail(status: u8, reason: impl Display) -> ExitCode {
     ExitCode::from(status)
 }
 
-const OWN_FAULT: &str = "a panic ends the tracker; this is a fault of its own, please report it";
+const OWN_FAULT: &str = "a panic ends the tracker; this is a bug, please report it";

@@ -21,7 +21,7 @@ pub(crate) fn obtain(listen: &Listen, tell: Tell<'_>) -> Result<Opened, SocketEr
     // A supervisor opened them by the same options, and has reported it.
     if !is_supervised() {
         tell(&format_args!(
-            "Sockets handed in: {}, which come before --port and --bind",
+            "Sockets passed in: {}, which override --port and --bind",
             handed_in.len()
         ));
     }
@@ -32,7 +32,7 @@ pub(crate) fn obtain(listen: &Listen, tell: Tell<'_>) -> Result<Opened, SocketEr
 pub(crate) fn tell_absent(opened: &Opened) {
     for ip in opened.absent() {
         complain(format_args!(
-            "this host has no address {ip}, or not yet: nobody reaches the tracker there until it has"
+            "this host has no address {ip}, or not yet: no client reaches the tracker there until then"
         ));
     }
 }
@@ -108,12 +108,12 @@ impl fmt::Display for SocketError {
             Self::Open(error) => error.fmt(f),
             Self::Kind { number } => write!(
                 f,
-                "socket {} of those handed in is neither for TCP nor for UDP",
+                "socket {} of those passed in is neither for TCP nor for UDP",
                 number + 1
             ),
             Self::Unwanted(protocol) => write!(
                 f,
-                "a {protocol} socket was handed in, but the options turn {protocol} off: it would swallow requests"
+                "a {protocol} socket was passed in, but the options turn {protocol} off: it would swallow requests"
             ),
         }
     }

@@ -365,7 +365,7 @@ impl fmt::Display for StateError {
                 let by = by.map_or_else(String::new, |pid| format!(", process {pid},"));
                 write!(
                     f,
-                    "another tracker{by} has the state {}: stop that one, or give --state another file",
+                    "another tracker{by} uses the state {}: stop it, or give --state another file",
                     path.display()
                 )
             }

@@ -131,7 +131,7 @@ fn locked_memory(memory: LockedMemory) -> Finding {
         ..
     } = memory;
     if !memory.needed {
-        return ok(about, "not needed: smol serves");
+        return ok(about, "not needed by smol");
     }
     let what = format!("{granted} of {wanted} bytes wanted");
     if granted >= wanted {
@@ -155,15 +155,15 @@ fn ipv6(ipv6: Ipv6) -> Finding {
         global_addresses,
     } = ipv6;
     match (wanted, usable, global_addresses) {
-        (false, ..) => ok(about, "not asked for: --bind has IPv4 addresses alone"),
+        (false, ..) => ok(about, "not used: --bind has only IPv4 addresses"),
         (true, false, _) => warning(
             about,
-            "not usable: IPv4 alone is served",
+            "not usable: only IPv4 is served",
             "sysctl -w net.ipv6.conf.all.disable_ipv6=0, and no ipv6.disable=1 in the kernel's command line",
         ),
         (true, true, 0) => warning(
             about,
-            "usable, but no interface has a global address: clients elsewhere cannot come over IPv6",
+            "usable, but no interface has a global address: clients elsewhere cannot connect over IPv6",
             "have the provider route a prefix to this host; then the tracker's name needs an AAAA record",
         ),
         (true, true, count) => ok(about, format!("usable, global addresses: {count}")),
@@ -215,11 +215,11 @@ fn port_fault(error: &SocketError, facts: &Facts) -> Finding {
         SocketError::Open(OpenError::InUse(..)) if is_of_a_tracker(facts) => {
             return ok(
                 PORT,
-                format!("{port} is in use by a tracker, which is asked as it is"),
+                format!("{port} is in use by a tracker, which is checked instead"),
             );
         }
         SocketError::Open(OpenError::InUse(..)) => format!(
-            "end the other program (ss -lntup 'sport = :{port}' as root names it), or take another --port"
+            "stop the other program (as root, ss -lntup 'sport = :{port}' shows it), or take another --port"
         ),
         SocketError::Open(OpenError::NotPermitted(..)) => {
             "start as root with --user NAME, or by the units of packaging/, or take a --port from 1024 on"
@@ -227,11 +227,12 @@ fn port_fault(error: &SocketError, facts: &Facts) -> Finding {
         }
         SocketError::Open(OpenError::NotLocal(..)) => ADDRESS_ABSENT.to_owned(),
         SocketError::Open(OpenError::NoInterface(_)) => {
-            "one of those that `ip link` shows, or -f COUNT, which tries again if it comes later".to_owned()
+            "an interface that `ip link` shows, or -f COUNT, which tries again if it comes up later"
+                .to_owned()
         }
         SocketError::Open(_) => AS_THE_SYSTEM_SAYS.to_owned(),
         SocketError::Kind { .. } | SocketError::Unwanted(_) => {
-            "sockets of the options' protocols in the socket unit, or none".to_owned()
+            "let the socket unit pass sockets of the protocols that the options turn on".to_owned()
         }
     };
     fault(PORT, error.to_string(), remedy)
@@ -241,18 +242,17 @@ fn port_fault(error: &SocketError, facts: &Facts) -> Finding {
 fn absent_address(absent: Absent) -> Finding {
     let Absent { ip, is_shown } = absent;
     if is_shown {
-        let what = format!("{ip} is one of this host, but cannot be used, or not yet");
+        let what = format!("{ip} is an address of this host that cannot be used yet");
         return fault("address", what, ADDRESS_TENTATIVE);
     }
     fault(
         "address",
-        format!("{ip} is none of this host, or not yet"),
+        format!("this host has no address {ip}, or not yet"),
         ADDRESS_ABSENT,
     )
 }
 
-const ADDRESS_ABSENT: &str =
-    "an address of this host for --bind, or nothing if this one comes up later: it is listened on then";
+const ADDRESS_ABSENT: &str = "--bind an address of this host; nothing is to do if this one comes up later";
 const ADDRESS_TENTATIVE: &str =
     "wait a moment if `ip -6 address` calls it tentative; if it says dadfailed, another host has the address";
 
@@ -260,14 +260,16 @@ const ADDRESS_TENTATIVE: &str =
 fn remedy(failure: &Failure) -> String {
     match failure {
         Failure::Lists(ListError::Unreadable(option, ..)) => {
-            format!("give {option} a file that the tracker's user may read; with --chroot, a path in there")
+            format!(
+                "give {option} a file that the tracker's user can read; with --chroot, the path is relative to it"
+            )
         }
         Failure::Lists(ListError::Bad(..) | ListError::Both(..)) => {
             "correct them: one info-hash or network a line, # before a comment".to_owned()
         }
         Failure::Privileges(error) => privilege_remedy(error),
         Failure::State(error) => format!(
-            "a folder that exists and that the tracker's user may write into: {}; with --chroot, a path in there",
+            "an existing directory that the tracker's user can write: {}; with --chroot, the path is relative to it",
             error.folder().display()
         ),
         Failure::Notify(_) => "leave NOTIFY_SOCKET out of the environment: systemd sets it".to_owned(),
@@ -301,9 +303,9 @@ fn state(content: &Result<StateContent, StateError>, facts: &Facts) -> Finding {
         // The tracker that has the port is probably the one that holds the state: that is as it should be.
         Some(StateError::Taken { by, .. }) if is_in_use(&facts.steps) && is_of_a_tracker(facts) => {
             let pid = by.map_or_else(String::new, |pid| format!(", process {pid},"));
-            format!("; a tracker that runs{pid} has it now")
+            format!("; a running tracker{pid} uses it now")
         }
-        Some(taken) => return fault(STATE, taken.to_string(), "a state for each tracker"),
+        Some(taken) => return fault(STATE, taken.to_string(), "give each tracker its own state"),
         None => String::new(),
     };
     match content {
@@ -315,12 +317,12 @@ fn state(content: &Result<StateContent, StateError>, facts: &Facts) -> Finding {
                 "{}: {damage}: the tracker sets it aside and starts without torrents",
                 path.display()
             ),
-            "put a copy from before in its place, if there is one",
+            "restore it from a backup, if there is one",
         ),
         Err(error) => fault(
             STATE,
             error.to_string(),
-            "a file that the tracker's user may read",
+            "a file that the tracker's user can read",
         ),
     }
 }
@@ -335,18 +337,18 @@ fn round_trip(trip: &RoundTrip) -> Finding {
     let port = at.port();
     let open = format!("let {rule} port {port} in: nft list ruleset, iptables-save");
     match &trip.asked {
-        Ok(Answer::Interval(_)) => ok(&about, "announced, answered from there"),
-        Ok(Answer::Refused(reason)) => ok(&about, format!("answered from there: {reason}")),
+        Ok(Answer::Interval(_)) => ok(&about, "announce answered"),
+        Ok(Answer::Refused(reason)) => ok(&about, format!("announce refused: {reason}")),
         Err(ProbeError::Silent) => fault(&about, "no answer", open),
         Err(ProbeError::From(source)) => fault(
             &about,
-            format!("the answer came from {source}: clients drop it"),
+            format!("the answer came from {source}, so clients drop it"),
             format!("--bind {}, and no address translation for UDP here", at.ip()),
         ),
         Err(ProbeError::Unreadable) => fault(
             &about,
-            "what answers there is no tracker",
-            "another --port, or the end of the other program",
+            "another program answers there, not a tracker",
+            "take another --port, or stop the other program",
         ),
         Err(ProbeError::Io(error)) => fault(&about, Plain(error).to_string(), open),
     }
@@ -674,7 +676,7 @@ mod tests {
             ),
             (
                 ProbeError::Unreadable,
-                "fault UDP 192.0.2.7:6969: what answers there is no tracker",
+                "fault UDP 192.0.2.7:6969: another program answers there, not a tracker",
             ),
         ] {
             let line = trouble(|facts| facts.round_trips[0].asked = Err(unanswered));

@@ -185,7 +185,7 @@ fn common(defaults: &Config) -> impl Parser<Common> + use<> {
     let keep_alive = switch(name::KEEP_ALIVE, "Serve further requests on a connection");
     let forwarded = "Take the client's address from X-Forwarded-For";
     let x_forwarded_for = switch(name::X_FORWARDED_FOR, forwarded);
-    let from = "Who may see the pages, repeatable (everyone)";
+    let from = "Networks that may read the pages, repeatable (all)";
     let stats_from = values(name::STATS_FROM, "CIDR", from);
     let failed = value(
         name::FAILED,
@@ -193,7 +193,7 @@ fn common(defaults: &Config) -> impl Parser<Common> + use<> {
         &number("Restarts after failures", RESTARTS, 0),
     );
     let user = value(name::USER, "NAME", "User to serve as once the sockets are open");
-    let kept = "Where swarms are kept over restarts (nowhere)";
+    let kept = "File that keeps swarms over restarts (none)";
     let state = value(name::STATE, "FILE", kept);
     construct!(Common {
         port,
@@ -215,11 +215,7 @@ fn common(defaults: &Config) -> impl Parser<Common> + use<> {
 fn service() -> impl Parser<Service> {
     let no_tcp = switch(name::NO_TCP, "No HTTP");
     let no_udp = switch(name::NO_UDP, "No UDP");
-    let runtimes = format!(
-        "What drives the workers: {} ({})",
-        Runtime::names(),
-        Runtime::DEFAULT.name()
-    );
+    let runtimes = format!("I/O runtime: {} ({})", Runtime::names(), Runtime::DEFAULT.name());
     let runtime = value(name::RUNTIME, "NAME", &runtimes);
     construct!(Service {
         no_tcp,
@@ -238,7 +234,7 @@ fn swarms(defaults: &Config) -> impl Parser<Swarms> + use<> {
         defaults.peers_per_response_max(),
     );
     let max_peers_per_response = value(name::MAX_PEERS_PER_RESPONSE, "NUM", &peers);
-    let torrents = number("Torrents in all", TORRENTS, defaults.swarms().torrents_max());
+    let torrents = number("Torrents in total", TORRENTS, defaults.swarms().torrents_max());
     let max_torrents = value(name::MAX_TORRENTS, "NUM", &torrents);
     let per_torrent = number(
         "Peers in one torrent",
@@ -253,9 +249,9 @@ fn swarms(defaults: &Config) -> impl Parser<Swarms> + use<> {
         per_address,
     );
     let peers_per_address = value(name::PEERS_PER_ADDRESS, "NUM", &per_address);
-    let private = "Peers with local addresses (allow)";
+    let private = "Peers with addresses that are not global (allow)";
     let private_peers = value(name::PRIVATE_PEERS, "allow|deny", private);
-    let no_peer_ids = switch(name::NO_PEER_IDS, "Keep no peer ids: 20 bytes less a peer");
+    let no_peer_ids = switch(name::NO_PEER_IDS, "Store no peer ids: saves 20 bytes a peer");
     construct!(Swarms {
         max_load_avg,
         max_peers_per_response,
@@ -284,16 +280,16 @@ fn limits(defaults: &Config) -> impl Parser<Limits> + use<> {
 
 fn http(defaults: &Config) -> impl Parser<Http> + use<> {
     let timeout = number(
-        "Patience with a client in seconds",
+        "Time for a client's request or read, in seconds",
         SOCKET_TIMEOUT_SECS,
         defaults.socket_timeout().as_secs(),
     );
     let socket_timeout = value(name::SOCKET_TIMEOUT, "SECONDS", &timeout);
-    let full_scrape = switch(name::FULL_SCRAPE, "Allow scrapes of all torrents at once");
+    let full_scrape = switch(name::FULL_SCRAPE, "Answer scrapes of all torrents");
     let prefix = "Path of the tracker behind a proxy, such as /tracker (none)";
     let path_prefix = value(name::PATH_PREFIX, "PATH", prefix);
     let proxies =
-        "Who may send X-Forwarded-For, repeatable; with --x-forwarded-for only (replaces loopback, private)";
+        "Networks that may send X-Forwarded-For, repeatable; with --x-forwarded-for only (loopback, private)";
     let trusted_proxy = values(name::TRUSTED_PROXY, "CIDR", proxies);
     construct!(Http {
         socket_timeout,
@@ -315,7 +311,7 @@ fn pages() -> impl Parser<Pages> {
         "LOCALE",
         &format!("Grouping of digits ({LOCALE_DEFAULT})"),
     );
-    let hosts = "Name that --stats-from may ask under, repeatable (localhost, the machine's)";
+    let hosts = "Host name for the pages, with --stats-from only, repeatable (localhost, the machine's)";
     let page_host = values(name::PAGE_HOST, "NAME", hosts);
     construct!(Pages {
         charset,
@@ -326,22 +322,26 @@ fn pages() -> impl Parser<Pages> {
 }
 
 fn access() -> impl Parser<Access> {
-    let allow_list = value(name::ALLOW_LIST, "FILE", "Serve the torrents of this file alone");
-    let deny_list = value(name::DENY_LIST, "FILE", "Do not serve the torrents of this file");
-    let deny_address = value(name::DENY_ADDRESS, "FILE", "Ignore the networks of this file");
+    let allow_list = value(name::ALLOW_LIST, "FILE", "Serve only the torrents in this file");
+    let deny_list = value(name::DENY_LIST, "FILE", "Do not serve the torrents in this file");
+    let deny_address = value(
+        name::DENY_ADDRESS,
+        "FILE",
+        "Drop requests from the networks in this file",
+    );
     construct!(Access {
         allow_list,
         deny_list,
         deny_address
     })
-    .group_help("Access (SIGHUP reads the files again):")
+    .group_help("Access (SIGHUP reloads the files):")
 }
 
 fn logs() -> impl Parser<Logs> {
     let least = "Least severity: off, error, warn, info, debug, trace (warn)";
     let level = value(name::LOG_LEVEL, "LEVEL", least);
-    let format = value(name::LOG_FORMAT, "text|json", "Form of the log (text)");
-    let addresses = switch(name::LOG_ADDRESSES, "Let the log name addresses of clients");
+    let format = value(name::LOG_FORMAT, "text|json", "Format of the log (text)");
+    let addresses = switch(name::LOG_ADDRESSES, "Log addresses of clients");
     construct!(Logs {
         level,
         format,
@@ -351,9 +351,9 @@ fn logs() -> impl Parser<Logs> {
 }
 
 fn process() -> impl Parser<ProcessOptions> {
-    let chroot = value(name::CHROOT, "DIR", "New root folder; with --user only");
+    let chroot = value(name::CHROOT, "DIR", "New root directory; with --user only");
     let period = number(
-        "Seconds from one writing of the state to the next; with --state only",
+        "Seconds between writes of the state; with --state only",
         STATE_PERIOD_SECS,
         STATE_PERIOD_SECS_DEFAULT,
     );
@@ -387,7 +387,7 @@ fn number<N: Display>(what: &str, range: RangeInclusive<N>, default: impl Displa
 
 const USAGE: &str = "Usage:\n \
                      \x20etracker [OPTION]...         serve\n \
-                     \x20etracker doctor [OPTION]...  check whether this host is fit for that\n \
+                     \x20etracker doctor [OPTION]...  check this host and these options\n \
                      \x20etracker man                 print the manual page";
 const FOOTER: &str = "In the environment: ETRACKER_PORT=6969, ETRACKER_KEEP_ALIVE=true, ETRACKER_BIND=127.0.0.1,::1 \
                       and so on; the command line comes first.";

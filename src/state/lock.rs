@@ -41,7 +41,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => return Err(LockError::Taken(owner(&mut file))),
                 Err(TryLockError::Error(error)) if is_unsupported(&error) => {
                     complain(format_args!(
-                        "{}: there are no locks on this file system; no second tracker may use this state",
+                        "{}: this file system has no locks: do not start a second tracker on this state",
                         path.display()
                     ));
                     break;

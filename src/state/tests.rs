@@ -173,7 +173,7 @@ fn a_state_that_another_has_is_refused_and_he_is_named() {
     std::os::unix::fs::symlink(folder.state(), &link).unwrap();
     for path in [folder.state(), link] {
         let line = try_open(&path).expect_err("it is taken").to_string();
-        let has_it = format!("another tracker, process {}, has the state", std::process::id());
+        let has_it = format!("another tracker, process {}, uses the state", std::process::id());
         assert!(line.starts_with(&has_it), "{line}");
     }
     assert_eq!(fs::read(folder.state()).unwrap(), before);

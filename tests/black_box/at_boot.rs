@@ -64,7 +64,7 @@ fn sockets_that_were_handed_in_come_before_options_and_that_is_said() {
     let ended = tracker.stop(rustix::process::Signal::TERM);
     let said = |text: &str| ended.stdout.iter().any(|line| line.contains(text));
     assert!(
-        said("Sockets handed in: 1, which come before --port and --bind"),
+        said("Sockets passed in: 1, which override --port and --bind"),
         "{ended:?}"
     );
     assert!(said(&format!("Listening on UDP {at}")), "{ended:?}");
@@ -100,7 +100,7 @@ fn a_tentative_address_is_bound_and_doctor_does_not_take_it_for_one_that_is_ther
         let doctor = run(&["doctor", "--bind", "2001:db8::8", "-p", &port]);
         let said = doctor.stdout.join("\n");
         assert!(
-            said.contains("2001:db8::8 is one of this host, but cannot be used, or not yet"),
+            said.contains("2001:db8::8 is an address of this host that cannot be used yet"),
             "{said}"
         );
         assert!(said.contains("tentative"), "{said}");

@@ -31,7 +31,7 @@ fn all_addresses_are_asked_and_behind_a_proxy_too() {
         !ended
             .stdout
             .iter()
-            .any(|line| line.contains("answered from there: ")),
+            .any(|line| line.contains("announce refused: ")),
         "{ended:?}"
     );
 }
@@ -65,7 +65,7 @@ fn a_state_that_a_running_tracker_has_is_said_to_be_taken() {
     // Asked about the tracker that runs, all is well.
     let ended = doctor(&tracker.port().to_string());
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    let has_it = format!("; a tracker that runs, process {pid}, has it now");
+    let has_it = format!("; a running tracker, process {pid}, uses it now");
     let is_said = |line: &String| line.starts_with("ok       state ") && line.ends_with(&has_it);
     assert!(ended.stdout.iter().any(is_said), "{ended:?}");
     // A second tracker would not start.

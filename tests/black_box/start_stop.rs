@@ -117,7 +117,7 @@ fn an_error_blames_the_variable_that_it_came_from_and_has_no_number() {
 #[test]
 fn words_that_are_no_options_get_an_answer_that_helps() {
     for (word, advice) in [
-        ("docter", "etracker doctor [OPTION]..."),
+        ("docter", "did you mean `etracker doctor`?"),
         ("serve", "etracker serves without"),
     ] {
         let line = refusal(&run(&[word]), 2).to_owned();
