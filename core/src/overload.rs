@@ -118,6 +118,9 @@ pub struct Overload {
     accounted: Instant,
     /// Connects that are still answered in this batch.
     connects_left: usize,
+    /// Connects until now. It may wrap around.
+    connects: u64,
+    thinning: Thinning,
     /// Datagrams received, and those of them whose sender had proven its address, until the last call.
     received: u64,
     proven: u64,
@@ -137,9 +140,22 @@ impl Overload {
 
     /// Whether one more connect of the batch is answered.
     pub fn admit_connect(&mut self) -> bool {
+        self.connects = self.connects.wrapping_add(1);
         let is_admitted = self.connects_left > 0;
         self.connects_left = self.connects_left.saturating_sub(1);
         is_admitted
+    }
+
+    /// The share of connects that the system should let through before it queues them, in parts of 2^32; `None` for all. It is
+    /// decided anew once a second. `received` is how many datagrams the worker has received in all, and `dropped` how many full
+    /// queues have dropped.
+    pub fn connects_kept(&mut self, now: Instant, received: u64, dropped: u64) -> Option<u32> {
+        let totals = Totals {
+            connects: self.connects,
+            received,
+            dropped,
+        };
+        self.thinning.decide(now, self.level, totals)
     }
 
     /// Moves the level by what was found about one socket. `received` is how many datagrams the worker has received in all,
@@ -205,6 +221,64 @@ impl Overload {
     }
 }
 
+/// Decides which share of the connects a socket filter lets through.
+///
+/// A flood of connects under forged addresses takes the places of everybody else in the receive queue, however fast its datagrams
+/// are dropped from there. A filter cannot tell honest connects from forged ones, but it can leave three tenths of what the
+/// worker can do to connects, and the rest to those who hold an id.
+#[derive(Clone, Debug, Default)]
+struct Thinning {
+    decided: Instant,
+    /// The totals of then.
+    before: Totals,
+    /// Datagrams a second that the worker could do when it was overloaded last.
+    capacity: u64,
+    kept: Option<u32>,
+}
+
+/// Datagrams since the start, which may wrap around.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    connects: u64,
+    received: u64,
+    dropped: u64,
+}
+
+impl Thinning {
+    fn decide(&mut self, now: Instant, level: Level, totals: Totals) -> Option<u32> {
+        let elapsed = now.saturating_since(self.decided);
+        if elapsed < THINNED {
+            return self.kept;
+        }
+        let rate = |now: u64, before: u64| {
+            let new = u32::try_from(now.wrapping_sub(before)).unwrap_or(u32::MAX);
+            u64::from(per_second(new, elapsed))
+        };
+        let connects = rate(totals.connects, self.before.connects);
+        let received = rate(totals.received, self.before.received);
+        let dropped = rate(totals.dropped, self.before.dropped);
+        (self.decided, self.before) = (now, totals);
+        if level >= Level::Connects {
+            self.capacity = received;
+        }
+        if let Some(kept) = self.kept {
+            self.kept = self.share(connects * ALL / u64::from(kept));
+        } else if level >= Level::Connects {
+            // What a full queue dropped was of the same kinds.
+            self.kept = self.share(connects + connects * dropped / received.max(1));
+        }
+        self.kept
+    }
+
+    /// The share that is let through of so many connects a second.
+    fn share(&self, connects: u64) -> Option<u32> {
+        let wanted = self.capacity / 10 * 3;
+        let share = (connects > wanted).then(|| wanted * ALL / connects)?;
+        // Some have to come through, or nobody would see the flood end.
+        Some(u32::try_from(share).unwrap_or(u32::MAX).max(KEPT_MIN))
+    }
+}
+
 /// What the system tells of the receive queue of a socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
@@ -238,6 +312,8 @@ pub struct Observed {
 #[derive(Clone, Debug)]
 pub struct QueueWatch {
     began: Instant,
+    /// When the window is over.
+    due: Instant,
     received: u32,
     batches: u32,
     batches_full: u32,
@@ -261,6 +337,7 @@ impl QueueWatch {
     pub const fn new(now: Instant) -> Self {
         Self {
             began: now,
+            due: now.saturating_add(WINDOW),
             received: 0,
             batches: 0,
             batches_full: 0,
@@ -290,7 +367,7 @@ impl QueueWatch {
     #[inline]
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        now >= self.began.saturating_add(WINDOW)
+        now >= self.due
     }
 
     /// Learns how much of the queue a datagram takes, from a batch that emptied it: network cards differ by a factor of five.
@@ -316,7 +393,7 @@ impl QueueWatch {
         let pressure = self.judge(now, window, queue, overflowed, kept_full);
         let buffer_bytes = self.fit_buffer(now, queue, pressure);
         self.before = Some(queue);
-        self.began = now;
+        (self.began, self.due) = (now, now.saturating_add(WINDOW));
         (self.received, self.batches, self.batches_full) = (0, 0, 0);
         Observed {
             pressure,
@@ -406,6 +483,12 @@ pub const BUFFER_MILLIS_MAX: u64 = 200;
 
 /// Datagrams for each one of a proven sender, above which it does not pay to give up what is proven.
 const PROVEN_PART: u64 = 4;
+/// All connects, in parts of 2^32.
+const ALL: u64 = u32::MAX as u64;
+/// The time that a share of connects stays for at least.
+const THINNED: Duration = Duration::from_millis(900);
+/// The least share of connects, in parts of 2^32: one in 1024.
+const KEPT_MIN: u32 = 1 << 22;
 /// The time without overload after which a worker that is still busy tries the level below.
 const FALL_BUSY: Duration = Duration::from_secs(1);
 /// The time without overload after which a buffer gets its first size again.
@@ -653,6 +736,76 @@ mod tests {
             (Level::None, Duration::from_millis(2900))
         );
         assert_eq!(overload.update(after(9000), Pressure::Idle, 0, 0), Duration::ZERO);
+    }
+
+    /// A worker that handles 1000 datagrams a second, and each second gets 100 announces and as many connects as are let in of
+    /// those that are sent.
+    #[derive(Default)]
+    struct Flooded {
+        overload: Overload,
+        second: u64,
+        received: u64,
+        dropped: u64,
+    }
+
+    impl Flooded {
+        /// How many connects come through in each of so many seconds.
+        fn through(&mut self, secs: usize, connects: u64) -> Vec<u64> {
+            (0..secs).map(|_| self.second(connects)).collect()
+        }
+
+        fn second(&mut self, connects: u64) -> u64 {
+            let begins = after(self.second * 1000);
+            let kept = self.overload.connects_kept(begins, self.received, self.dropped);
+            let through = connects * kept.map_or(ALL, u64::from) / ALL;
+            let handled = through.min(900);
+            self.overload.begin_batch(0);
+            for _ in 0..handled {
+                self.overload.admit_connect();
+            }
+            self.received += handled + 100;
+            self.dropped += through - handled;
+            let pressure = if through > handled {
+                Pressure::Overloaded
+            } else {
+                Pressure::Idle
+            };
+            for window in 0..10 {
+                let now = begins.saturating_add(WINDOW * window);
+                self.overload.update(now, pressure, self.received, 0);
+            }
+            self.second += 1;
+            through
+        }
+    }
+
+    #[test]
+    fn a_flood_of_connects_is_thinned_to_three_tenths_of_what_the_worker_can_do() {
+        let mut flooded = Flooded::default();
+        assert_eq!(flooded.through(3, 500), [500; 3]);
+        let through = flooded.through(10, 100_000);
+        assert_eq!(through[0], 100_000);
+        assert!(
+            through[1..].iter().all(|through| (200..=340).contains(through)),
+            "{through:?}"
+        );
+        // That holds although the worker is not overloaded any more.
+        assert_eq!(flooded.overload.level(), Level::None);
+        // A second after the flood all come through again.
+        assert_eq!(flooded.through(5, 250)[2..], [250; 3]);
+    }
+
+    #[test]
+    fn few_connects_are_never_thinned() {
+        let mut flooded = Flooded::default();
+        for n in 0..10 {
+            flooded
+                .overload
+                .update(after(n * 100), Pressure::Overloaded, n * 100, n * 100);
+        }
+        assert!(flooded.overload.level() > Level::Connects);
+        flooded.received = 2000;
+        assert_eq!(flooded.overload.connects_kept(after(1000), 2000, 50_000), None);
     }
 
     quickcheck! {

@@ -8,9 +8,11 @@ use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::access::{Access, AccessView, AccessViews};
 use crate::announce::{Announce, AnnounceOutcome, Counts, Event, Family, Refusal};
-use crate::config::{PEER_GRACE_SECS, PEERS_PER_RESPONSE};
+use crate::config::{LimitMode, PEER_GRACE_SECS, PEERS_PER_RESPONSE};
 use crate::governor::{self, Board, Charge, Governor, Heavy};
 use crate::hidden_clients::{self, Detector};
 use crate::host::Host;
@@ -467,7 +469,7 @@ impl Worker {
     pub fn observe(&mut self, now: Instant, watch: &mut QueueWatch, queue: Queue) -> Option<u32> {
         let observed = watch.observe(now, queue);
         let count = |count| self.counters.get(count);
-        let received = count(Count::UdpReceived4).wrapping_add(count(Count::UdpReceived6));
+        let received = self.udp_received();
         let proven = PROVEN.iter().fold(0u64, |sum, &one| sum.wrapping_add(count(one)));
         let spent = self.overload.update(now, observed.pressure, received, proven);
         let millis = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
@@ -485,6 +487,31 @@ impl Worker {
     pub fn permits_address(&self, ip: IpAddr) -> bool {
         let permits = |view: &Arc<AccessView>| view.with(|access| access.permits_address(ip));
         self.view.as_ref().is_none_or(permits)
+    }
+
+    /// The sources that a socket filter should drop before they are queued: those that have proven their addresses, and send at
+    /// several times their limit. To be called once a second.
+    pub fn filtered_sources(&mut self, now: Instant) -> Vec<IpNet> {
+        let limits = self.tracker.config.limits();
+        if limits.mode() != LimitMode::On {
+            return Vec::new();
+        }
+        let rate = limits.announces_per_sec();
+        let heaviest = self.governor.heaviest(now).into_iter();
+        let flooding =
+            heaviest.filter(|heavy| heavy.per_sec / FLOOD_FACTOR >= heavy.hosts().saturating_mul(rate));
+        flooding.map(|heavy| heavy.network).collect()
+    }
+
+    /// The share of connects that a socket filter should let through: see [`Overload::connects_kept`].
+    pub fn connects_kept(&mut self, now: Instant) -> Option<u32> {
+        let (received, dropped) = (self.udp_received(), self.counters.get(Count::UdpKernelDropped));
+        self.overload.connects_kept(now, received, dropped)
+    }
+
+    fn udp_received(&self) -> u64 {
+        let count = |count| self.counters.get(count);
+        count(Count::UdpReceived4).wrapping_add(count(Count::UdpReceived6))
     }
 
     /// Charges `source` for what it asks, and says how it is to be treated. For a front: once for each request, before it
@@ -604,6 +631,10 @@ const fn count_of(refusal: Refusal) -> Count {
         Refusal::AddressFull => Count::RefusedAddressFull,
     }
 }
+
+/// How many times its limit a source sends beyond it when it is filtered. One that exceeds it by less may be many clients behind
+/// one address: they have short answers.
+const FLOOD_FACTOR: u32 = 3;
 
 /// What becomes of datagrams whose sender has proven its address.
 const PROVEN: [Count; 5] = [

@@ -1,6 +1,7 @@
 //! What receives and sends batches of datagrams, and what becomes of them.
 
 use std::io;
+use std::net::UdpSocket;
 
 use arrayvec::ArrayVec;
 use etracker_core::udp::{BATCH_MAX, Datagram};
@@ -26,6 +27,12 @@ pub trait DatagramIo {
 
     /// Sends what was queued to where it came from, from the address it was sent to, without waiting.
     fn send(&mut self, socket: &Self::Socket) -> Sent;
+
+    /// The socket of the system whose receive queue the datagrams come from. [`work`](crate::work()) watches that queue for
+    /// overload, fits its buffer, and filters it. `None`, the default, if there is none.
+    fn system_socket(_socket: &Self::Socket) -> Option<&UdpSocket> {
+        None
+    }
 }
 
 /// A batch, borrowed from where it was received.

@@ -51,9 +51,12 @@ mod conversation;
 mod crew;
 mod datagram_io;
 mod exchange;
+#[cfg(target_os = "linux")]
+mod filter;
 mod front;
 mod fronts;
 mod inherited;
+mod intake;
 mod job;
 mod lingering;
 mod listen;

@@ -9,7 +9,7 @@ pub use self::linux::UdpBatch;
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) use self::linux::WithoutBatches;
 #[cfg(target_os = "linux")]
-pub(crate) use self::linux::{accept, defer_accept, load_average, want_destination};
+pub(crate) use self::linux::{accept, defer_accept, load_average, receive_queue, want_destination};
 
 /// Asks the processor to fetch what is at `address` soon, which need not be valid. Nothing on most architectures.
 #[inline]
@@ -60,6 +60,12 @@ pub(crate) fn load_average() -> Option<[f64; 3]> {
     (got == 3).then_some(loads)
 }
 
+/// What the system tells of the receive queue of a socket: nothing.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn receive_queue(_: &std::net::UdpSocket) -> std::io::Result<etracker_core::overload::Queue> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
 /// See [`crate::load_average`].
 #[cfg(not(unix))]
 pub(crate) fn load_average() -> Option<[f64; 3]> {
@@ -77,6 +83,7 @@ mod linux {
     use std::ptr::{self, NonNull};
     use std::sync::OnceLock;
 
+    use etracker_core::overload::Queue;
     use etracker_core::udp::{BATCH_MAX, Datagram, REPLY_MAX};
     use libc::{c_int, iovec, mmsghdr, socklen_t};
     use socket2::Socket;
@@ -132,6 +139,36 @@ mod linux {
     /// Has connections accepted when something comes over them, or after some seconds.
     pub(crate) fn defer_accept(listener: &Socket, secs: c_int) -> io::Result<()> {
         set_option(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, secs)
+    }
+
+    /// What the system tells of the receive queue of a socket, without regard to filters. Linux does so from 4.12 on.
+    pub(crate) fn receive_queue(socket: &UdpSocket) -> io::Result<Queue> {
+        // linux/sock_diag.h: SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_RCVBUF and SK_MEMINFO_DROPS.
+        const QUEUED: usize = 0;
+        const BUFFER: usize = 1;
+        const DROPS: usize = 8;
+        let mut figures = [0u32; DROPS + 1];
+        let mut len = fit::<socklen_t>(size_of_val(&figures));
+        // SAFETY: the pointers are to writable memory, `len` bytes of it for the figures.
+        let result = unsafe {
+            let figures = (&raw mut figures).cast();
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                figures,
+                &raw mut len,
+            )
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Queue {
+            queued_bytes: figures[QUEUED],
+            buffer_bytes: figures[BUFFER],
+            drops: figures[DROPS],
+            filtered: false,
+        })
     }
 
     fn set_option(socket: &impl AsFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
@@ -280,6 +317,10 @@ mod linux {
                 (*to).msg_controllen = if with_source { from.msg_controllen } else { 0 };
             }
             self.queued += 1;
+        }
+
+        fn system_socket(socket: &UdpSocket) -> Option<&UdpSocket> {
+            Some(socket)
         }
 
         fn send(&mut self, socket: &UdpSocket) -> Sent {

@@ -25,7 +25,7 @@ pub(crate) fn tell_unserved(now: Instant, transport: Transport, error: &io::Erro
 }
 
 /// Whether a minute has passed since it was due last.
-fn is_due(told: &AtomicU64, now: Instant) -> bool {
+pub(crate) fn is_due(told: &AtomicU64, now: Instant) -> bool {
     // 0 is never.
     let now = now.as_secs() + 1;
     let due = |told: u64| (told == 0 || told + PAUSE_SECS <= now).then_some(now);

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use etracker_core::stats::{Count, Operation};
 use etracker_core::udp::BATCH_MAX;
-use etracker_core::{Host, Tracker};
+use etracker_core::{Host, Instant, Tracker, Worker};
 
 use crate::accept::SocketError;
 use crate::client_log::log_client;
 use crate::conversation::Conversation;
 use crate::datagram_io::error_number;
+use crate::intake::Intake;
 use crate::job::WorkerJob;
 use crate::pulse::{BEAT, Pulse};
 use crate::unserved::tell_unserved;
@@ -115,8 +116,7 @@ fn start<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, job: Wor
     let fronts = &job.fronts;
     let datagrams = Rc::new(RefCell::new(mechanism.datagrams()?));
     for Bound { protocol, socket } in job.sockets.udp {
-        let (socket, datagrams) = (mechanism.udp(socket)?, Rc::clone(&datagrams));
-        let source = Source { socket, datagrams };
+        let source = Source::<M>::new(job.clock.now(), mechanism.udp(socket)?, Rc::clone(&datagrams));
         // The tracker's own front is called directly, any other through a pointer.
         if protocol == Protocol::Udp {
             spawn_datagrams(mechanism, handle, source, Arc::clone(&fronts.udp));
@@ -152,6 +152,51 @@ fn start<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, job: Wor
 struct Source<M: Mechanism> {
     socket: M::Udp,
     datagrams: Rc<RefCell<M::Datagrams>>,
+    /// The receive queue, where the system has it and not the mechanism.
+    intake: Option<RefCell<Intake>>,
+}
+
+impl<M: Mechanism> Source<M> {
+    fn new(now: Instant, socket: M::Udp, datagrams: Rc<RefCell<M::Datagrams>>) -> Self {
+        let system_socket = M::Datagrams::system_socket(M::socket(&socket));
+        let intake = system_socket.map(|system_socket| RefCell::new(Intake::new(now, system_socket)));
+        Self {
+            socket,
+            datagrams,
+            intake,
+        }
+    }
+
+    /// Receives and answers one batch: see [`exchange`].
+    fn exchange(
+        &self,
+        now: Instant,
+        front: &(impl DatagramFront + ?Sized),
+        worker: &mut Worker,
+    ) -> io::Result<usize> {
+        let (socket, datagrams) = (M::socket(&self.socket), &mut *self.datagrams.borrow_mut());
+        let Some((intake, system_socket)) = self.queue() else {
+            return exchange(now, datagrams, socket, front, worker);
+        };
+        let mut intake = intake.borrow_mut();
+        let queued_bytes = intake.measure(system_socket);
+        let received = exchange(now, datagrams, socket, front, worker)?;
+        intake.receive(now, system_socket, received, queued_bytes, worker);
+        Ok(received)
+    }
+
+    fn queue(&self) -> Option<(&RefCell<Intake>, &UdpSocket)> {
+        let system_socket = M::Datagrams::system_socket(M::socket(&self.socket))?;
+        Some((self.intake.as_ref()?, system_socket))
+    }
+}
+
+impl<M: Mechanism> Drop for Source<M> {
+    fn drop(&mut self) {
+        if let Some((intake, system_socket)) = self.queue() {
+            intake.borrow_mut().end(system_socket);
+        }
+    }
 }
 
 fn spawn_datagrams<M: Mechanism, F: DatagramFront + ?Sized + 'static>(
@@ -160,9 +205,13 @@ fn spawn_datagrams<M: Mechanism, F: DatagramFront + ?Sized + 'static>(
     source: Source<M>,
     front: Arc<F>,
 ) {
-    let mechanism_too = mechanism.clone();
-    let task = |handle| async move { answer_datagrams(&mechanism_too, &handle, &source, &*front).await };
+    let (mechanism_too, source) = (mechanism.clone(), Rc::new(source));
+    let source_too = Rc::clone(&source);
+    let task = |handle| async move { answer_datagrams(&mechanism_too, &handle, &source_too, &*front).await };
     spawn_essential(mechanism, handle, task);
+    spawn_essential(mechanism, handle, |handle| async move {
+        keep_queue(&handle, &source).await
+    });
 }
 
 fn spawn_connections<M: Mechanism>(
@@ -198,24 +247,23 @@ fn spawn_essential<M: Mechanism, F>(
 async fn answer_datagrams<M: Mechanism>(
     mechanism: &M,
     handle: &WorkerHandle<M::Stream>,
-    Source { socket, datagrams }: &Source<M>,
+    source: &Source<M>,
     front: &(impl DatagramFront + ?Sized),
 ) -> io::Result<Infallible> {
     let mut batches = 0;
     loop {
         let received = {
-            let (state, datagrams) = (&mut *handle.borrow(), &mut *datagrams.borrow_mut());
-            let now = state.clock.now();
-            exchange(now, datagrams, M::socket(socket), front, &mut state.worker)
+            let state = &mut *handle.borrow();
+            source.exchange(state.clock.now(), front, &mut state.worker)
         };
         match received {
             Ok(count) if count < BATCH_MAX => {
-                if let Err(error) = M::readable(socket).await {
+                if let Err(error) = M::readable(&source.socket).await {
                     pause::<M>(error).await?;
                 }
             }
             Ok(_) => {
-                M::busy(socket);
+                M::busy(&source.socket);
                 handle.borrow().worker.count(Count::GaveWay);
                 batches += 1;
                 if batches < BATCHES_MAX {
@@ -226,6 +274,21 @@ async fn answer_datagrams<M: Mechanism>(
                 }
             }
             Err(error) => pause::<M>(error).await?,
+        }
+    }
+}
+
+/// Does once a second what the receive queue of a socket needs, whether datagrams come or not.
+async fn keep_queue<M: Mechanism>(
+    handle: &WorkerHandle<M::Stream>,
+    source: &Source<M>,
+) -> io::Result<Infallible> {
+    loop {
+        M::sleep(QUEUE_PERIOD).await;
+        if let Some((intake, system_socket)) = source.queue() {
+            let state = &mut *handle.borrow();
+            let now = state.clock.now();
+            intake.borrow_mut().tick(now, system_socket, &mut state.worker);
         }
     }
 }
@@ -335,6 +398,8 @@ impl<S: Stream> Drop for PanicGuard<S> {
     }
 }
 
+/// Time between two looks at a receive queue while nothing comes, and between two renewals of its filter.
+const QUEUE_PERIOD: Duration = Duration::from_secs(1);
 /// Full batches of one socket before others have their turn even if nothing is known to be ready.
 const BATCHES_MAX: usize = 4;
 /// Clients accepted, or lost, before those who were accepted have their turn.

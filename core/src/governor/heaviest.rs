@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::prefix::Prefix;
+use super::prefix::{Prefix, Width};
 
 /// A source over its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,15 @@ pub struct Heavy {
     pub proven: bool,
     /// Requests over the limit in a second.
     pub per_sec: u32,
+}
+
+impl Heavy {
+    /// How many times the limit of one host the source may use.
+    pub(crate) fn hosts(&self) -> u32 {
+        let prefix_len = self.network.prefix_len();
+        let width = Width::ALL.iter().find(|width| width.prefix_len() == prefix_len);
+        width.map_or(1, |width| width.hosts())
+    }
 }
 
 /// The heaviest sources of this second and of the one before, as far as they have a place.

@@ -585,3 +585,48 @@ fn a_panic_of_a_task_ends_all() {
     let error = serving.join().unwrap().unwrap_err();
     assert!(matches!(error, ServeError::Panicked { .. }), "{error}");
 }
+
+/// Whether a client has its connect answered at once.
+#[cfg(target_os = "linux")]
+fn is_let_in(client: &UdpSocket, server: SocketAddr) -> bool {
+    client.send_to(&RequestHead::connect(1).encode(), server).unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut answer = [0; 2048];
+    // Answers to announces that came before the filter may be among them.
+    let mut answers = std::iter::from_fn(|| client.recv(&mut answer).ok().map(|len| answer[..len].to_vec()));
+    answers.any(|answer| matches!(Response::decode(&answer), Some(Response::Connect(_))))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_source_far_over_its_limit_is_filtered_by_the_kernel_and_freed_when_it_is_calm() {
+    let limited = config()
+        .with_limit_rate(10)
+        .unwrap()
+        .with_limit_exempt(Vec::new());
+    for workers in [1, 2] {
+        let server = Server::start(workers, 100, limited.clone());
+        let at = SocketAddr::from(([127, 0, 0, 1], server.port));
+        let bound = |ip: [u8; 4]| UdpSocket::bind((IpAddr::from(ip), 0)).unwrap();
+        let (heavy, honest) = (bound([127, 77, 0, 1]), bound([127, 0, 0, 1]));
+        assert!(announces(&heavy, at) && announces(&honest, at));
+        let ids = Fronts::new(&Seed::new([1; 32]), &limited).udp;
+        let id = ids
+            .connection_ids()
+            .make(Clock::start().now(), [127, 77, 0, 1].into());
+        let filtered = || server.tracker.count(Count::UdpFiltered);
+        for _ in 0..PATIENCE.as_millis() / 5 {
+            if filtered() > 0 {
+                break;
+            }
+            for port in 0..100 {
+                heavy.send_to(&announce(id, 1000 + port), at).unwrap();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(filtered() > 0, "nothing was filtered");
+        assert!(!is_let_in(&heavy, at));
+        assert!(announces(&honest, at));
+        assert!((0..400).any(|_| is_let_in(&heavy, at)), "it is never freed");
+    }
+}
