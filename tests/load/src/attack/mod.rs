@@ -278,28 +278,38 @@ fn restart_behind_one_address(attack: &Attack<'_>, target: SocketAddr, row: &mut
     let address = attack.kind.source(0);
     let mut crowd = Crowd::new(target, (0..NAT_CLIENTS).map(|_| address))?;
     crowd.connect(population)?;
-    let mut rng = fastrand::Rng::with_seed(3);
-    let mut requests = Vec::new();
-    for client in 0..NAT_CLIENTS {
-        for _ in 0..NAT_TORRENTS {
-            let honest = rng.u32(..population.clients());
-            let peer = population.peer(honest, rng.u32(..population.peers_of(honest)));
-            // It is none of those that are there, so that there is one for it at least.
-            let peer = Peer {
-                port: PORT_MIN + u16::try_from(client).unwrap_or_default(),
-                wanted: peer.size.min(30),
-                size: peer.size + 1,
-                ..peer
-            };
-            requests.push((client, Request::Announce(peer)));
-        }
-    }
+    let requests = requests_behind_one_address(population);
     let mut restarted = Honest::new(population, crowd, attack.kind);
     restarted.run_once(&requests, attack.span, attack.patience)?;
+    if let Some(complaint) = restarted.complaint() {
+        row.complaint.get_or_insert_with(|| complaint.to_owned());
+    }
     row.restarted
         .get_or_insert_default()
         .add(restarted.outcome(Phase::During, attack.patience));
     Ok(())
+}
+
+/// What they ask: torrents that somebody else has, each as likely as the others. How many of one swarm may be behind one address
+/// is another limit.
+fn requests_behind_one_address(population: &Population) -> Vec<(u32, Request)> {
+    let mut known: Vec<Peer> = peers(population).into_iter().map(|(_, peer)| peer).collect();
+    known.sort_unstable_by_key(|peer| peer.torrent);
+    known.dedup_by_key(|peer| peer.torrent);
+    let mut rng = fastrand::Rng::with_seed(3);
+    let clients = (0..NAT_CLIENTS).flat_map(|client| [client; NAT_TORRENTS]);
+    let request = |client: u32| {
+        let peer = known[rng.usize(..known.len())];
+        let request = Request::Announce(Peer {
+            port: PORT_MIN + u16::try_from(client).unwrap_or_default(),
+            wanted: peer.size.min(30),
+            // With this one.
+            size: peer.size + 1,
+            ..peer
+        });
+        (client, request)
+    };
+    clients.map(request).collect()
 }
 
 fn title(attack: &Attack<'_>) -> String {
@@ -373,4 +383,4 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// How often a server's processes are looked at.
 const BEAT: Duration = Duration::from_millis(100);
 const NAT_CLIENTS: u32 = 1000;
-const NAT_TORRENTS: u32 = 20;
+const NAT_TORRENTS: usize = 20;
