@@ -12,6 +12,7 @@ use etracker_runtime_common::{
 };
 
 use super::addresses::{self, Absent};
+use super::conntrack::Conntrack;
 use super::probe::{Hidden, Probe, ProbeResult};
 use crate::failure::Failure;
 use crate::limits;
@@ -31,6 +32,8 @@ pub(super) struct Facts {
     pub(super) open_files: OpenFiles,
     /// `None` without UDP.
     pub(super) receive_buffer: Option<ReceiveBuffer>,
+    /// `None` without UDP, or if the host has no table of tracked connections.
+    pub(super) conntrack: Option<Conntrack>,
     /// `None` if glommio is not built in.
     pub(super) locked_memory: Option<LockedMemory>,
     pub(super) ipv6: Ipv6,
@@ -144,6 +147,7 @@ impl Facts {
             port: sockets::port(listen),
             open_files: open_files(listen.workers, connections, has_room),
             receive_buffer,
+            conntrack: conntrack(&round_trips),
             locked_memory,
             ipv6: Ipv6 {
                 wanted: bound.is_empty() || bound.iter().any(IpAddr::is_ipv6),
@@ -250,6 +254,14 @@ fn receive_buffer(listen: &Listen) -> Option<ReceiveBuffer> {
         wanted: RECEIVE_BUFFER,
         granted: opened.receive_buffer / REPORTED_PER_GRANTED,
     })
+}
+
+fn conntrack(round_trips: &[RoundTrip]) -> Option<Conntrack> {
+    let over_udp = round_trips.iter().filter(|trip| trip.transport == Transport::Udp);
+    let asked: Vec<_> = over_udp.map(|trip| trip.at).collect();
+    (!asked.is_empty())
+        .then(|| Conntrack::after_asking(&asked))
+        .flatten()
 }
 
 #[cfg(feature = "glommio")]

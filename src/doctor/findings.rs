@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use etracker_runtime_common::{OpenError, Plain, Transport};
 
 use super::addresses::Absent;
+use super::conntrack::Conntrack;
 use super::facts::{Facts, Ipv6, LockedMemory, OpenFiles, ReceiveBuffer, RoundTrip, StepResult, is_in_use};
 use super::probe::{Answer, Hidden, ProbeError, shortened};
 use crate::failure::Failure;
@@ -48,6 +49,11 @@ impl Grade {
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![open_files(facts.open_files, facts.workers)];
     findings.extend(facts.receive_buffer.map(receive_buffer));
+    findings.extend(
+        facts
+            .conntrack
+            .map(|conntrack| connection_tracking(conntrack, facts.port)),
+    );
     findings.extend(facts.locked_memory.map(locked_memory));
     findings.push(ipv6(facts.ipv6));
     findings.extend(facts.steps.iter().filter_map(|taken| step(taken, facts)));
@@ -120,6 +126,36 @@ fn receive_buffer(buffer: ReceiveBuffer) -> Finding {
         format!("{what}: bursts of UDP requests are lost"),
         format!("sysctl -w {BUFFER_LIMIT}={wanted}, and the same line in /etc/sysctl.d/60-etracker.conf"),
     )
+}
+
+fn connection_tracking(conntrack: Conntrack, port: u16) -> Finding {
+    let about = "connection tracking";
+    let Conntrack {
+        count,
+        max,
+        tracks_port,
+    } = conntrack;
+    let table = format!("{count} of {max} entries in use");
+    let is_half_full = count.saturating_mul(2) >= max;
+    match tracks_port {
+        Some(false) => ok(about, format!("UDP port {port} is not tracked; {table}")),
+        Some(true) => warning(
+            about,
+            format!(
+                "UDP port {port} is tracked, each client in an entry of its own; {table}, and a full table drops datagrams"
+            ),
+            "notrack for the port, as in packaging/nftables.conf",
+        ),
+        None if is_half_full => warning(
+            about,
+            format!("{table}, and a full table drops datagrams"),
+            "etracker doctor as root says whether the tracker's port is in it; packaging/nftables.conf takes it out",
+        ),
+        None => ok(
+            about,
+            format!("{table}; root can see whether UDP port {port} is among them"),
+        ),
+    }
 }
 
 fn locked_memory(memory: LockedMemory) -> Finding {
@@ -464,6 +500,7 @@ mod tests {
                 wanted: 4 << 20,
                 granted: 4 << 20,
             }),
+            conntrack: None,
             locked_memory: None,
             ipv6: Ipv6 {
                 wanted: true,
@@ -729,6 +766,34 @@ mod tests {
         for (allowed, public) in [(true, None), (false, Some([9, 9, 9, 9].into())), (false, None)] {
             let mut facts = healthy();
             (facts.private_peers, facts.public) = (allowed, public);
+            assert_all_ok(&facts);
+        }
+    }
+
+    #[test]
+    fn a_tracked_port_and_a_table_that_fills_are_warnings() {
+        let table = |count, tracks_port| Conntrack {
+            count,
+            max: 1000,
+            tracks_port,
+        };
+        let line = trouble(|facts| facts.conntrack = Some(table(3, Some(true))));
+        assert!(
+            line.starts_with("warning connection tracking: UDP port 6969 is tracked"),
+            "{line}"
+        );
+        assert!(
+            line.contains("3 of 1000 entries") && line.ends_with("packaging/nftables.conf"),
+            "{line}"
+        );
+        let line = trouble(|facts| facts.conntrack = Some(table(500, None)));
+        assert!(
+            line.starts_with("warning connection tracking: 500 of 1000 entries"),
+            "{line}"
+        );
+        for fine in [table(999, Some(false)), table(499, None)] {
+            let mut facts = healthy();
+            facts.conntrack = Some(fine);
             assert_all_ok(&facts);
         }
     }

@@ -1,6 +1,7 @@
 //! `etracker doctor`: checks whether a start would succeed and the host is fit.
 
 mod addresses;
+mod conntrack;
 mod facts;
 mod findings;
 mod probe;

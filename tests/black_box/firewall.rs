@@ -29,6 +29,12 @@ fn the_firewall_tracks_no_datagram_and_drops_those_of_a_flood_alone() {
             "connections are not tracked here, so that this test shows nothing"
         );
 
+        assert!(
+            doctor(&tracker).contains("warning  connection tracking"),
+            "{}",
+            doctor(&tracker)
+        );
+
         let rules = fs::read_to_string("packaging/nftables.conf").unwrap();
         let rules = rules.replace(
             "etracker_port = 6969",
@@ -137,6 +143,16 @@ fn client_at(from: &str, port: u16) -> UdpSocket {
 fn tracked() -> u64 {
     let count = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap();
     count.trim().parse().unwrap()
+}
+
+/// What doctor says of connection tracking.
+fn doctor(tracker: &Tracker) -> String {
+    let ended = crate::harness::run(&["doctor", "--port", &tracker.port().to_string()]);
+    let mut lines = ended.stdout.iter();
+    lines
+        .find(|line| line.contains("connection tracking"))
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn nft(rules: &str) {
