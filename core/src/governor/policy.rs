@@ -29,6 +29,8 @@ pub(crate) struct Governor {
     pass: u32,
     /// How many requests the next one stands for.
     weight: u32,
+    /// Of how many requests one is weighed while all is calm.
+    sampled: u32,
     calm_from: Instant,
     exempt: AddressList,
     tariff: Tariff,
@@ -50,6 +52,7 @@ impl Governor {
             mode: limits.mode(),
             pass: 0,
             weight: 1,
+            sampled: (limits.announces_per_sec() / SAMPLED_PART).clamp(1, SAMPLED_MAX),
             calm_from: Instant::default(),
             exempt: AddressList::new(&exempt.map(Network).collect::<Vec<_>>()),
             tariff: Tariff::new(limits.announces_per_sec(), config.swarms().workers()),
@@ -133,8 +136,8 @@ impl Governor {
         (self.pass, self.weight) = if now < self.calm_from {
             (0, 1)
         } else {
-            // On average one in `SAMPLED`, and none can be sent so that it falls between.
-            (self.random.u32(0..SAMPLED * 2 - 1), SAMPLED)
+            // On average one in `sampled`, and none can be sent so that it falls between.
+            (self.random.u32(0..self.sampled * 2 - 1), self.sampled)
         };
     }
 
@@ -237,8 +240,10 @@ const BURST_OF_EXCESS: Amount = Amount::leaking_in(Duration::from_secs(80));
 const ALARMING: Amount = Amount::leaking_in(Duration::from_secs(20));
 /// How long after the last such source all is calm.
 const CALM_AFTER: Duration = Duration::from_secs(1);
-/// While all is calm, one in so many requests is weighed.
-const SAMPLED: u32 = 8;
+/// While all is calm, one in so many requests is weighed at most.
+const SAMPLED_MAX: u32 = 8;
+/// Where the limit is low, more of them are: what one stands for is a fiftieth of a second's limit or less.
+const SAMPLED_PART: u32 = 50;
 /// The price of the dearest requests of which only some are weighed.
 const SAMPLED_MAX_TENTHS: u32 = 20;
 /// Lines of a sketch: a mebibyte, which holds 131,072 sources at once. At the default limits a bucket is empty two milliseconds
