@@ -516,6 +516,7 @@ impl Worker {
 
     /// Charges `source` for what it asks, and says how it is to be treated. For a front: once for each request, before it
     /// is carried out.
+    #[inline]
     pub fn judge(&mut self, now: Instant, source: IpAddr, charge: impl Into<Charge>) -> governor::Verdict {
         let tracker = &self.tracker;
         self.governor

@@ -167,10 +167,8 @@ fn over_the_limit_announces_are_short_then_refused_and_then_left_unanswered() {
         Answer::None(DropReason::Limited),
     ]
     .map(|expected| answers.iter().filter(|answer| **answer == expected).count());
-    assert_eq!(counts.iter().sum::<usize>(), 200, "{answers:?}");
-    assert!((33..=47).contains(&counts[0]), "{counts:?}");
-    assert_eq!(counts[1..3], [40, 40]);
-    assert!(answers.is_sorted_by_key(|answer| counts_as(answer)));
+    assert_eq!(counts, [40, 40, 40, 80]);
+    assert!(answers.is_sorted_by_key(counts_as));
     // The rate goes on.
     house.wait(1000);
     let peers = |answer| matches!(answer, Answer::Peers(30.., _));
@@ -207,7 +205,7 @@ fn a_short_answer_renews_the_peer_and_one_at_a_start_has_a_few_peers_and_the_usu
         match house.announce(request(1, 6881, Event::None), IP.into()) {
             Answer::Peers(30, 600) => {}
             Answer::Peers(0, 1200) => short += 1,
-            other => panic!("{other:?}"),
+            other @ (Answer::Peers(..) | Answer::Error(_) | Answer::None(_)) => panic!("{other:?}"),
         }
     }
     assert_eq!(
@@ -238,8 +236,7 @@ fn unproven_datagrams_over_their_limit_get_silence_and_leave_the_proven_limit_al
             .all(|reply| matches!(reply, Ok(16) | Err(DropReason::Limited)))
     );
     let answered = replies.iter().filter(|reply| reply.is_ok()).count();
-    // Twenty, but for what sampling is off by.
-    assert!((14..=34).contains(&answered), "{answered}");
+    assert_eq!(answered, 20);
     for _ in 0..30 {
         let answer = house.announce(request(1, 6881, Event::None), IP.into());
         assert!(matches!(answer, Answer::Peers(..)), "{answer:?}");

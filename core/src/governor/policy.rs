@@ -76,11 +76,23 @@ impl Governor {
         charge: Charge,
         is_hidden: impl FnOnce() -> bool,
     ) -> Verdict {
-        let is_cheap = charge.tenths <= SAMPLED_MAX_TENTHS;
-        if is_cheap && self.pass > 0 {
+        if charge.tenths <= SAMPLED_MAX_TENTHS && self.pass > 0 {
             self.pass -= 1;
             return Verdict::Serve;
         }
+        self.judge_closely(now, source, charge, is_hidden)
+    }
+
+    /// Apart, so that the way of most requests is short enough to be part of its caller.
+    #[inline(never)]
+    fn judge_closely(
+        &mut self,
+        now: Instant,
+        source: IpAddr,
+        charge: Charge,
+        is_hidden: impl FnOnce() -> bool,
+    ) -> Verdict {
+        let is_cheap = charge.tenths <= SAMPLED_MAX_TENTHS;
         if self.mode == LimitMode::Off {
             self.pass = u32::MAX;
             return Verdict::Serve;
@@ -105,7 +117,6 @@ impl Governor {
     }
 
     /// Puts a request into the buckets of its source; the narrowest one that has no room, if one has none.
-    #[inline(never)]
     fn weigh(&mut self, now: Instant, source: IpAddr, charge: Charge, weight: u32) -> Option<Prefix> {
         if self.exempt.contains(source) {
             return None;
