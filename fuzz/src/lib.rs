@@ -5,7 +5,7 @@ mod roundtrip;
 
 pub use differential::differential;
 pub use etracker_core::fuzzing::{
-    access_list, bep41_options, forwarded_header, http_stream, query_string, state_file, swarm_ops,
+    access_list, bep41_options, forwarded_header, governor, http_stream, query_string, state_file, swarm_ops,
     udp_datagram,
 };
 pub use roundtrip::roundtrip;
@@ -14,11 +14,12 @@ pub use roundtrip::roundtrip;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("access_list", access_list),
     ("bep41_options", bep41_options),
     ("differential", differential),
     ("forwarded_header", forwarded_header),
+    ("governor", governor),
     ("http_stream", http_stream),
     ("query_string", query_string),
     ("roundtrip", roundtrip),
