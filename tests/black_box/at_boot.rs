@@ -107,7 +107,7 @@ fn a_tentative_address_is_bound_and_doctor_does_not_take_it_for_one_that_is_ther
         let doctor = run(&["doctor", "--bind", ABSENT, "-p", &port]);
         let said = doctor.stdout.join("\n");
         assert!(
-            said.contains("192.0.2.1 is none of this host, or not yet"),
+            said.contains("this host has no address 192.0.2.1, or not yet"),
             "{said}"
         );
         assert_eq!(doctor.status.code(), Some(1));
