@@ -1,4 +1,4 @@
-//! What swarms take in memory, as a table: `cargo bench -p etracker-core --bench swarm_memory`.
+//! The memory of swarms, as a table: `cargo bench -p etracker-core --bench swarm_memory`.
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 

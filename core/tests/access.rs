@@ -1,4 +1,4 @@
-//! Access lists, seen through workers: what is refused, what is dropped, and when.
+//! Access lists, tested through workers: refusals, purges, and their timing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

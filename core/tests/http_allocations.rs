@@ -1,4 +1,4 @@
-//! What serving HTTP costs in memory.
+//! Allocations of HTTP requests and connections.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Which peers are handed out: every eligible one as often as every other.
+//! The choice of peers: every eligible peer is handed out equally often.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! The swarm rules, seen through a worker: what counts, who is handed out, when peers leave.
+//! The swarm rules, tested through a worker: counts, peers handed out, expiry.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

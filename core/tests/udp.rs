@@ -1,4 +1,4 @@
-//! Datagrams in, replies out: what a runtime sees of the UDP protocol.
+//! The UDP protocol through its public interface: datagrams in, replies out.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::cell::Cell;
@@ -630,7 +630,7 @@ fn ask_with_room(
     ask_all(worker, NOW, &[input], room).remove(0)
 }
 
-/// Hands all in as one batch and takes what is to be sent, or why nothing is.
+/// Handles all as one batch and returns the replies or the reasons for drops.
 fn ask_all(
     worker: &mut Worker,
     now: Instant,

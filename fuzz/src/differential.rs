@@ -1,4 +1,4 @@
-//! The same request over both protocols, and our messages in others' hands.
+//! The same request over both protocols, and our messages parsed by other implementations.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Wish {
     }
 }
 
-/// What an announce is answered with, whatever protocol it came by: the interval, seeders, leechers and peers.
+/// The answer to an announce over either protocol: interval, seeders, leechers and peers.
 type Answer = (u32, u32, u32, Vec<SocketAddr>);
 
 fn over_udp(worker: &mut Worker, announce: &Announce) -> Answer {
@@ -97,7 +97,7 @@ fn over_udp(worker: &mut Worker, announce: &Announce) -> Answer {
     (response.interval_secs, response.seeders, response.leechers, peers)
 }
 
-/// Another tracker's library reads in our request what we have put there. It knows no event above 3, and no port 0.
+/// Another tracker's library decodes our request to the same values. It knows no event above 3, and no port 0.
 fn check_request(bytes: &[u8], request: &AnnounceRequest) {
     let read = aquatic::Request::parse_bytes(bytes, 74);
     if request.event == Event::Paused || request.port == 0 {

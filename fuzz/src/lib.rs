@@ -1,4 +1,4 @@
-//! The bodies of all fuzz targets: those of the core, and those that compare it with others.
+//! The bodies of all fuzz targets: those of the core, and those that compare it with other implementations.
 
 mod differential;
 mod roundtrip;

@@ -1,4 +1,4 @@
-//! Messages there and back, in both directions.
+//! Round trips of messages, in both directions.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,8 +14,8 @@ use etracker_core::udp::packet::{
 };
 use etracker_core::{InfoHash, PeerId};
 
-/// A byte that chooses, then any bytes to decode or a value to encode: what was encoded decodes to the same value, and
-/// what was accepted encodes to the same bytes.
+/// A byte that selects the message, then bytes to decode or a value to encode: an encoded value decodes to the same value, and
+/// accepted bytes encode to the same bytes.
 pub fn roundtrip(data: &[u8]) {
     let Some((&kind, rest)) = data.split_first() else {
         return;

@@ -1,4 +1,4 @@
-//! Every input of the corpora and every past find goes through its target.
+//! Replays every input of the corpora and every past crash.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `etracker doctor`: what it finds on this host, and how it ends.
+//! `etracker doctor`: findings and exit status.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};

@@ -1,4 +1,4 @@
-//! What a client or a person with `curl` is told when a request cannot be carried out.
+//! Failure messages for clients and for people with `curl`.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! Files that the operator names, and what else can be found at their places.
+//! Files of the operator, and other kinds of files at their paths.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};

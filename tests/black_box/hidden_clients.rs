@@ -1,4 +1,4 @@
-//! What the tracker notices and tells when something stands between it and its clients.
+//! Detection of proxies and translators that hide clients.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

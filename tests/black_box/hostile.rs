@@ -1,4 +1,4 @@
-//! Those who do not keep to the protocol: the tracker keeps answering, its memory comes back, its log stays short.
+//! Clients that violate the protocol: the tracker keeps answering, its memory is freed, its log stays short.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};

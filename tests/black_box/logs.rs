@@ -1,4 +1,4 @@
-//! What is logged: for whom, in which form, and that nobody waits for it.
+//! The log: levels, formats, and that it never blocks.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};

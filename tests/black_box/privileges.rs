@@ -1,4 +1,4 @@
-//! A tracker that was started as root serves as somebody who may do nothing. Linux alone shows who a process is.
+//! A tracker started as root serves as an unprivileged user. The tests read /proc, so they need Linux.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};

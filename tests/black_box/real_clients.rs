@@ -1,4 +1,4 @@
-//! Real clients: one seeds a file, another fetches it, and the tracker is all that introduces them.
+//! Real clients: one seeds a file, another downloads it, and they find each other only through the tracker.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

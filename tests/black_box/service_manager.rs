@@ -1,4 +1,4 @@
-//! What a service manager like systemd hears of a tracker.
+//! Notifications to a service manager like systemd.
 
 use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::os::unix::net::UnixDatagram;

@@ -1,4 +1,4 @@
-//! Signals that a tracker obeys, and those that mean nothing to it.
+//! Signals that a tracker handles, and those that it ignores.
 
 use std::fs::{self, File};
 use std::io::Write as _;

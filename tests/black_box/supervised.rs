@@ -1,4 +1,4 @@
-//! A tracker under `-f`: it may die, but nobody is refused.
+//! A tracker under `-f`: after a crash no client is refused.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! What a tracker knew before is known to the next one on the same state.
+//! A tracker restores the swarms of the previous one from its state.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,4 +1,4 @@
-//! What the benches of swarms have in common: populations, and the requests of their peers.
+//! The shared part of the benches: populations and their requests.
 
 pub(crate) mod sys;
 

@@ -1,4 +1,4 @@
-//! Announces and what they are answered.
+//! Announces and their answers.
 
 use std::net::{IpAddr, SocketAddr};
 

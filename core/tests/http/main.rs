@@ -1,4 +1,4 @@
-//! HTTP connections from outside: what clients send and what they are answered.
+//! HTTP connections through their public interface.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 mod announces;

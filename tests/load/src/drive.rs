@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::population::{Peer, Population};
 use crate::tally::Tally;
 
-/// What a client asks.
+/// The requests of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     /// For a connection id; over HTTP there is no such request.
@@ -20,15 +20,15 @@ pub(crate) enum Request {
     Scrape([u32; SCRAPED]),
 }
 
-/// One who asks, from an address of its own.
+/// A client with its own address.
 pub(crate) trait Client {
-    /// What to wait at while requests are under way.
+    /// The descriptor to poll while requests are outstanding.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
     /// How many requests are under way.
     fn under_way(&self) -> usize;
 
-    /// Asks all of this at once. Without `due` nobody wants to know how long answers take.
+    /// Sends all of these requests at once. Without `due` latencies are not measured.
     fn send(&mut self, requests: &[Request], due: Option<Instant>, tally: &mut Tally) -> io::Result<()>;
 
     /// Takes the answers that are there.
@@ -41,9 +41,9 @@ pub(crate) trait Client {
 /// How fast to ask.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
-    /// Each client has so many requests under way: when all are answered, it asks anew.
+    /// Each client has this many outstanding requests, and sends as many again when all are answered.
     Window(usize),
-    /// So many requests a second over all clients, one by one; a client has up to so many under way.
+    /// This many requests a second over all clients, one by one; a client has up to this many outstanding.
     Rate { per_second: u32, window: usize },
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn drive<C: Client>(
     }
 }
 
-/// Has every client that waits for nothing ask as much as it may.
+/// Lets every client without outstanding requests send as many as it may.
 fn ask_all<C: Client>(
     clients: &mut [C],
     window: usize,
@@ -117,7 +117,7 @@ fn ask_all<C: Client>(
             asked = true;
         }
     }
-    // Who has nothing to ask although all may has asked everything.
+    // A client that may send and has nothing to send is done.
     clock.is_over = !asked && clients.iter().all(|client| client.under_way() == 0);
     clock.tick_sometimes();
     Ok(asked)
@@ -137,7 +137,7 @@ fn ask_in_turn<C: Client>(
         let free = (0..clients.len())
             .map(|step| (clock.turn + step) % clients.len())
             .find(|&number| clients[number].under_way() < window);
-        // All wait. What becomes due meanwhile is sent late, and its time counts from when it was due.
+        // All clients wait. A request that becomes due meanwhile is sent late; its latency counts from its due time.
         let Some(number) = free else { break };
         let Some(request) = u32::try_from(number).ok().and_then(&mut *next) else {
             break;

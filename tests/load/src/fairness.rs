@@ -22,9 +22,9 @@ use crate::stats::{Spread, percentile};
 use crate::sys::{self, Frame};
 use crate::udp::encode;
 
-/// What to measure.
+/// The settings of a measurement.
 pub(crate) struct Fairness<'a> {
-    /// What the flood speaks: UDP, or else HTTP. The honest clients speak the other.
+    /// Whether the flood uses UDP, or else HTTP. Honest clients use the other protocol.
     pub(crate) flood: Protocol,
     pub(crate) servers: &'a Path,
     pub(crate) population: &'a Population,
@@ -37,7 +37,7 @@ pub(crate) struct Fairness<'a> {
     pub(crate) requests: usize,
 }
 
-/// One server, and what came of it.
+/// A server and its results.
 struct Contestant {
     name: String,
     flooded: SocketAddr,
@@ -285,7 +285,7 @@ fn title(fairness: &Fairness<'_>) -> String {
     )
 }
 
-/// Sends announces as fast as the network takes them, and counts what is answered.
+/// Sends announces as fast as the network takes them, and counts the answers.
 fn flood_with_datagrams(
     population: &Population,
     at: SocketAddr,
@@ -316,7 +316,7 @@ fn flood_with_datagrams(
         if is_over.load(Relaxed) {
             break;
         }
-        // What is not taken is not sent: a flood has no other chance.
+        // A full send buffer drops the datagram: a flood does not wait.
         drop(socket.send(batch));
         while let Ok(count) = sys::receive(&socket, &mut frames) {
             let announces = frames[..count]
@@ -345,7 +345,7 @@ fn connection_id(socket: &UdpSocket, is_over: &AtomicBool) -> io::Result<Option<
     Ok(None)
 }
 
-/// Announces on one connection after the other, and counts what is answered.
+/// Announces on one connection after the other, and counts the answers.
 fn flood_with_requests(
     population: &Population,
     at: SocketAddr,
@@ -414,7 +414,7 @@ fn bound(kind: Type, at: SocketAddr, number: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// What is left of a client's patience.
+/// The rest of a client's timeout.
 fn left(began: Instant) -> io::Result<Duration> {
     PATIENCE
         .checked_sub(began.elapsed())
@@ -430,7 +430,7 @@ const HTTP_FLOODERS: u32 = 64;
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// Announces that a flooder hands to the network at once.
 const SENT_TOGETHER: usize = 32;
-/// Few: what their requests take of the quota is not to be taken for what a flood loses beside them.
+/// Few, so that their requests take a negligible part of the quota from the flood.
 const HONEST: u32 = 3;
 /// The longest that an honest client pauses after an answer: the period of a quota, so that it comes at any time of one.
 const PAUSE_MICROS: u64 = 100_000;

@@ -1,4 +1,4 @@
-//! What no tracker on sockets can be faster than: whatever is asked is answered at once, out of the request itself.
+//! The upper limit of a tracker with sockets: a server that answers each datagram at once, from the datagram alone.
 
 use std::convert::Infallible;
 use std::io;
@@ -26,7 +26,7 @@ pub(crate) fn serve(address: SocketAddr) -> io::Result<Infallible> {
             let len = frame.payload().len();
             frame.write(|bytes| answer(bytes, len, &peers));
         }
-        // What cannot be sent is dropped, as a tracker does.
+        // A reply that cannot be sent is dropped, as by a tracker.
         drop(sys::send(&socket, &mut frames[..received]));
     }
 }

@@ -14,7 +14,7 @@ use crate::population::{Peer, Population, source};
 use crate::tally::{Announced, Tally};
 use crate::udp::PEER_ID;
 
-/// A connection at a time, and what is under way on it.
+/// A connection and its outstanding request.
 pub(crate) struct HttpClient<'p> {
     population: &'p Population,
     target: SocketAddr,
@@ -23,7 +23,7 @@ pub(crate) struct HttpClient<'p> {
     stream: Option<TcpStream>,
     pending: Option<(Peer, Option<Instant>)>,
     output: Vec<u8>,
-    /// What was received of an answer.
+    /// The bytes received of an answer.
     input: Vec<u8>,
 }
 

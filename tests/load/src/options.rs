@@ -32,7 +32,7 @@ pub(crate) enum Options {
     /// Starts several trackers, attacks each over UDP, and measures honest clients before, during and after
     #[bpaf(command)]
     Attack(#[bpaf(external(assault))] Assault),
-    /// Answers UDP requests without being a tracker: what none can be faster than
+    /// Answer UDP requests without a tracker: the upper limit of any
     #[bpaf(command)]
     Floor {
         /// Where to listen
@@ -129,13 +129,13 @@ pub(crate) struct Few {
     /// Rounds to measure
     #[bpaf(argument("NUM"), fallback(11), display_fallback)]
     pub(crate) rounds: usize,
-    /// Percent of a processor that each server is held to, by a cgroup; without, as much as there is
+    /// Percent of a processor for each server, limited by a cgroup; by default no limit
     #[bpaf(argument("NUM"), guard(|&percent| percent > 0, "a quota is above 0"), optional)]
     pub(crate) quota: Option<u32>,
     /// Requests of honest clients that have to be answered, and none lost
     #[bpaf(argument("NUM"), fallback(300), display_fallback)]
     pub(crate) requests: usize,
-    /// udp or http: what the flood speaks
+    /// The protocol of the flood: udp or http
     #[bpaf(positional("PROTOCOL"))]
     pub(crate) flood: Protocol,
 }

@@ -1,4 +1,4 @@
-//! Who announces what: the same peers of the same torrents in every run, so that all trackers are asked the same.
+//! The population: the same peers of the same torrents in every run, so that all trackers get the same requests.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,7 +13,7 @@ pub(crate) struct Population {
     sizes: Vec<u32>,
 }
 
-/// What one announces.
+/// An announce of the population.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     /// The torrent, by number.

@@ -1,4 +1,4 @@
-//! What the system knows about a process.
+//! A process's use of processor and memory.
 
 use std::fs;
 use std::io;

@@ -12,7 +12,7 @@ use crate::stats::percentile;
 use crate::tally::Tally;
 use crate::udp::UdpClient;
 
-/// What clients speak.
+/// The protocol of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// UDP.
@@ -23,11 +23,11 @@ pub(crate) enum Protocol {
     HttpClose,
 }
 
-/// What came of one round.
+/// The results of a round.
 pub(crate) struct Round {
     pub(crate) tally: Tally,
     pub(crate) secs: f64,
-    /// What the tracker used, where its process is known.
+    /// The tracker's use of the processor, if its process is known.
     pub(crate) server: Option<(CpuTime, u64)>,
     /// Answers within that time.
     pub(crate) answered: u64,

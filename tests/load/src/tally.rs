@@ -1,4 +1,4 @@
-//! What came of the requests, and whether answers are right.
+//! Results of requests, and checks of answers.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use etracker_core::announce::{Family, compact_peers};
 
 use crate::population::{PORT_MIN, Peer};
 
-/// What came of all requests of a run. Each is answered or lost: none is forgotten.
+/// The results of all requests of a run. Each is answered or lost.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Requests that were sent.
@@ -34,7 +34,7 @@ pub(crate) struct Tally {
     pub(crate) latencies_us: Vec<u32>,
     /// How late requests were sent, in microseconds from when they were due.
     pub(crate) lateness_us: Vec<u32>,
-    /// What the first wrong or refusing answer was.
+    /// The first wrong or refusing answer.
     pub(crate) complaint: Option<String>,
 }
 
@@ -124,7 +124,7 @@ impl Announced<'_> {
     }
 }
 
-/// One in so many announces has each of its peers looked at.
+/// One announce in this many has each of its peers checked.
 const SAMPLE: u64 = 64;
 
 #[cfg(test)]

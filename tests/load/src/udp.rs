@@ -15,7 +15,7 @@ use crate::population::{Peer, Population, source};
 use crate::sys::{self, Frame};
 use crate::tally::{Announced, Tally};
 
-/// A socket, and what is under way through it.
+/// A socket and its outstanding requests.
 pub(crate) struct UdpClient<'p> {
     population: &'p Population,
     target: SocketAddr,
@@ -244,7 +244,7 @@ pub(crate) fn is_passing(error: &io::Error) -> bool {
     [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted].contains(&error.kind())
 }
 
-/// What all clients call themselves: trackers know peers by their addresses.
+/// The peer id of all clients: trackers identify peers by their addresses.
 pub(crate) const PEER_ID: PeerId = PeerId(*b"-LD0100-loadloadload");
 const SLOT_BITS: u32 = 6;
 const _: () = assert!(WINDOW_MAX == 1 << SLOT_BITS, "a transaction id tells the slot");

@@ -16,15 +16,15 @@ pub struct Campaign {
     pub first_seed: u64,
     /// How many.
     pub seeds: u64,
-    /// What runs are drawn within.
+    /// The bounds of drawn scenarios.
     pub bounds: Bounds,
     /// Threads that play at the same time.
     pub threads: usize,
-    /// One run in so many is played twice, and must give the same transcript.
+    /// One run in this many is repeated, and must give the same transcript.
     pub twice_every: u64,
 }
 
-/// What came of it.
+/// The results of a campaign.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// Runs that passed.
@@ -37,7 +37,7 @@ pub struct Summary {
     pub requests: u64,
     /// Simulated seconds of all runs.
     pub span_secs: u64,
-    /// What was measured.
+    /// The measurements.
     pub tally: Tally,
     /// The run that failed, of several that of the smallest seed.
     pub failed: Option<Box<Failed>>,

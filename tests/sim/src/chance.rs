@@ -1,4 +1,4 @@
-//! Reproducible chance.
+//! Reproducible random numbers.
 
 use std::ops::Range;
 

@@ -16,7 +16,7 @@ use crate::streams::Peers;
 use crate::violation::Violation;
 use crate::wire::{self, ActorId, Packet, Wish};
 
-/// What an actor does in one step; carried out by the world.
+/// The actions of an actor in one step, carried out by the world.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
     pub(crate) packets: Vec<Packet>,
@@ -88,7 +88,7 @@ struct Session {
     announcers: Vec<Announcer>,
 }
 
-/// What announces one torrent from one address.
+/// A client of one torrent at one address.
 #[derive(Debug)]
 struct Announcer {
     info_hash: InfoHash,
@@ -110,7 +110,7 @@ enum State {
     Gone,
 }
 
-/// What bad luck can explain, and what not.
+/// The tolerance for bad luck.
 #[derive(Debug)]
 struct Luck {
     /// The probability of having had no answer for as long as there was none.
@@ -120,7 +120,7 @@ struct Luck {
     learned: bool,
 }
 
-/// What happens by chance less often than this is a fault.
+/// An outcome that is less probable than this is a fault.
 const LUCK_MIN: f64 = 1e-12;
 
 impl Client {

@@ -1,4 +1,4 @@
-//! Attackers: those who forge, replay, garble, flood, spray, and those who are slow.
+//! Attackers, which forge, replay, garble, flood, spray, or are slow.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,14 +14,14 @@ use crate::queue::{EPOCH, HOUR, MINUTE, Millis, SECOND};
 use crate::scenario::{Hostility, Scenario};
 use crate::wire::{self, ActorId, Meaning, PROTOCOL_ID, Packet, Wish};
 
-/// What an attacker is after.
+/// The kind of an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Craft {
-    /// Speaks in the name of others, with connection ids that it makes up or has of its own.
+    /// Forges senders, with invented connection ids or its own.
     Spoof,
-    /// Repeats what others have sent, from where it is or in their name.
+    /// Replays datagrams of other clients, from its own address or with forged senders.
     Replay,
-    /// Sends what is no request, or none that can be carried out.
+    /// Sends malformed or invalid requests.
     Garble,
     /// Sends all of that, hundreds at once.
     Flood,
@@ -43,7 +43,7 @@ pub(crate) struct Attacker {
     kept: VecDeque<Packet>,
 }
 
-/// What an eavesdropper has seen last.
+/// The datagrams that an eavesdropper has seen last.
 pub(crate) type Tap = VecDeque<Packet>;
 
 impl Attacker {
@@ -303,7 +303,7 @@ fn own_wish(chance: &mut Chance, info_hash: InfoHash) -> Wish {
     }
 }
 
-/// Somebody's announce or scrape with some bits turned or the end cut off, which nobody's proof fits.
+/// A client's announce or scrape with flipped bits or a missing end, without a valid connection id.
 fn damaged(chance: &mut Chance, tap: &Tap) -> Vec<u8> {
     let proven =
         |packet: &&Packet| matches!(packet.meaning, Meaning::Announce { .. } | Meaning::Scrape { .. });

@@ -1,4 +1,4 @@
-//! A third runtime for etracker's core, made of a virtual clock and a seeded network.
+//! A simulator: a runtime for etracker's core with a virtual clock and a simulated network.
 //!
 //! A run draws a scenario from its seed: the tracker's configuration, clients, attackers, a network. Then the tracker
 //! lives for simulated days in seconds. Every answer is checked against a reference model, everything stored

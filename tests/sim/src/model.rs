@@ -1,4 +1,4 @@
-//! The reference model: what a tracker should hold and answer, written from its rules and sharing no code with it.
+//! The reference model of a tracker's peers and answers. It follows the rules and shares no code with the core.
 //!
 //! The model is told each request as its sender meant it, and what the tracker answered. Where the rules leave a choice
 //! (a peer past its time is removed somewhen within [`Rules::lateness`]), the model holds every possibility and rules
@@ -14,7 +14,7 @@ use etracker_core::{InfoHash, PeerId};
 use crate::queue::{MINUTE, Millis, SECOND};
 use crate::violation::{Violation, ensure};
 
-/// What the tracker should hold.
+/// The torrents and peers that the tracker should hold.
 #[derive(Debug)]
 pub(crate) struct Model {
     rules: Rules,
@@ -64,7 +64,7 @@ impl Rules {
     }
 }
 
-/// What the tracker answered to an announce.
+/// The tracker's answer to an announce.
 #[derive(Debug)]
 pub(crate) enum Answer<'a> {
     Refused(&'a [u8]),
@@ -78,7 +78,7 @@ pub(crate) enum Answer<'a> {
     },
 }
 
-/// What an answer meant to its client, for those who keep statistics.
+/// The value of an answer for its client, for statistics.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Note {
     /// Peers that could have been handed out, and the seeders among them.
@@ -162,7 +162,7 @@ impl Model {
     ) -> Result<Note, Violation> {
         self.settle(now, ask.info_hash);
         if self.torrents.len() >= self.rules.torrents_max {
-            // Whether there is room for one more depends on all others.
+            // The limit counts all torrents.
             self.settle_all(now);
         }
         match answer {
@@ -376,7 +376,7 @@ impl Model {
         }
         let stranger = !self.knows(now, ask.info_hash, ask.peer);
         match refusal {
-            // Nobody here has such an address.
+            // No simulated client has such an address.
             Refusal::ImpossibleAddress => false,
             Refusal::PrivateAddress => !self.rules.private_peers && is_private(ask.peer.ip),
             Refusal::TorrentDenied => self.rules.denied == Some(ask.info_hash),

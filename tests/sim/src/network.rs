@@ -1,4 +1,4 @@
-//! A network that loses, duplicates, reorders, delays and falls apart.
+//! A network that loses, duplicates, reorders, delays and partitions.
 
 use crate::chance::Chance;
 use crate::queue::{HOUR, MINUTE, Millis, SECOND};

@@ -1,4 +1,4 @@
-//! What operators ask: the load, how soon a new leecher finds others, and how stale what it finds is.
+//! Comparisons of intervals for operators: the load, how soon a new leecher finds peers, and how stale these are.
 
 use std::fmt;
 

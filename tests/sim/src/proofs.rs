@@ -1,4 +1,4 @@
-//! Which connection ids the tracker has given to whom: what it must accept and what it must not.
+//! The connection ids given out: which of them the tracker must accept from an address, and which it must not.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::queue::{Millis, SECOND};
 #[derive(Debug, Default)]
 pub(crate) struct Proofs(FxHashMap<(IpAddr, u64), Millis>);
 
-/// What a connection id is worth.
+/// The validity of a connection id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// BEP 15 wants it accepted.

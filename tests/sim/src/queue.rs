@@ -1,4 +1,4 @@
-//! What is going to happen, in order of time.
+//! The queue of events, in order of time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -22,7 +22,7 @@ pub struct Passed {
     pub requests: u64,
     /// Simulated seconds.
     pub span_secs: u64,
-    /// What was measured.
+    /// The measurements.
     pub tally: Tally,
 }
 

@@ -1,4 +1,4 @@
-//! What one run is made of, drawn from its seed.
+//! The scenario of a run, drawn from its seed.
 
 use etracker_core::config::{Config, INTERVAL_SECS, Intervals};
 
@@ -50,7 +50,7 @@ pub(crate) struct Scenario {
     suspensions: Vec<(Millis, Millis)>,
 }
 
-/// What clients are like. Probabilities, and means of times.
+/// The behaviour of clients: probabilities and mean times.
 #[derive(Clone, Debug)]
 pub(crate) struct Habits {
     pub(crate) http: f64,

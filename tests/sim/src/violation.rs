@@ -1,4 +1,4 @@
-//! What a run finds wrong.
+//! Violations that a run finds.
 
 use std::fmt;
 
