@@ -1,4 +1,4 @@
-//! Datagrams of any sender, proven and not.
+//! Datagrams of proven and unproven senders.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -10,8 +10,8 @@ use crate::{Config, Worker};
 
 use super::{NOW, address, take, worker};
 
-/// Datagrams, each behind a byte that says who sends it and one that tells its length: no panic, the reply fits, nobody
-/// who has not proved an address gets more than was sent, and the transaction is the one asked about.
+/// Datagrams, each after a byte that selects the sender and one with its length. Nothing panics, the reply fits, an unproven sender
+/// gets no more bytes than it sent, and a reply has the transaction id of its request.
 pub fn udp_datagram(mut data: &[u8]) {
     let config = Config::default()
         .with_peers_per_response_max(1000)

@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets that need nothing but this crate. Each takes any bytes and panics if a property fails.
+//! The bodies of the fuzz targets that need only this crate. Each takes any bytes and panics if a property fails.
 
 mod datagram;
 mod governor;
@@ -19,7 +19,7 @@ use core::net::IpAddr;
 
 use crate::{Config, Instant, Seed, Tracker, Worker};
 
-/// The time at which everything happens.
+/// The time of all operations.
 const NOW: Instant = Instant::from_secs(1_790_000_000);
 
 /// The only worker of a new tracker.
@@ -27,7 +27,7 @@ fn worker(config: Config) -> Worker {
     Worker::new(Arc::new(Tracker::new(config, Seed::new([1; 32]), NOW)))
 }
 
-/// An address of either family, by number; never a private one.
+/// The address of either family with this number; never a private one.
 fn address(number: u8, v6: bool) -> IpAddr {
     if v6 {
         IpAddr::from([0x2001, 0xdb8, number.into(), 0, 0, 0, 0, 1])
@@ -36,7 +36,7 @@ fn address(number: u8, v6: bool) -> IpAddr {
     }
 }
 
-/// Takes one number off the front; 0 where there is none.
+/// Takes a number from the front; 0 if the bytes are used up.
 fn take(data: &mut &[u8]) -> u8 {
     let Some((&first, rest)) = data.split_first() else {
         return 0;

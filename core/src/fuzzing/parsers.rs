@@ -1,4 +1,4 @@
-//! Parsers on any bytes.
+//! Parsers with arbitrary bytes.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use crate::udp::options::{Options, encode_url};
 
 use super::{address, take};
 
-/// A query: what is understood of it stays the same when it is written and read again.
+/// A query: a parsed one stays the same when it is encoded and parsed again.
 pub fn query_string(data: &[u8]) {
     let ip = address(1, false);
     if let Ok(query) = AnnounceQuery::parse(data, ip) {
@@ -38,7 +38,7 @@ pub fn query_string(data: &[u8]) {
     }
 }
 
-/// The text of a list, behind a byte that says where it is cut: pieces are read as the whole is.
+/// The text of a list, after a byte that says where it is cut: pieces give the same list as the whole.
 pub fn access_list(mut data: &[u8]) {
     let cut = usize::from(take(&mut data)) + 1;
     let hashes = both::<InfoHash>(data, cut);
@@ -72,7 +72,7 @@ fn read<'a, E: Entry>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Vec<E>, 
     reader.finish()
 }
 
-/// Header fields: a client speaks for itself alone, and a trusted proxy for an address that it names.
+/// Header fields: the client of an untrusted peer is the peer itself, and that of a trusted proxy an address in its header.
 pub fn forwarded_header(data: &[u8]) {
     let head = [b"GET / HTTP/1.1\r\nX-Forwarded-For: ", data, b"\r\n\r\n"].concat();
     let Ok(request) = Request::parse(&head) else {
@@ -93,7 +93,7 @@ pub fn forwarded_header(data: &[u8]) {
     }
 }
 
-/// Options: they hold no more than came, and the URL in them survives being written again.
+/// Options: they hold no more bytes than the input, and their URL stays the same when it is encoded again.
 pub fn bep41_options(data: &[u8]) {
     let held: usize = Options::new(data).map(|option| option.data.len() + 2).sum();
     assert!(held <= data.len(), "options hold more than came");

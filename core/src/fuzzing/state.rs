@@ -1,4 +1,4 @@
-//! States of any bytes.
+//! State files of arbitrary bytes.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -11,9 +11,9 @@ use crate::{Config, InfoHash, Seed, Tracker};
 
 use super::{NOW, take};
 
-/// A state, behind a byte that says how it is cut and one that chooses between a file and bodies of chunks, each behind
-/// its length: pieces are read as the whole is, no more is restored than is shown, limits hold, and what was restored
-/// stays the same when it is written and restored again.
+/// A state, after a byte that says how it is cut and one that selects a file or bodies of chunks, each after its length. Pieces give
+/// the same entries as the whole, no more peers are restored than decoded, limits hold, and restored swarms stay the same when
+/// they are encoded and restored again.
 pub fn state_file(mut data: &[u8]) {
     let cut = usize::from(take(&mut data)) + 1;
     let settings = take(&mut data);
@@ -52,10 +52,10 @@ fn config(settings: u8) -> Config {
     config
 }
 
-/// A limit that small inputs reach.
+/// A limit that small inputs can reach.
 const TORRENTS_MAX: u32 = 3;
 
-/// A file of chunks with these bodies, each behind two bytes of its length.
+/// A file of chunks with these bodies, each after its length in two bytes.
 fn frame(mut bodies: &[u8]) -> Vec<u8> {
     let mut bytes = [MAGIC.as_slice(), &VERSION.to_le_bytes()].concat();
     for number in 0.. {
@@ -70,7 +70,7 @@ fn frame(mut bodies: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// All that is shown, and how it ends.
+/// All decoded entries, and the outcome.
 fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Entry>, Result<Header, Damage>) {
     let (mut decoder, mut entries) = (Decoder::new(), Vec::new());
     for piece in pieces {
@@ -113,7 +113,7 @@ fn write(tracker: &Tracker) -> Vec<u8> {
     bytes
 }
 
-/// What entries say, whatever their order.
+/// The entries in a fixed order.
 #[derive(Default, PartialEq, Eq)]
 struct Held {
     downloaded: BTreeMap<InfoHash, u32>,

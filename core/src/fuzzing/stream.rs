@@ -1,4 +1,4 @@
-//! Bytes over a connection, in one piece and in many.
+//! The bytes of a connection, in one piece and in many.
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -11,25 +11,25 @@ use crate::{Config, Worker};
 
 use super::{NOW, address, take, worker};
 
-/// A byte of settings and one of cutting, then what a client sends: cut into pieces it is answered as it is in one, and
-/// every answer is HTTP of the right length with a body of canonical bencode, or the front page. Taken for an answer, the
-/// bytes are read without a body longer than they are.
+/// A byte of settings, a byte that says how the input is cut, and the bytes of a client. Pieces get the same answers as the whole.
+/// Every answer is HTTP of the right length, with a body of canonical bencode or the front page. Decoded as a response, the input
+/// gives no body longer than itself.
 pub fn http_stream(mut data: &[u8]) {
     let settings = take(&mut data);
     let cut = usize::from(take(&mut data)) % 64 + 1;
-    // More only repeats what a shorter one finds.
+    // A longer input reaches nothing that a shorter one does not.
     let data = data.get(..INPUT_MAX).unwrap_or(data);
     let whole = converse(settings, core::iter::once(data));
     let split = converse(settings, data.chunks(cut));
     assert!(whole == split, "pieces of {cut} bytes are answered otherwise");
-    // The answers to HEAD have a length and no body, so that they cannot be told apart without the requests.
+    // Answers to HEAD have a length and no body: without the requests their ends are not known.
     if !data.windows(4).any(|window| window == b"HEAD") {
         check(&whole);
     }
     read_as_answer(data);
 }
 
-/// All pieces that were written, one after the other.
+/// All pieces written, one after the other.
 fn converse<'a>(settings: u8, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     let config = Config::default()
         .with_keep_alive(settings & 1 != 0)
@@ -56,7 +56,7 @@ fn converse<'a>(settings: u8, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Vec
     written
 }
 
-/// Goes on until more is to be read; false if that is never.
+/// Performs steps until the connection reads; false if it closes.
 fn follow(
     connection: &mut Connection,
     mut step: Step,
@@ -79,7 +79,7 @@ fn follow(
     }
 }
 
-/// Every answer stands in pieces of its own. Only the last may lack its end, if the end is that of the connection.
+/// Checks that each answer begins with a piece. Only the last answer may lack its end, if the connection ends within it.
 fn check(written: &[Vec<u8>]) {
     let mut answer = Vec::new();
     for piece in written {

@@ -1,4 +1,4 @@
-//! The packed store beside the plain one.
+//! The packed store compared with the plain one.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::{Config, InfoHash, Instant, PeerId, Seed};
 
 use super::{NOW, address, take};
 
-/// Operations of four bytes: both stores give the same counts, hold the same, and hand out only what they may.
+/// Operations of four bytes: both stores give the same counts, hold the same peers, and hand out only eligible ones.
 ///
 /// It is the stores that are compared, each as it stands in one shard, so that torrents share their pages.
 pub fn swarm_ops(mut data: &[u8]) {

@@ -102,7 +102,7 @@ pub(crate) struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Whether it has said its last.
+    /// Whether the client announced its last request.
     pub(crate) const fn client_is_done(&self) -> bool {
         self.connection.client_is_done()
     }
