@@ -97,7 +97,26 @@ pub struct SwarmConfig {
     peers_per_torrent_max: u32,
     /// Invariant: what [`peer_age_max_minutes`] makes of intervals within [`INTERVAL_SECS`].
     peer_age_max_minutes: u32,
+    /// Minutes of the shortest interval, rounded up.
+    interval_min_minutes: u32,
     workers: usize,
+    memory: Option<MemoryLimits>,
+}
+
+/// Memory that swarms may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Bytes of torrents and peers, by the store's own account. New peers of known torrents may take a
+    /// [`RESERVE`](Self::RESERVE)th part of it more.
+    pub swarms_max: usize,
+    /// Bytes that tell torrents which were announced once from others, where memory is short. They are taken only then.
+    pub admissions_max: usize,
+}
+
+impl MemoryLimits {
+    /// The part of the swarms' memory that is kept for new peers of known torrents: without it a flood of torrents would
+    /// keep peers out of swarms that were there before.
+    pub const RESERVE: usize = 16;
 }
 
 impl Default for Config {
@@ -128,7 +147,9 @@ impl Default for Config {
                 torrents_max: *TORRENTS.end(),
                 peers_per_torrent_max: *PEERS_PER_TORRENT.end(),
                 peer_age_max_minutes: peer_age_max_minutes(intervals),
+                interval_min_minutes: intervals.min.div_ceil(60),
                 workers: 1,
+                memory: None,
             },
         }
     }
@@ -145,6 +166,7 @@ impl Config {
         check("maximum interval", max, min..=*INTERVAL_SECS.end())?;
         check("interval", initial, min..=max)?;
         self.swarms.peer_age_max_minutes = peer_age_max_minutes(intervals);
+        self.swarms.interval_min_minutes = intervals.min.div_ceil(60);
         self.intervals = intervals;
         Ok(self)
     }
@@ -283,6 +305,13 @@ impl Config {
         self
     }
 
+    /// Sets how much memory swarms may take. Without this they take what they need.
+    #[must_use]
+    pub fn with_memory_limits(mut self, limits: MemoryLimits) -> Self {
+        self.swarms.memory = Some(limits);
+        self
+    }
+
     /// The announce intervals.
     #[must_use]
     pub const fn intervals(&self) -> Intervals {
@@ -408,6 +437,19 @@ impl SwarmConfig {
     #[must_use]
     pub const fn peer_age_max_minutes(&self) -> u32 {
         self.peer_age_max_minutes
+    }
+
+    /// Minutes that a torrent which was admitted while memory was short has to be announced again: the shortest interval and
+    /// two minutes for a client that is late.
+    #[must_use]
+    pub const fn probation_minutes(&self) -> u32 {
+        self.interval_min_minutes + 2
+    }
+
+    /// How much memory swarms may take; `None` is no limit.
+    #[must_use]
+    pub const fn memory(&self) -> Option<MemoryLimits> {
+        self.memory
     }
 
     /// Workers that share the swarms.

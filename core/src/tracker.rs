@@ -11,9 +11,9 @@ use core::time::Duration;
 use ipnet::IpNet;
 
 use crate::access::{Access, AccessView, AccessViews};
-use crate::announce::{Announce, AnnounceOutcome, Counts, Event, Family, Refusal};
+use crate::announce::{Announce, AnnounceOutcome, Change, Counts, Event, Family, Refusal};
 use crate::config::{LimitMode, PEER_GRACE_SECS, PEERS_PER_RESPONSE};
-use crate::governor::{self, Board, Charge, Governor, Heavy};
+use crate::governor::{self, Board, Charge, Governor, Heavy, Pressure};
 use crate::hidden_clients::{self, Detector};
 use crate::host::Host;
 use crate::interval::IntervalController;
@@ -180,6 +180,7 @@ impl Tracker {
                 .with(|boards| Board::sum(boards.iter().map(AsRef::as_ref))),
             totals: self.swarms.totals(),
             fullest: self.swarms.fullest(),
+            memory: self.swarms.memory(),
             rates,
             sweeps,
             interval,
@@ -589,13 +590,23 @@ fn execute(
     if !announce.is_reachable() && announce.event != Event::Stopped {
         counters.add(Count::AnnounceUnreachable, 1);
     }
-    let interval_secs = tracker.interval_served_secs();
+    let interval_secs = interval_secs(tracker, counts, change);
     Ok(AnnounceOutcome {
         counts,
         interval_secs,
         interval_min_secs: tracker.config.intervals().min_beside(interval_secs),
         change,
     })
+}
+
+/// The interval that is told with these counts.
+fn interval_secs(tracker: &Tracker, counts: Counts, change: Change) -> u32 {
+    let is_new = matches!(change, Change::Added { .. }) && counts.complete + counts.incomplete == 1;
+    if is_new && tracker.swarms.pressure() != Pressure::Low {
+        // The torrent is safe from eviction once it is announced again.
+        return tracker.config.intervals().min;
+    }
+    tracker.interval_served_secs()
 }
 
 /// Checks policy before the swarm. `stopped` is always allowed for a torrent that is served.

@@ -43,6 +43,12 @@ impl AddressList {
         }
     }
 
+    /// Bytes of memory that the set takes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        size_of_val(&*self.v4.0) + size_of_val(&*self.v6.0)
+    }
+
     /// Whether no address is in the set.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

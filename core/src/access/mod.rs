@@ -43,6 +43,16 @@ impl Access {
     pub fn permits_address(&self, ip: IpAddr) -> bool {
         !self.denied.contains(ip)
     }
+
+    /// Bytes of memory that the lists take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let torrents = match &self.torrents {
+            Torrents::Any => 0,
+            Torrents::Only(list) | Torrents::AllBut(list) => list.bytes(),
+        };
+        torrents + self.denied.bytes()
+    }
 }
 
 /// Which torrents are served.
@@ -69,6 +79,18 @@ mod tests {
             torrents,
             denied: AddressList::default(),
         }
+    }
+
+    #[test]
+    fn lists_take_the_memory_of_their_entries() {
+        let hashes: std::vec::Vec<_> = (0..100).map(|number| InfoHash([number; 20])).collect();
+        let network = "10.0.0.0/8".parse().unwrap();
+        let access = Access {
+            torrents: Torrents::Only(TorrentList::new(hashes)),
+            denied: AddressList::new(&[Network(network)]),
+        };
+        assert!((2008..2500).contains(&access.bytes()), "{}", access.bytes());
+        assert_eq!(Access::default().bytes(), 0);
     }
 
     #[test]

@@ -68,6 +68,12 @@ impl TorrentList {
         self.hashes.len()
     }
 
+    /// Bytes of memory that the set takes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        size_of_val(&*self.hashes) + size_of_val(&*self.ends)
+    }
+
     /// Whether the set holds none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

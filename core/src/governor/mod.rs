@@ -8,6 +8,7 @@
 mod board;
 mod charge;
 mod heaviest;
+pub(crate) mod memory;
 mod policy;
 mod prefix;
 mod sketch;
@@ -17,6 +18,7 @@ pub(crate) use board::Board;
 pub use board::Limited;
 pub use charge::{Charge, Class};
 pub use heaviest::Heavy;
+pub use memory::{MemoryFigures, Pressure};
 pub use policy::BYTES_PER_WORKER;
 pub(crate) use policy::Governor;
 pub use prefix::Width;

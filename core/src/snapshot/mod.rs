@@ -11,6 +11,7 @@
 mod decode;
 mod encode;
 mod restore;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use crate::{InfoHash, Instant, Seed};
 pub use decode::Decoder;
 pub use encode::Encoder;
 pub use restore::{Restored, Restorer};
+pub use survey::{PeersOfTorrent, Survey};
 
 /// The header of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]

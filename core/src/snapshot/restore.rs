@@ -5,12 +5,14 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::access::Access;
+use crate::announce::Counts;
 use crate::prefetch::Prefetch;
 use crate::seed::Random;
 use crate::swarm::{Arrival, Member, PREFETCHED_TOGETHER, PackedPrefetched, Peer, Prepared};
 use crate::tracker::{Tracker, check_peer};
 use crate::{InfoHash, Instant};
 
+use super::survey::{PeersOfTorrent, Selection};
 use super::{Entry, Header};
 
 /// Puts the entries of a [`Decoder`](super::Decoder) into a tracker without torrents. Peers that policy or a limit refuses now,
@@ -23,6 +25,10 @@ pub struct Restorer<'a> {
     random: Random,
     batch: Vec<PendingPeer>,
     restored: Restored,
+    /// When the snapshot was written.
+    written: Instant,
+    /// Which torrents are wanted; `None` if all are.
+    selection: Option<Selection>,
 }
 
 /// A peer of the batch whose memory is prefetched together.
@@ -70,6 +76,18 @@ pub struct Restored {
     pub peers_refused: u64,
 }
 
+impl Restored {
+    /// What came of two readings of the same snapshot.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            peers: self.peers + other.peers,
+            peers_too_old: self.peers_too_old + other.peers_too_old,
+            peers_refused: self.peers_refused + other.peers_refused,
+        }
+    }
+}
+
 impl<'a> Restorer<'a> {
     /// A restorer into `tracker` at `now`.
     #[must_use]
@@ -81,17 +99,39 @@ impl<'a> Restorer<'a> {
             random: tracker.seed().key("restore").random(0),
             batch: Vec::with_capacity(PREFETCHED_TOGETHER),
             restored: Restored::default(),
+            written: now,
+            selection: None,
         }
+    }
+
+    /// The same for torrents with so many peers alone: see [`Survey::readings`](super::Survey::readings).
+    #[must_use]
+    pub fn only(mut self, wanted: PeersOfTorrent) -> Self {
+        self.selection = (wanted != PeersOfTorrent::ANY).then(|| Selection::new(wanted));
+        self
     }
 
     /// Restores an entry, or keeps it for the next batch. `prefetch` prefetches the memory of a batch.
     pub fn restore(&mut self, header: &Header, entry: Entry, prefetch: &impl Prefetch) {
+        self.written = header.written;
+        let Some(mut selection) = self.selection.take() else {
+            return self.put(header.written, entry, prefetch);
+        };
+        let swarms = self.tracker.swarms();
+        let is_known = |info_hash: &InfoHash| swarms.scrape(info_hash) != Counts::default();
+        let mut put = |entry| self.put(header.written, entry, prefetch);
+        selection.take(entry, is_known, &mut put);
+        self.selection = Some(selection);
+    }
+
+    /// `written` is when the snapshot was.
+    fn put(&mut self, written: Instant, entry: Entry, prefetch: &impl Prefetch) {
         match entry {
             Entry::Torrent {
                 info_hash,
                 downloaded,
             } if self.permits(&info_hash) => {
-                let vacated = header.written.min(self.now);
+                let vacated = written.min(self.now);
                 self.tracker.swarms().restore(vacated, &info_hash, downloaded);
             }
             Entry::Torrent { .. } => {}
@@ -102,6 +142,10 @@ impl<'a> Restorer<'a> {
     /// Restores the last batch.
     #[must_use]
     pub fn finish(mut self, prefetch: &impl Prefetch) -> Restored {
+        if let Some(mut selection) = self.selection.take() {
+            let written = self.written;
+            selection.close(&mut |entry| self.put(written, entry, prefetch));
+        }
         self.flush(prefetch);
         self.restored
     }

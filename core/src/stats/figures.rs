@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Count, Operation, Rates, Sweeps};
-use crate::governor::Limited;
+use crate::governor::{Limited, MemoryFigures};
 use crate::host::Host;
 use crate::interval::IntervalController;
 use crate::overload;
@@ -23,6 +23,8 @@ pub struct Figures {
     pub totals: Totals,
     /// The distribution over shards and tables.
     pub fullest: Fullest,
+    /// Memory of swarms.
+    pub memory: MemoryFigures,
     /// Requests of the last full second.
     pub rates: Rates,
     /// What the sweep did.

@@ -92,7 +92,7 @@ impl Store for Plain {
         downloaded: u32,
         room: Room,
     ) -> bool {
-        if downloaded == 0 || room == Room::None || self.torrents.contains_key(info_hash) {
+        if downloaded == 0 || room != Room::Some || self.torrents.contains_key(info_hash) {
             return false;
         }
         let torrent = Torrent {
@@ -118,6 +118,12 @@ impl Store for Plain {
 
     fn remove(&mut self, info_hash: &InfoHash, _: u64) -> bool {
         self.torrents.remove(info_hash).is_some()
+    }
+
+    fn is_idle(&self, since: Minute, info_hash: &InfoHash, _: u64) -> bool {
+        self.torrents.get(info_hash).is_some_and(|torrent| {
+            torrent.peers.len() <= 1 && torrent.peers.values().all(|entry| entry.announced <= since)
+        })
     }
 
     fn sweep(&mut self, now: Minute, work: usize, position: &mut PlainPosition) -> Swept {

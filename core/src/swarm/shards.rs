@@ -6,6 +6,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use crate::InfoHash;
 use crate::announce::{Announce, Change, Counts, Refusal};
 use crate::config::SwarmConfig;
+use crate::governor::memory::{Admissions, Admitted, Shortage};
+use crate::governor::{MemoryFigures, Pressure};
 use crate::lock::Lock;
 use crate::prefetch::Prefetch;
 use crate::seed::{Key, Random, Seed};
@@ -23,8 +25,13 @@ pub struct Swarms<S: Store = Packed> {
     torrents_max: u64,
     /// Torrents in all shards; other workers may be adding theirs, so it can be behind by one for each worker.
     torrents: AtomicU64,
-    /// Whole [`GRANULE`]s that the shards take: one number, as every batch reads it, and coarse, as it is seldom written so.
+    /// Whole granules that the shards take: one number, as every batch reads it, and coarse, as it is seldom written so.
     granules: AtomicUsize,
+    /// A granule is two to the power of so many bytes.
+    granule_bits: u32,
+    shortage: Shortage,
+    /// Minutes that a torrent which was admitted while memory was short has to be announced again.
+    probation_minutes: u32,
 }
 
 impl<S: Store> Swarms<S> {
@@ -32,16 +39,22 @@ impl<S: Store> Swarms<S> {
     #[must_use]
     pub fn new(config: &SwarmConfig, seed: &Seed) -> Self {
         let key = seed.key("swarm tables");
+        let shards = shards_for(config.workers());
+        let admissions = config.memory().map_or(0, |memory| memory.admissions_max / shards);
         Self {
-            shards: (0..shards_for(config.workers()))
+            shards: (0..shards)
                 .map(|_| Shard {
                     store: Lock::new(S::new(config, key)),
+                    admissions: Lock::new(Admissions::new(config, admissions)),
                 })
                 .collect(),
             key,
             torrents_max: config.torrents_max().into(),
             torrents: AtomicU64::new(0),
             granules: AtomicUsize::new(0),
+            granule_bits: granule_bits(config, shards),
+            shortage: Shortage::new(config.memory()),
+            probation_minutes: config.probation_minutes(),
         }
     }
 
@@ -53,7 +66,7 @@ impl<S: Store> Swarms<S> {
     /// The stages of prefetching that pay for a batch at the moment: none while the processor's caches hold all swarms.
     #[must_use]
     pub fn stages(&self) -> &'static [S::Stage] {
-        if self.granules.load(Relaxed) <= NEAR / GRANULE {
+        if self.granules.load(Relaxed) <= NEAR >> self.granule_bits {
             return &[];
         }
         S::STAGES
@@ -98,9 +111,79 @@ impl<S: Store> Swarms<S> {
         peers: &mut Handout<'_>,
     ) -> Result<(Counts, Change), Refusal> {
         let room = self.room();
-        self.change(prepared.hash, |store| {
+        let announced = self.change(prepared.hash, |store| {
             store.announce(now.minute(), announce, prepared, room, peers)
+        });
+        match announced {
+            Err(refusal) if self.pressure() != Pressure::Low => {
+                self.reconsider(now, announce, prepared, refusal, peers)
+            }
+            announced => announced,
+        }
+    }
+
+    /// Decides about an announce that was refused, perhaps because memory is short.
+    #[cold]
+    fn reconsider(
+        &self,
+        now: Instant,
+        announce: &Announce,
+        prepared: &Prepared<S::Prefetched>,
+        refusal: Refusal,
+        peers: &mut Handout<'_>,
+    ) -> Result<(Counts, Change), Refusal> {
+        let (hash, minute) = (prepared.hash, now.minute());
+        if refusal == Refusal::TorrentsFull && self.may_come(now, hash) {
+            let announced = self.change(hash, |store| {
+                store.announce(minute, announce, prepared, Room::Some, peers)
+            })?;
+            let shard = self.shard(hash);
+            shard
+                .admissions
+                .with(|admissions| admissions.admitted(minute, announce.info_hash));
+            return Ok(announced);
+        }
+        if refusal == Refusal::SwarmFull && self.pressure() == Pressure::Exhausted {
+            // The peer can still find others: that costs no memory.
+            self.shortage.leave_out();
+            let member = Member::of(announce);
+            let counts = self.with_shard(hash, |store| store.choose(minute, &member, None, prepared, peers));
+            return Ok((counts, Change::None));
+        }
+        Err(refusal)
+    }
+
+    /// Whether a torrent that is not known may be added while memory is short.
+    fn may_come(&self, now: Instant, hash: u64) -> bool {
+        if !self.has_numbers() {
+            return false;
+        }
+        let shard = self.shard(hash);
+        shard.admissions.with(|admissions| {
+            let is_second = admissions.is_second(now.minute(), hash);
+            let may_come =
+                is_second && (self.pressure() < Pressure::Full || self.evict(now, shard, admissions));
+            if !may_come {
+                self.shortage.refuse(!is_second);
+            }
+            may_come
         })
+    }
+
+    /// Drops a torrent that was admitted while memory was short, and that nobody has announced again. True if there is one.
+    fn evict(&self, now: Instant, shard: &Shard<S>, admissions: &mut Admissions) -> bool {
+        (0..EVICTIONS_TRIED)
+            .map_while(|_| admissions.oldest(now.minute(), self.probation_minutes))
+            .any(|Admitted { info_hash, at }| {
+                let hash = self.hash(&info_hash);
+                let evicted = self.change_shard(shard, |store| {
+                    store.is_idle(at, &info_hash, hash) && store.remove(&info_hash, hash)
+                });
+                if evicted {
+                    self.shortage.evict();
+                }
+                evicted
+            })
     }
 
     /// Stores a peer, or renews it, without handing out peers.
@@ -108,7 +191,7 @@ impl<S: Store> Swarms<S> {
     /// # Errors
     /// A limit keeps the peer out; nothing has changed then.
     pub fn put(&self, arrival: &Arrival<'_>, prepared: &Prepared<S::Prefetched>) -> Result<Change, Refusal> {
-        let room = self.room();
+        let room = self.room_to_restore();
         let put = self.change(prepared.hash, |store| store.put(arrival, prepared, room));
         put.map(|(change, _)| change)
     }
@@ -122,7 +205,7 @@ impl<S: Store> Swarms<S> {
     /// Adds a torrent that is not known and has had no peers since `vacated`. True if that was done; see
     /// [`Store::restore`].
     pub fn restore(&self, vacated: Instant, info_hash: &InfoHash, downloaded: u32) -> bool {
-        let (room, hash) = (self.room(), self.hash(info_hash));
+        let (room, hash) = (self.room_to_restore(), self.hash(info_hash));
         self.change(hash, |store| {
             store.restore(vacated.minute(), info_hash, hash, downloaded, room)
         })
@@ -200,12 +283,42 @@ impl<S: Store> Swarms<S> {
         })
     }
 
+    /// Memory of all swarms at this moment, and what was done where it was short.
+    #[must_use]
+    pub fn memory(&self) -> MemoryFigures {
+        self.shortage.figures(self.bytes())
+    }
+
+    /// How short memory is.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        self.shortage.pressure(self.bytes())
+    }
+
+    /// Bytes of all shards, but for what is left over in each.
+    fn bytes(&self) -> usize {
+        self.granules.load(Relaxed) << self.granule_bits
+    }
+
     fn room(&self) -> Room {
-        if self.torrents.load(Relaxed) < self.torrents_max {
-            Room::Some
-        } else {
-            Room::None
+        match self.pressure() {
+            Pressure::Low if self.has_numbers() => Room::Some,
+            Pressure::Low | Pressure::High | Pressure::Full => Room::None,
+            Pressure::Exhausted => Room::Renewals,
         }
+    }
+
+    /// The room for what was known before a restart: none of it has to prove itself.
+    fn room_to_restore(&self) -> Room {
+        match self.pressure() {
+            Pressure::High if self.has_numbers() => Room::Some,
+            Pressure::Low | Pressure::High | Pressure::Full | Pressure::Exhausted => self.room(),
+        }
+    }
+
+    /// Whether there may be one more torrent, whatever memory it takes.
+    fn has_numbers(&self) -> bool {
+        self.torrents.load(Relaxed) < self.torrents_max
     }
 
     fn hash(&self, info_hash: &InfoHash) -> u64 {
@@ -223,9 +336,9 @@ impl<S: Store> Swarms<S> {
     /// Keeps the numbers of torrents and granules in step with what `act` does to the shard.
     fn change_shard<R>(&self, shard: &Shard<S>, act: impl FnOnce(&mut S) -> R) -> R {
         shard.store.with(|store| {
-            let (torrents, granules) = (store.torrents(), store.bytes() / GRANULE);
+            let (torrents, granules) = (store.torrents(), store.bytes() >> self.granule_bits);
             let result = act(store);
-            let (torrents_now, granules_now) = (store.torrents(), store.bytes() / GRANULE);
+            let (torrents_now, granules_now) = (store.torrents(), store.bytes() >> self.granule_bits);
             if torrents_now != torrents {
                 self.torrents
                     .fetch_add(torrents_now.wrapping_sub(torrents), Relaxed);
@@ -278,8 +391,19 @@ const NEAR: usize = 16 << 20;
 /// 32 KiB before they are read.
 pub const PREFETCHED_TOGETHER: usize = 16;
 
-/// Bytes of a shard that are counted together; what is left over in each is far below [`NEAR`].
-const GRANULE: usize = 16 << 10;
+/// Bytes of a shard that are counted together: so few that what is left over in all shards is no more than a 64th of the memory
+/// that they may take.
+fn granule_bits(config: &SwarmConfig, shards: usize) -> u32 {
+    let memory = config.memory().map_or(usize::MAX, |memory| memory.swarms_max);
+    (memory / 64 / shards).clamp(1, GRANULE_MAX).ilog2()
+}
+
+/// Bytes of a granule at most; what is left over in each shard is far below [`NEAR`].
+const GRANULE_MAX: usize = 16 << 10;
+
+/// Torrents that were renewed, and so stay, which are passed over on the way to one that makes room. The next announce goes
+/// on behind them.
+const EVICTIONS_TRIED: usize = 8;
 
 /// Where a sweep over all shards has got to; the default is the beginning.
 #[derive(Clone, Debug)]
@@ -318,6 +442,8 @@ impl<S: Store> Default for WalkPosition<S> {
 #[repr(align(128))]
 struct Shard<S> {
     store: Lock<S>,
+    /// Locked before the store, where both are.
+    admissions: Lock<Admissions>,
 }
 
 #[cfg(test)]
@@ -325,6 +451,7 @@ mod tests {
     use core::net::{Ipv4Addr, Ipv6Addr};
 
     use crate::announce::{Endpoint, Event, Family};
+    use crate::config::MemoryLimits;
     use crate::{Config, PeerId};
 
     use super::*;
@@ -374,6 +501,134 @@ mod tests {
             (swarms.totals(), swarms.granules.load(Relaxed)),
             (Totals::default(), 0)
         );
+    }
+
+    /// A tracker whose swarms may take so many bytes, at a moment that it chooses.
+    struct Limited {
+        swarms: Swarms,
+        random: Random,
+        minute: u64,
+    }
+
+    impl Limited {
+        fn new(swarms_max: usize) -> Self {
+            let config = Config::default().with_memory_limits(MemoryLimits {
+                swarms_max,
+                admissions_max: 64 << 10,
+            });
+            Self {
+                swarms: Swarms::new(config.swarms(), &Seed::new([1; 32])),
+                random: Random::with_seed(1),
+                minute: 0,
+            }
+        }
+
+        /// Carries out the announce of a peer, by the number of its torrent and its own.
+        fn announce(&mut self, torrent: u32, peer: u32) -> Result<(Counts, Change), Refusal> {
+            let mut info_hash = InfoHash::default();
+            info_hash.0[..4].copy_from_slice(&torrent.to_le_bytes());
+            let announce = Announce {
+                info_hash,
+                peer_id: PeerId::default(),
+                peer: Endpoint {
+                    ip: Ipv4Addr::from_bits(0x0100_0000 + peer).into(),
+                    port: 6881,
+                },
+                left: 0,
+                event: Event::None,
+                numwant: None,
+            };
+            let prepared = self.swarms.prepare(&info_hash, &mut self.random);
+            let mut peers = Handout::new(Family::V4, 0, &mut []);
+            let now = Instant::from_secs(1_700_000_000 + 60 * self.minute);
+            self.swarms.announce(now, &announce, &prepared, &mut peers)
+        }
+
+        fn knows(&self, torrent: u32) -> bool {
+            let mut info_hash = InfoHash::default();
+            info_hash.0[..4].copy_from_slice(&torrent.to_le_bytes());
+            self.swarms.scrape(&info_hash).complete > 0
+        }
+
+        /// Announces new torrents from `first` on, each so often, until memory is as short as this; the next number.
+        fn fill(&mut self, first: u32, times: usize, pressure: Pressure) -> u32 {
+            for torrent in first..first + 1_000_000 {
+                if self.swarms.pressure() >= pressure {
+                    return torrent;
+                }
+                for _ in 0..times {
+                    let _ = self.announce(torrent, torrent);
+                }
+            }
+            panic!("memory is never so short");
+        }
+    }
+
+    #[test]
+    fn while_memory_is_short_a_torrent_comes_at_its_second_announce() {
+        let mut limited = Limited::new(1 << 20);
+        let first = limited.fill(0, 1, Pressure::High);
+        let refused = Err(Refusal::TorrentsFull);
+        assert_eq!(limited.announce(first, 1), refused);
+        // An hour later, which is within two intervals.
+        limited.minute = 60;
+        assert!(limited.announce(first, 1).is_ok());
+        // Known torrents go on.
+        assert!(limited.announce(first, 2).is_ok() && limited.announce(5, 99).is_ok());
+        let memory = limited.swarms.memory();
+        assert_eq!((memory.refused, memory.refused_first), (1, 1));
+        assert!(memory.swarms_bytes >= (9 << 20) / 10 && memory.swarms_bytes < 1 << 20);
+    }
+
+    #[test]
+    fn at_the_limit_torrents_come_only_in_the_place_of_others_that_nobody_announced_again() {
+        let mut limited = Limited::new(1 << 20);
+        let honest = limited.fill(0, 1, Pressure::High);
+        let flood = limited.fill(honest, 2, Pressure::Full);
+        // One of those admitted under pressure is renewed, another one has a second peer.
+        limited.minute = 4;
+        assert!(limited.announce(honest, honest).is_ok() && limited.announce(honest + 1, 7).is_ok());
+        for torrent in flood..flood + 1000 {
+            for _ in 0..2 {
+                assert_eq!(limited.announce(torrent, torrent), Err(Refusal::TorrentsFull));
+            }
+        }
+        limited.minute = 10;
+        let came = (flood..flood + 10_000).filter(|&torrent| {
+            let _ = limited.announce(torrent, torrent);
+            limited.announce(torrent, torrent).is_ok()
+        });
+        let came = came.count() as u64;
+        let memory = limited.swarms.memory();
+        assert!(came > 100 && memory.evicted >= came, "{came} {memory:?}");
+        assert!(memory.pressure >= Pressure::High && memory.swarms_bytes <= (1 << 20) + (1 << 20) / 64);
+        // What was there before memory was short stays, though it was silent for longer than all others; and so does what
+        // was announced again.
+        assert!((0..honest + 2).all(|torrent| limited.knows(torrent)));
+    }
+
+    #[test]
+    fn when_memory_is_used_up_new_peers_are_answered_and_not_stored() {
+        let mut limited = Limited::new(1 << 20);
+        limited.fill(0, 2, Pressure::Full);
+        let mut peer = 10_000_000;
+        while limited.swarms.pressure() < Pressure::Exhausted {
+            peer += 1;
+            assert!(limited.announce(peer % 100, peer).is_ok());
+        }
+        let bytes = limited.swarms.memory().swarms_bytes;
+        for peer in peer + 1..peer + 10_000 {
+            let (counts, change) = limited.announce(peer % 100, peer).unwrap();
+            assert!(change == Change::None && counts.complete > 10);
+        }
+        let memory = limited.swarms.memory();
+        assert!(
+            memory.swarms_bytes <= bytes && memory.unstored == 9_999,
+            "{memory:?}"
+        );
+        // Those that are there are renewed.
+        let renewed = limited.announce(peer % 100, peer).unwrap().1;
+        assert!(matches!(renewed, Change::Renewed { .. }));
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub trait Store {
     /// Stores a peer, or renews it, with the time of its announce. Returns what changed and where the peer is.
     ///
     /// # Errors
-    /// A limit of the configuration, or `room`, keeps the peer out.
+    /// A limit of the configuration, or `room`, keeps the peer out: a new one of a known torrent with
+    /// [`SwarmFull`](Refusal::SwarmFull).
     fn put(
         &mut self,
         arrival: &Arrival<'_>,
@@ -128,6 +129,9 @@ pub trait Store {
     ///
     /// What is stored throughout the walk is shown exactly once; what comes or goes meanwhile, at most once.
     fn walk(&self, work: usize, position: &mut Self::Walk, visit: &mut dyn Visit) -> bool;
+
+    /// Whether a torrent is known, and has at most one peer, which has not announced since `since`.
+    fn is_idle(&self, since: Minute, info_hash: &InfoHash, hash: u64) -> bool;
 
     /// Torrents held, those without peers included. Takes constant time.
     fn torrents(&self) -> u64;
@@ -246,13 +250,15 @@ impl<P: Default> Prepared<P> {
     }
 }
 
-/// Whether the tracker as a whole has room for one more torrent.
+/// What the tracker as a whole has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
     /// A torrent may be added.
     Some,
     /// Only known torrents are served.
     None,
+    /// Only known peers are renewed.
+    Renewals,
 }
 
 /// What one step of a sweep did.

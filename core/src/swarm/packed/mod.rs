@@ -166,7 +166,7 @@ impl Store for Packed {
         };
         let known = page.find(&self.rules, info_hash).is_some();
         // A torrent without downloads and peers is one that is not known, and a page counts its torrents in one byte.
-        if downloaded == 0 || known || room == Room::None || page.torrents() >= TORRENTS_MAX {
+        if downloaded == 0 || known || room != Room::Some || page.torrents() >= TORRENTS_MAX {
             return false;
         }
         let vacated = self.rules.tick(vacated);
@@ -226,6 +226,26 @@ impl Store for Packed {
         self.totals.torrents -= 1;
         self.rejoin();
         true
+    }
+
+    fn is_idle(&self, since: Minute, info_hash: &InfoHash, hash: u64) -> bool {
+        let Some(page) = self.pages.get(self.page_of(hash)) else {
+            return false;
+        };
+        let Some(record) = page.find(&self.rules, info_hash) else {
+            return false;
+        };
+        if record.is_large() {
+            return false;
+        }
+        let (small, since) = (page.small(&self.rules, &record), self.rules.tick(since));
+        let idle = |family| {
+            let stamps = page.columns(&self.rules, &small, family).stamps;
+            stamps
+                .iter()
+                .all(|&stamp| page.window().tick(stamp).since(since) == 0)
+        };
+        small.peers(&self.rules) <= 1 && idle(Family::V4) && idle(Family::V6)
     }
 
     fn sweep(&mut self, now: Minute, work: usize, position: &mut PackedSweep) -> Swept {

@@ -31,9 +31,9 @@ impl Packed {
                 // The hash is at hand only where prefetching has followed the peer into its swarm.
                 let hash = prepared.prefetched.0.peer();
                 let hash = hash.unwrap_or_else(|| self.rules.peer_hash(&peer.endpoint));
-                self.put_in_swarm(number, arrival, peer, hash)
+                self.put_in_swarm(number, arrival, peer, hash, room)
             }
-            Some(record) => self.put_in_page(Torrent { index, record }, arrival, &peer),
+            Some(record) => self.put_in_page(Torrent { index, record }, arrival, &peer, room),
         }
     }
 
@@ -58,7 +58,7 @@ impl Packed {
     ) -> Result<(Change, Stored), Refusal> {
         let torrents = self.pages.get(index).map_or(TORRENTS_MAX, Page::torrents);
         // The page counts its torrents in one byte; chance alone never fills it.
-        if room == Room::None || torrents >= TORRENTS_MAX {
+        if room != Room::Some || torrents >= TORRENTS_MAX {
             return Err(Refusal::TorrentsFull);
         }
         let completed = arrival.completes();
@@ -87,6 +87,7 @@ impl Packed {
         torrent: Torrent,
         arrival: &Arrival<'_>,
         peer: &Newcomer,
+        room: Room,
     ) -> Result<(Change, Stored), Refusal> {
         let Torrent { index, mut record } = torrent;
         let (family, rules) = (peer.endpoint.family, &self.rules);
@@ -94,7 +95,7 @@ impl Packed {
         let page = self.pages.get_mut(index).ok_or(Refusal::TorrentsFull)?;
         let small = page.small(rules, &record);
         let Some(known) = page.columns(rules, &small, family).position(&peer.endpoint) else {
-            return self.put_new_in_page(torrent, arrival, peer);
+            return self.put_new_in_page(torrent, arrival, peer, room);
         };
         let before = page.len();
         let window = page.reach(rules, peer.announced);
@@ -121,7 +122,12 @@ impl Packed {
         torrent: Torrent,
         arrival: &Arrival<'_>,
         peer: &Newcomer,
+        room: Room,
     ) -> Result<(Change, Stored), Refusal> {
+        // Memory is used up: a peer more would come on top of it.
+        if room == Room::Renewals {
+            return Err(Refusal::SwarmFull);
+        }
         let Torrent { index, record } = torrent;
         let (family, rules) = (peer.endpoint.family, &self.rules);
         let page = self.pages.get(index).ok_or(Refusal::TorrentsFull)?;
@@ -133,7 +139,7 @@ impl Packed {
         if held == SMALL_MAX {
             let number = self.enlarge(peer.announced, index, &record)?;
             let hash = self.rules.peer_hash(&peer.endpoint);
-            return self.put_in_swarm(number, arrival, *peer, hash);
+            return self.put_in_swarm(number, arrival, *peer, hash, room);
         }
         let completed = arrival.completes();
         let record = self.edit(index, |page, rules| {
@@ -192,11 +198,12 @@ impl Packed {
         arrival: &Arrival<'_>,
         peer: Newcomer,
         hash: u64,
+        room: Room,
     ) -> Result<(Change, Stored), Refusal> {
         let (family, rules) = (peer.endpoint.family, &self.rules);
         let swarm = self.swarms.get_mut(number).ok_or(Refusal::SwarmFull)?;
         let Some((was_seeder, place)) = swarm.find(rules, hash, &peer.endpoint, peer.seeder) else {
-            return self.put_new_in_swarm(number, arrival, &peer, hash);
+            return self.put_new_in_swarm(number, arrival, &peer, hash, room);
         };
         let set = swarm.set_mut(family, was_seeder);
         let (place, stamp, then) = if was_seeder == peer.seeder {
@@ -232,7 +239,11 @@ impl Packed {
         arrival: &Arrival<'_>,
         peer: &Newcomer,
         hash: u64,
+        room: Room,
     ) -> Result<(Change, Stored), Refusal> {
+        if room == Room::Renewals {
+            return Err(Refusal::SwarmFull);
+        }
         let (family, rules) = (peer.endpoint.family, &self.rules);
         let swarm = self.swarms.get(number).ok_or(Refusal::SwarmFull)?;
         self.check_room(&peer.endpoint, swarm.len() as usize, || {
