@@ -7,6 +7,7 @@ use std::io;
 use etracker_runtime_common::{OpenError, Plain, ServeError};
 
 use crate::lists::ListError;
+use crate::memory::TooSmall;
 use crate::privileges::PrivilegeError;
 use crate::sockets::SocketError;
 use crate::state::StateError;
@@ -29,6 +30,8 @@ pub(crate) enum Failure {
     Runtime(String),
     /// The limit on open files is too low.
     Files { workers: usize },
+    /// The memory that was named leaves too little for swarms.
+    Memory(TooSmall),
     /// A socket cannot be opened or used.
     Sockets(SocketError),
     /// The service manager cannot be reached.
@@ -65,6 +68,7 @@ impl fmt::Display for Failure {
                 f,
                 "the limit on open files leaves no room for connections beside {workers} workers: raise it (ulimit -n), or start fewer workers"
             ),
+            Self::Memory(error) => error.fmt(f),
             Self::Runtime(reason) => f.write_str(reason),
             Self::Sockets(error @ SocketError::Open(OpenError::InUse(..))) => {
                 write!(

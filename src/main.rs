@@ -9,6 +9,7 @@ mod hidden_clients;
 mod limits;
 mod lists;
 mod logs;
+mod memory;
 mod notify;
 mod options;
 mod pages;

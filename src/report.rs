@@ -127,13 +127,11 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("logFormat", logs.format.name().to_owned()),
         ("logAddresses", switch(logs.addresses)),
         ("runtime", options.runtime.name().to_owned()),
+        ("memoryMax", size(value(options.memory_max.as_ref()))),
         ("failed", process.restarts.to_string()),
         (
             "user",
-            process
-                .user
-                .as_ref()
-                .map_or_else(|| "unchanged".to_owned(), |user| user.value.clone()),
+            value(process.user.as_ref()).map_or_else(|| "unchanged".to_owned(), String::clone),
         ),
         ("chroot", file(value(process.chroot.as_ref()))),
         ("state", file(process.state.as_ref())),
@@ -143,6 +141,10 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
 
 fn path(prefix: &str) -> String {
     if prefix.is_empty() { "none" } else { prefix }.to_owned()
+}
+
+fn size(bytes: Option<&u64>) -> String {
+    bytes.map_or_else(|| "default".to_owned(), u64::to_string)
 }
 
 fn switch(on: bool) -> String {

@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use etracker_core::access::Access;
-use etracker_core::{Instant, Seed, Tracker};
+use etracker_core::{Config, Instant, Seed, Tracker};
 use etracker_runtime_common::{Clock, Control, Fronts, Job, Protocol, find_memory, join_free_memory_at_once};
 
 use crate::failure::Failure;
+use crate::memory::Cap;
 use crate::options::Options;
 use crate::pages::{About, Grouping, PageCache, Readers};
 use crate::revision::revision;
@@ -62,7 +63,9 @@ fn serve(
         serve: Some(serve),
         connections_max: Some(connections_max),
         access,
+        budget,
         state,
+        cap,
     } = ready
     else {
         unreachable!("every step was taken, and none failed");
@@ -75,8 +78,12 @@ fn serve(
     say(format_args!("Connections at once: {connections_max} at most"));
 
     let clock = clock();
-    let tracker = tracker(&options, access, clock)?;
-    let page_cache = Arc::new(page_cache(&options, clock.now(), &zone));
+    let config = budget.map_or_else(
+        || options.config.clone(),
+        |budget| options.config.clone().with_memory_limits(budget.limits),
+    );
+    let tracker = tracker(config, access, clock)?;
+    let page_cache = Arc::new(page_cache(&options, clock.now(), cap, &zone));
     let user = options.process.user.as_ref();
     let (state, tracker, ids) =
         with_state(state, tracker, ids, clock).map_err(|error| Failure::State(error.of_user(user)))?;
@@ -111,13 +118,13 @@ fn serve(
     served.map_err(Failure::Serve)
 }
 
-fn page_cache(options: &Options, started: Instant, zone: &TimeZone) -> PageCache {
+fn page_cache(options: &Options, started: Instant, cap: Option<Cap>, zone: &TimeZone) -> PageCache {
     let hosts = options.page_hosts.iter().cloned().chain(host_names());
     let readers = Readers::new(options.stats_from.clone(), hosts);
-    PageCache::new(about(options, started, zone), readers)
+    PageCache::new(about(options, started, cap, zone), readers)
 }
 
-fn about(options: &Options, started: Instant, zone: &TimeZone) -> About {
+fn about(options: &Options, started: Instant, cap: Option<Cap>, zone: &TimeZone) -> About {
     let Options { charset, locale, .. } = options;
     let grouping = Grouping::of(locale, charset).unwrap_or_else(|| {
         complain(format_args!(
@@ -133,6 +140,7 @@ fn about(options: &Options, started: Instant, zone: &TimeZone) -> About {
         tcp: options.listen.serves(Protocol::Http),
         udp: options.listen.serves(Protocol::Udp),
         open_files: limits::open_files(),
+        memory_max: cap.map(|cap| cap.bytes),
         charset: charset.clone(),
         grouping,
         zone: zone.clone(),
@@ -146,8 +154,8 @@ fn take(steps: &[Step], options: &Options, ready: &mut Ready) -> Result<(), Fail
 }
 
 /// A tracker without torrents.
-fn tracker(options: &Options, access: Option<Access>, clock: Clock) -> Result<Tracker, Failure> {
-    let tracker = Tracker::new(options.config.clone(), seed()?, clock.now());
+fn tracker(config: Config, access: Option<Access>, clock: Clock) -> Result<Tracker, Failure> {
+    let tracker = Tracker::new(config, seed()?, clock.now());
     Ok(match access {
         Some(access) => tracker.with_access(access),
         None => tracker,

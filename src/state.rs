@@ -8,14 +8,16 @@ mod lock;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use etracker_core::snapshot::{Damage, Decoder, Encoder, Restored, Restorer};
+use etracker_core::snapshot::{
+    Damage, Decoder, Encoder, Entry, Header, PeersOfTorrent, Restored, Restorer, Survey,
+};
 use etracker_core::{Seed, Tracker};
 use etracker_runtime_common::{Clock, Control, Plain, Prefetcher};
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -74,9 +76,9 @@ impl StateFile {
             _lock: lock,
         };
         match read(file, &tracker, clock) {
-            Ok(Some((seed, restored))) => {
-                report(&state.path, &restored, began.elapsed());
-                state.seed = seed;
+            Ok(Some(content)) => {
+                report(&state.path, &content, began.elapsed());
+                state.seed = content.seed;
             }
             Ok(None) => {
                 say(format_args!("State {}: none yet", state.path.display()));
@@ -255,7 +257,7 @@ impl FoundState {
         let Self { path, file } = self;
         match read(file, tracker, clock) {
             Ok(None) => Ok(StateContent::None(path)),
-            Ok(Some((_, restored))) => Ok(StateContent::Peers(path, restored.peers)),
+            Ok(Some(content)) => Ok(StateContent::Peers(path, content.restored.peers)),
             Err(ReadError::Damaged(damage)) => Ok(StateContent::Damaged(path, damage)),
             Err(ReadError::Io(error)) => Err(StateError::new("read", &path, error)),
         }
@@ -390,29 +392,75 @@ fn try_open(path: &Path) -> Result<Option<File>, StateError> {
     }
 }
 
-/// Restores the file into `tracker`; `None` if there is no file. After an error the tracker must be discarded.
-fn read(file: Option<File>, tracker: &Tracker, clock: Clock) -> Result<Option<(Seed, Restored)>, ReadError> {
+/// What was read of a state.
+struct Content {
+    seed: Seed,
+    restored: Restored,
+    /// Peers of torrents that have no room, as the memory of swarms is limited.
+    peers_left_out: u64,
+}
+
+/// Puts what the file holds into `tracker`; nothing if there is no file. After an error the tracker has to be thrown away.
+///
+/// Where it might hold more than the tracker may take, it is looked through first, and torrents with many peers are read
+/// before those with few.
+fn read(file: Option<File>, tracker: &Tracker, clock: Clock) -> Result<Option<Content>, ReadError> {
     let Some(mut file) = file else {
         return Ok(None);
     };
-    let mut piece = vec![0; PIECE_LEN];
-    let (mut decoder, mut restorer) = (Decoder::new(), Restorer::new(clock.now(), tracker));
+    let (now, mut peers, mut readings) = (clock.now(), None, vec![PeersOfTorrent::ANY]);
+    if may_be_too_large(&file, tracker) {
+        let mut survey = Survey::new(now, tracker);
+        decode(&mut file, |_, entry| survey.show(&entry))?;
+        readings = survey.readings();
+        peers = Some(survey.peers());
+    }
+    let mut restored = Restored::default();
+    let mut seed = None;
+    for wanted in readings {
+        let mut restorer = Restorer::new(now, tracker).only(wanted);
+        let header = decode(&mut file, |header, entry| {
+            restorer.restore(header, entry, &Prefetcher);
+        })?;
+        restored = restored.plus(restorer.finish(&Prefetcher));
+        seed = Some(header.seed);
+    }
+    let left_out = |peers: u64| peers.saturating_sub(restored.peers);
+    Ok(seed.map(|seed| Content {
+        seed,
+        restored,
+        peers_left_out: peers.map_or(0, left_out),
+    }))
+}
+
+/// Whether swarms might take more memory than they may once the file is read. They never take four times as much as the file.
+fn may_be_too_large(file: &File, tracker: &Tracker) -> bool {
+    let limits = tracker.config().swarms().memory();
+    let len = file.metadata().map_or(u64::MAX, |metadata| metadata.len());
+    limits.is_some_and(|limits| len.saturating_mul(4) > limits.swarms_max as u64)
+}
+
+/// Reads the file from its beginning to its end, and shows what it holds.
+fn decode(file: &mut File, mut show: impl FnMut(&Header, Entry)) -> Result<Header, ReadError> {
+    file.seek(SeekFrom::Start(0)).map_err(ReadError::Io)?;
+    let (mut piece, mut decoder) = (vec![0; PIECE_LEN], Decoder::new());
     loop {
         let len = file.read(&mut piece).map_err(ReadError::Io)?;
         if len == 0 {
-            break;
+            return decoder.finish().map_err(ReadError::Damaged);
         }
         decoder
-            .feed(&piece[..len], &mut |header, entry| {
-                restorer.restore(header, entry, &Prefetcher);
-            })
+            .feed(&piece[..len], &mut show)
             .map_err(ReadError::Damaged)?;
     }
-    let header = decoder.finish().map_err(ReadError::Damaged)?;
-    Ok(Some((header.seed, restorer.finish(&Prefetcher))))
 }
 
-fn report(path: &Path, restored: &Restored, took: Duration) {
+fn report(path: &Path, content: &Content, took: Duration) {
+    let Content {
+        restored,
+        peers_left_out,
+        ..
+    } = content;
     say(format_args!(
         "State {}: {} peers read in {} ms, {} were too old, {} not allowed any more",
         path.display(),
@@ -421,6 +469,13 @@ fn report(path: &Path, restored: &Restored, took: Duration) {
         restored.peers_too_old,
         restored.peers_refused
     ));
+    if *peers_left_out > 0 {
+        complain(format_args!(
+            "state {}: {peers_left_out} peers are left out, those of the torrents with the fewest: they take more memory than \
+             --memory-max leaves to swarms",
+            path.display()
+        ));
+    }
 }
 
 /// Creates a file that only this user can read, as it holds secrets.

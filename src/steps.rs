@@ -1,10 +1,14 @@
 //! The steps of a start. A start performs them until one fails. Doctor performs the same ones and reports each, so that it cannot
 //! accept what a start refuses.
 
+use etracker_core::Config;
 use etracker_core::access::Access;
-use etracker_runtime_common::Opened;
+use etracker_core::config::LimitMode;
+use etracker_core::governor::BYTES_PER_WORKER;
+use etracker_runtime_common::{Opened, Protocol, resident_bytes};
 
 use crate::failure::Failure;
+use crate::memory::{Budget, Cap, Needs};
 use crate::notify::Notifier;
 use crate::options::Options;
 use crate::privileges::Privileges;
@@ -41,6 +45,10 @@ pub(crate) struct Ready {
     /// `None` without lists.
     pub(crate) access: Option<Access>,
     pub(crate) connections_max: Option<usize>,
+    /// The most memory that the process is to take; nothing where neither the operator nor the system says.
+    pub(crate) cap: Option<Cap>,
+    /// How it is divided.
+    pub(crate) budget: Option<Budget>,
     /// `None` if no state is configured.
     pub(crate) state: Option<FoundState>,
 }
@@ -50,6 +58,10 @@ pub(crate) const PRIVILEGED: &[Step] = &[
     Step {
         about: OPEN_FILES,
         take: raise_limits,
+    },
+    Step {
+        about: MEMORY,
+        take: find_cap,
     },
     Step {
         about: PORT,
@@ -80,6 +92,10 @@ pub(crate) const UNPRIVILEGED: &[Step] = &[
         take: count_connections,
     },
     Step {
+        about: MEMORY,
+        take: divide_memory,
+    },
+    Step {
         about: STATE,
         take: find_state,
     },
@@ -87,6 +103,8 @@ pub(crate) const UNPRIVILEGED: &[Step] = &[
 
 /// The limit on open files, and the connections that it leaves room for.
 pub(crate) const OPEN_FILES: &str = "open files";
+/// The memory that the process may take.
+pub(crate) const MEMORY: &str = "memory";
 /// The sockets of the tracker.
 pub(crate) const PORT: &str = "port";
 /// The state file.
@@ -98,6 +116,47 @@ fn raise_limits(_: &Options, _: &mut Ready, tell: Tell<'_>) -> Result<(), Failur
         limits::raise(tell);
     }
     Ok(())
+}
+
+/// Inside a new root the files that tell of cgroups are not to be found.
+fn find_cap(options: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
+    ready.cap = Cap::find(options.memory_max);
+    Ok(())
+}
+
+/// The lists are there by now, and connections have been counted.
+fn divide_memory(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+    let Some(cap) = ready.cap else {
+        return Ok(());
+    };
+    let config = &options.config;
+    let needs = Needs {
+        resident: resident_bytes(),
+        lists: ready.access.as_ref().map_or(0, |access| access.bytes() as u64),
+        workers: options.listen.workers,
+        sketch: sketch_bytes(config),
+        connections: ready
+            .connections_max
+            .filter(|_| options.listen.serves(Protocol::Http))
+            .unwrap_or(0),
+        full_scrape: config.full_scrape(),
+        peer_ids: config.swarms().peer_ids(),
+    };
+    let budget = Budget::divide(&cap, &needs).map_err(Failure::Memory)?;
+    tell(&format_args!("Memory: {cap}; {budget}"));
+    ready.connections_max = ready
+        .connections_max
+        .map(|files| budget.connections.clamp(1, files));
+    ready.budget = Some(budget);
+    Ok(())
+}
+
+/// Bytes by which each worker limits sources.
+fn sketch_bytes(config: &Config) -> u64 {
+    match config.limits().mode() {
+        LimitMode::On | LimitMode::DryRun => BYTES_PER_WORKER as u64,
+        LimitMode::Off => 0,
+    }
 }
 
 fn open_sockets(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use etracker_core::governor::{Heavy, Limited};
+use etracker_core::governor::{Heavy, Limited, Pressure};
 use etracker_core::stats::{Count, Evaluation, Failed, Figures, Operation};
 use etracker_core::{Instant, Tracker};
 use etracker_runtime_common::{ADDRESSES, Clock};
@@ -33,6 +33,7 @@ pub(crate) fn begin(
         before: tracker.figures(),
         dropped: 0,
         hidden: Vec::new(),
+        shortage: Shortage::default(),
         clock,
         format,
         zone,
@@ -45,12 +46,41 @@ pub(crate) fn begin(
                 thread::sleep(Duration::from_secs(1));
                 watch.evaluation();
                 watch.hidden_clients();
+                watch.memory();
                 if second.is_multiple_of(SUMMARY_SECS) {
                     watch.summary();
                 }
             }
         })
         .map(drop)
+}
+
+/// How short memory was when that was told last.
+#[derive(Debug, Default)]
+struct Shortage {
+    told: Pressure,
+    /// For how many seconds it has been less short since.
+    better_secs: u64,
+}
+
+impl Shortage {
+    /// How short memory is in this second, if that is to be told: worse at once, better after a minute. Memory that is full
+    /// has room for a moment whenever a torrent leaves.
+    fn news(&mut self, pressure: Pressure) -> Option<Pressure> {
+        self.better_secs = if pressure < self.told {
+            self.better_secs + 1
+        } else {
+            0
+        };
+        if pressure <= self.told && self.better_secs < SUMMARY_SECS {
+            return None;
+        }
+        *self = Self {
+            told: pressure,
+            better_secs: 0,
+        };
+        Some(pressure)
+    }
 }
 
 struct Watch {
@@ -65,6 +95,7 @@ struct Watch {
     dropped: u64,
     /// What hides clients, and was told.
     hidden: Vec<Hidden>,
+    shortage: Shortage,
 }
 
 impl Watch {
@@ -84,6 +115,36 @@ impl Watch {
             }
         }
         self.hidden = hidden;
+    }
+
+    /// Tells how short memory is, when that changes.
+    fn memory(&mut self) {
+        let memory = self.tracker.swarms().memory();
+        let Some(pressure) = self.shortage.news(memory.pressure) else {
+            return;
+        };
+        let swarms_mib = memory.swarms_bytes >> 20;
+        let max_mib = memory.swarms_max.unwrap_or_default() >> 20;
+        let what = match pressure {
+            Pressure::Low => {
+                info!(
+                    swarms_mib,
+                    max_mib, "memory of swarms is below nine tenths of its limit again"
+                );
+                return;
+            }
+            Pressure::High => {
+                "memory of swarms is nine tenths full: a new torrent is served from its second announce on"
+            }
+            Pressure::Full => "memory of swarms is full: new torrents are refused",
+            Pressure::Exhausted => {
+                "memory of swarms is used up: new torrents are refused, and new peers are not stored"
+            }
+        };
+        warn!(
+            swarms_mib,
+            max_mib, "{what}; --memory-max sets the limit of the process"
+        );
     }
 
     fn evaluation(&mut self) {
@@ -283,6 +344,7 @@ mod tests {
             before: tracker.figures(),
             dropped: 0,
             hidden: Vec::new(),
+            shortage: Shortage::default(),
             clock: Clock::start(),
             format: LogFormat::Text,
             zone: TimeZone::UTC,
@@ -319,6 +381,23 @@ mod tests {
             "{told}"
         );
         assert!(told.contains("network=11.0.0.1/32"), "{told}");
+    }
+
+    #[test]
+    fn shortage_of_memory_is_told_when_it_grows_and_when_it_has_been_over_for_a_minute() {
+        let mut shortage = Shortage::default();
+        let mut told = |pressures: &[(Pressure, u64)]| {
+            let seconds = pressures
+                .iter()
+                .flat_map(|&(pressure, secs)| (0..secs).map(move |_| pressure));
+            seconds
+                .filter_map(|pressure| shortage.news(pressure))
+                .collect::<Vec<_>>()
+        };
+        use Pressure::{Full, High, Low};
+        assert_eq!(told(&[(Low, 100), (High, 100), (Full, 5)]), [High, Full]);
+        assert_eq!(told(&[(High, 59), (Full, 1), (High, 59), (Full, 1)]), []);
+        assert_eq!(told(&[(High, 60), (Low, 60), (Full, 1)]), [High, Low, Full]);
     }
 
     #[test]

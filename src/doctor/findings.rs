@@ -310,6 +310,7 @@ fn remedy(failure: &Failure) -> String {
         ),
         Failure::Notify(_) => "leave NOTIFY_SOCKET out of the environment: systemd sets it".to_owned(),
         Failure::Runtime(_) => OTHER_RUNTIME.to_owned(),
+        Failure::Memory(_) => "a larger --memory-max, fewer --workers, or smaller lists".to_owned(),
         Failure::Seed(_)
         | Failure::Signals(_)
         | Failure::Thread(_)

@@ -13,10 +13,11 @@ use etracker_core::config::{
 
 use super::name::{self, Name};
 use super::ranges::{
-    CHARSET_DEFAULT, LOCALE_DEFAULT, PORT_DEFAULT, PORTS, RESTARTS, STATE_PERIOD_SECS,
+    CHARSET_DEFAULT, LOCALE_DEFAULT, MEMORY_MAX, PORT_DEFAULT, PORTS, RESTARTS, STATE_PERIOD_SECS,
     STATE_PERIOD_SECS_DEFAULT, WORKERS,
 };
 use super::runtime::Runtime;
+use super::size;
 
 /// The arguments as text, not parsed yet.
 #[derive(Clone, Debug)]
@@ -58,6 +59,7 @@ pub(super) struct Service {
     pub(super) no_tcp: bool,
     pub(super) no_udp: bool,
     pub(super) runtime: Option<String>,
+    pub(super) memory_max: Option<String>,
 }
 
 /// Options of announces and swarms.
@@ -217,10 +219,16 @@ fn service() -> impl Parser<Service> {
     let no_udp = switch(name::NO_UDP, "No UDP");
     let runtimes = format!("I/O runtime: {} ({})", Runtime::names(), Runtime::DEFAULT.name());
     let runtime = value(name::RUNTIME, "NAME", &runtimes);
+    let memory = format!(
+        "Memory of the process, {} such as 256M (3/4 of the cgroup's or the machine's)",
+        size::wanted(&MEMORY_MAX)
+    );
+    let memory_max = value(name::MEMORY_MAX, "SIZE", &memory);
     construct!(Service {
         no_tcp,
         no_udp,
-        runtime
+        runtime,
+        memory_max
     })
     .group_help("Service:")
 }

@@ -9,6 +9,7 @@ mod ranges;
 mod reader;
 mod refusal;
 mod runtime;
+mod size;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +33,7 @@ use arguments::{Arguments, Common};
 pub(crate) use environment::Environment;
 pub(crate) use name::FAILURES_VARIABLE;
 pub(crate) use process::ProcessOptions;
-use ranges::{CHARSET_DEFAULT, LOAD_LIMITS, LOCALE_DEFAULT, PORT_DEFAULT, PORTS, WORKERS};
+use ranges::{CHARSET_DEFAULT, LOAD_LIMITS, LOCALE_DEFAULT, MEMORY_MAX, PORT_DEFAULT, PORTS, WORKERS};
 pub(crate) use reader::Setting;
 use reader::{Reader, Text};
 use refusal::needs;
@@ -48,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) listen: Listen,
     /// What drives the workers.
     pub(crate) runtime: Runtime,
+    /// The most memory that the process is to take, in bytes, if that was given.
+    pub(crate) memory_max: Option<Setting<u64>>,
     /// The character set of the stats page.
     pub(crate) charset: String,
     /// The files of lists.
@@ -128,6 +131,8 @@ impl Options {
     fn from_given(given: Arguments, reader: Reader<'_>, processors: usize) -> Result<Self, Refusal> {
         let unknown_variables = reader.0.unknown()?;
         let runtime = Runtime::read(reader, given.service.runtime.clone())?;
+        let memory_max = given.service.memory_max.clone();
+        let memory_max = size::read(reader, name::MEMORY_MAX, memory_max, &MEMORY_MAX)?;
         let (common, pages) = (given.common, given.pages);
         let charset = label(reader, name::CHARSET, pages.charset, CHARSET_DEFAULT)?;
         let locale = label(reader, name::LOCALE, pages.locale, LOCALE_DEFAULT)?;
@@ -155,6 +160,7 @@ impl Options {
             config,
             listen,
             runtime,
+            memory_max,
             charset,
             lists,
             stats_from,

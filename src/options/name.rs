@@ -28,6 +28,7 @@ pub(super) const NO_TCP: Name = long("no-tcp");
 pub(super) const NO_UDP: Name = long("no-udp");
 pub(super) const WORKERS: Name = both('w', "workers");
 pub(super) const RUNTIME: Name = long("runtime");
+pub(crate) const MEMORY_MAX: Name = long("memory-max");
 pub(super) const FAILED: Name = both('f', "failed");
 pub(super) const INTERVAL: Name = both('i', "interval");
 pub(super) const MIN_INTERVAL: Name = long("min-interval");
@@ -74,6 +75,7 @@ pub(super) const IN_ENVIRONMENT: &[Name] = &[
     NO_UDP,
     WORKERS,
     RUNTIME,
+    MEMORY_MAX,
     FAILED,
     INTERVAL,
     MIN_INTERVAL,

@@ -10,6 +10,9 @@ pub(super) const PORTS: RangeInclusive<u16> = 1..=65535;
 pub(super) const PORT_DEFAULT: u16 = 3000;
 /// Worker threads: more than processors gain nothing, and each costs a socket of every kind.
 pub(super) const WORKERS: RangeInclusive<u32> = 1..=256;
+/// Bytes of memory that the process can be held to: less is hardly enough for the program and its workers, and more no machine
+/// has.
+pub(super) const MEMORY_MAX: RangeInclusive<u64> = 32 << 20..=16 << 40;
 /// Load averages that can be a limit; the upper end is far beyond any machine that still answers.
 pub(super) const LOAD_LIMITS: RangeInclusive<f64> = LOAD_LIMIT_MIN..=10_000.0;
 /// The character set if none is given.

@@ -80,6 +80,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         "runtime",
         Runtime::DEFAULT.name(),
     ),
+    ("--memory-max", "256M", "memoryMax", "268435456"),
     ("-i --interval", "300", "interval", "300"),
     ("--min-interval", "60", "minInterval", "60"),
     ("--max-interval", "7200", "maxInterval", "7200"),
@@ -157,6 +158,12 @@ fn a_number_out_of_range_is_refused_with_option_value_and_range() {
             assert_eq!(refusal(&format!("--{option}={value}"), &[]), expected);
         }
     }
+    for value in ["31M", "17T", "0", "much", "-1", "256MB"] {
+        let expected = format!(
+            "--memory-max={value}: must be a size from 32M to 16T, in bytes or with K, M, G or T (of 1024), such as 256M or 2G"
+        );
+        assert_eq!(refusal(&format!("--memory-max {value}"), &[]), expected);
+    }
     for value in ["0.49", "-1", "nan", "inf", "10001", "much"] {
         let expected = format!("--max-load-avg={value}: must be a number from 0.5 to 10000");
         assert_eq!(refusal(&format!("-a {value}"), &[]), expected);
@@ -168,8 +175,8 @@ fn the_ends_of_every_range_are_taken() {
     for arguments in [
         "-p 1 -w 1 -e 1 -m 1 --max-torrents 1 --max-peers-per-torrent 1 --peers-per-address 0 -a 0.5",
         "-p 65535 -w 256 -e 300 -m 1000 --max-torrents 134217728 --max-peers-per-torrent 16777216 --peers-per-address 1024 -a 10000",
-        "--min-interval 60 --max-interval 60 -i 60",
-        "--min-interval 7200 --max-interval 7200 -i 7200",
+        "--min-interval 60 --max-interval 60 -i 60 --memory-max 32M",
+        "--min-interval 7200 --max-interval 7200 -i 7200 --memory-max 16T",
     ] {
         options(arguments, &[]);
     }
@@ -663,6 +670,7 @@ fn help_names_every_option_with_its_default() {
         "--no-udp",
         "-w, --workers",
         "--runtime",
+        "--memory-max",
         "-f, --failed",
         "-i, --interval",
         "--min-interval",

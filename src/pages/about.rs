@@ -28,6 +28,8 @@ pub(crate) struct About {
     pub(crate) udp: bool,
     /// The soft and the hard limit on open files.
     pub(crate) open_files: (u64, u64),
+    /// The most memory that the process is to take, in bytes, if that is limited.
+    pub(crate) memory_max: Option<u64>,
     /// The character set that pages declare.
     pub(crate) charset: String,
     /// How digits are grouped for people.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use etracker_core::governor::MemoryFigures;
 use etracker_core::stats::{Count, History, Operation, Removed, Sample, Series};
 use etracker_core::swarm::Totals;
 use serde::Serialize;
@@ -43,7 +44,11 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
         memory_bytes: json!({
             "resident": moment.memory.resident_bytes,
             "resident_max": moment.memory.resident_max_bytes,
+            "max": about.memory_max,
+            "swarms": figures.memory.swarms_bytes,
+            "swarms_max": figures.memory.swarms_max,
         }),
+        memory_shortage: memory_shortage(&figures.memory),
         allocations: allocations(moment),
         requests_per_second: json!({
             "ipv4": { "http": figures.rates.tcp_v4, "udp": figures.rates.udp_v4 },
@@ -79,6 +84,7 @@ struct Page<'a> {
     interval_secs: Value,
     connections: Value,
     memory_bytes: Value,
+    memory_shortage: Value,
     allocations: Value,
     overload: Value,
     requests_per_second: Value,
@@ -99,6 +105,16 @@ fn allocations(moment: &Moment<'_>) -> Value {
         "realloc": allocations.realloc,
         "free": allocations.free,
         "held": allocations.held(),
+    })
+}
+
+fn memory_shortage(memory: &MemoryFigures) -> Value {
+    json!({
+        "pressure": memory.pressure.name(),
+        "refused_torrents": memory.refused,
+        "refused_at_first_announce": memory.refused_first,
+        "evicted_torrents": memory.evicted,
+        "unstored_peers": memory.unstored,
     })
 }
 

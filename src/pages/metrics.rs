@@ -70,6 +70,7 @@ impl Format {
 pub(super) fn page(moment: &Moment<'_>, format: Format) -> String {
     let mut families = Families::default();
     process(moment, &mut families);
+    memory(moment, &mut families);
     allocations(moment, &mut families);
     requests(moment, &mut families);
     overload(moment, &mut families);
@@ -127,6 +128,56 @@ fn process(moment: &Moment<'_>, to: &mut Families) {
         "Announce interval served",
     )
     .number([], figures.interval.served_secs().into());
+}
+
+fn memory(moment: &Moment<'_>, to: &mut Families) {
+    let memory = moment.figures.memory;
+    let bytes = Some(Unit::Bytes);
+    if let Some(max) = moment.about.memory_max {
+        to.gauge(
+            "etracker_memory_max",
+            bytes.clone(),
+            "Memory that the process may take",
+        )
+        .number([], max);
+    }
+    to.gauge(
+        "etracker_swarms_memory",
+        bytes.clone(),
+        "Memory of torrents and peers",
+    )
+    .number([], memory.swarms_bytes);
+    if let Some(max) = memory.swarms_max {
+        to.gauge(
+            "etracker_swarms_memory_max",
+            bytes,
+            "Memory that torrents and peers may take",
+        )
+        .number([], max);
+    }
+    let announce = |announce: &str| [("announce", announce.to_owned())];
+    to.counter(
+        "etracker_memory_refused_torrents",
+        None,
+        "Announces of unknown torrents that were refused because memory is short",
+    )
+    .number(announce("first"), memory.refused_first)
+    .number(
+        announce("later"),
+        memory.refused.saturating_sub(memory.refused_first),
+    );
+    to.counter(
+        "etracker_memory_evicted_torrents",
+        None,
+        "Torrents that made room for others",
+    )
+    .number([], memory.evicted);
+    to.counter(
+        "etracker_memory_unstored_peers",
+        None,
+        "New peers of known torrents that were answered and not stored",
+    )
+    .number([], memory.unstored);
 }
 
 fn allocations(moment: &Moment<'_>, to: &mut Families) {

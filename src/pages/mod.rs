@@ -240,6 +240,7 @@ mod tests {
             tcp: true,
             udp: true,
             open_files: (1024, 4096),
+            memory_max: Some(256 << 20),
             charset: "utf-8".to_owned(),
             grouping: Grouping::of("en_US", "utf-8").unwrap(),
             zone: TimeZone::UTC,

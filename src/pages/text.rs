@@ -92,7 +92,23 @@ impl Text<'_> {
             " (KiB)",
         );
         self.figure("rss", self.moment.memory.resident_bytes / 1024, " (KiB)");
+        self.memory();
         self.gap();
+    }
+
+    fn memory(&mut self) {
+        let memory = self.moment.figures.memory;
+        if let Some(bytes) = self.moment.about.memory_max {
+            self.figure("memory.max", bytes / 1024, " (KiB)");
+        }
+        self.figure("memory.swarms", memory.swarms_bytes / 1024, " (KiB)");
+        if let Some(bytes) = memory.swarms_max {
+            self.figure("memory.swarms_max", bytes / 1024, " (KiB)");
+        }
+        self.figure("memory.refused_torrents", memory.refused, "");
+        self.figure("memory.refused_at_first_announce", memory.refused_first, "");
+        self.figure("memory.evicted_torrents", memory.evicted, "");
+        self.figure("memory.unstored_peers", memory.unstored, "");
     }
 
     fn allocations(&mut self) {

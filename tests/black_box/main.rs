@@ -21,6 +21,8 @@ mod hostile;
 mod limits;
 mod lists;
 mod logs;
+#[cfg(target_os = "linux")]
+mod memory;
 mod pages;
 mod privileges;
 mod real_clients;
