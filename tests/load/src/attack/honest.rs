@@ -82,6 +82,8 @@ pub(super) struct Honest<'p> {
     crowd: Crowd,
     kind: Kind,
     asked: Vec<Asked>,
+    /// How many of them are not answered.
+    unanswered: usize,
     complaint: Option<String>,
 }
 
@@ -110,6 +112,7 @@ impl<'p> Honest<'p> {
             crowd,
             kind,
             asked: Vec::new(),
+            unanswered: 0,
             complaint: None,
         }
     }
@@ -160,7 +163,7 @@ impl<'p> Honest<'p> {
 
     fn await_last(&mut self, patience: Duration) -> io::Result<()> {
         let end = Instant::now() + patience;
-        while Instant::now() < end {
+        while self.unanswered > 0 && Instant::now() < end {
             self.crowd.wait(patience / 20)?;
             self.receive()?;
         }
@@ -176,6 +179,7 @@ impl<'p> Honest<'p> {
             request
         };
         let transaction_id = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
+        self.unanswered += 1;
         self.asked.push(Asked {
             client,
             due,
@@ -193,6 +197,7 @@ impl<'p> Honest<'p> {
 
     fn receive(&mut self) -> io::Result<()> {
         let (asked, kind, complaint) = (&mut self.asked, self.kind, &mut self.complaint);
+        let unanswered = &mut self.unanswered;
         self.crowd.receive(|members, bytes| {
             let Some(response) = Response::decode(bytes) else {
                 return;
@@ -206,6 +211,7 @@ impl<'p> Honest<'p> {
             };
             let us = u32::try_from(asked.due.elapsed().as_micros()).unwrap_or(u32::MAX);
             asked.answer = answer(kind, &response, us);
+            *unanswered -= 1;
             if let Response::Connect(answer) = response {
                 members[asked.client as usize].connection_id = answer.connection_id;
             }

@@ -99,6 +99,17 @@ fn chosen(attack: &Attack<'_>) -> Result<Vec<(Server, SocketAddr)>, String> {
     let all = servers(attack.servers)?.into_iter();
     let wanted = all.filter(|server| attack.only.is_none_or(|only| server.name == only));
     let chosen: Vec<_> = wanted
+        .filter(|server| {
+            let is_there = is_installed(&server.command);
+            if !is_there {
+                say(format_args!(
+                    "!!! SKIPPED: {}: {:?} is not installed",
+                    server.name,
+                    server.command.first()
+                ));
+            }
+            is_there
+        })
         .filter_map(|server| {
             let target = if attack.kind.is_v6() {
                 server.udp_v6
@@ -112,6 +123,20 @@ fn chosen(attack: &Attack<'_>) -> Result<Vec<(Server, SocketAddr)>, String> {
         return Err("no server of the file can be attacked".to_owned());
     }
     Ok(chosen)
+}
+
+/// Whether there is a program of this command, here or on the `PATH`.
+fn is_installed(command: &[String]) -> bool {
+    let Some(program) = command.first() else {
+        return false;
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = std::env::split_paths(&path);
+    if program.contains('/') {
+        Path::new(program).exists()
+    } else {
+        folders.any(|folder| folder.join(program).exists())
+    }
 }
 
 /// Starts a server, attacks it, and stops it.
