@@ -1,14 +1,14 @@
 //! The bodies of the fuzz targets that need only this crate. Each takes any bytes and panics if a property fails.
 
 mod datagram;
-mod governor;
+mod limits;
 mod parsers;
 mod state;
 mod stream;
 mod swarm;
 
 pub use datagram::udp_datagram;
-pub use governor::governor;
+pub use limits::governor;
 pub use parsers::{access_list, bep41_options, forwarded_header, query_string};
 pub use state::state_file;
 pub use stream::http_stream;

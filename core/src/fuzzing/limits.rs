@@ -30,7 +30,7 @@ pub fn governor(mut data: &[u8]) {
         let asked = asked.entry((source, class.is_proven())).or_default();
         let burst = burst(class, rate);
         for _ in 0..1 << (more & 7) {
-            let verdict = governor.judge(now, address(source), class.into(), || false);
+            let verdict = governor.judge(now, source_at(source), class.into(), || false);
             let level = asked.all.add(now, class, rate);
             assert!(
                 verdict == Verdict::Serve || level > burst - burst / 100,
@@ -91,8 +91,8 @@ const fn part(class: Class) -> u64 {
 }
 
 /// Each in a /20 of its own, so that none pays for another.
-fn address(source: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(11, source, 0, 1))
+fn source_at(number: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(11, number, 0, 1))
 }
 
 /// Those that cost less than a burst at the lowest rate.
