@@ -9,24 +9,25 @@ use etracker_core::stats::Count;
 use etracker_core::{Instant, Worker};
 
 use crate::datagram_io::error_number;
+use crate::front::{AnyConnectionFront, AnySession};
 use crate::seats::SeatId;
 use crate::worker_state::{WorkerHandle, WorkerState};
-use crate::{ConnectionFront, Session, Stream, Traffic};
+use crate::{Session, Stream, Traffic};
 
 /// Serves one client until it, or its time, is gone. Reads before it waits, and uses the worker's buffers; only a
 /// client that is slow to take its answer has memory of its own for the rest of it.
 #[derive(Debug)]
-pub(crate) struct Conversation<S: Stream, C: Session> {
+pub(crate) struct Conversation<S: Stream> {
     handle: WorkerHandle<S>,
     seat: SeatId,
-    talk: Option<Talk<S, C>>,
+    talk: Option<Talk<S>>,
 }
 
 /// What is left of a conversation is its seat once this is gone.
 #[derive(Debug)]
-struct Talk<S, C> {
+struct Talk<S> {
     stream: S,
-    session: C,
+    session: AnySession,
     next: Next,
     /// The part of an answer that the client did not take at once, and how many bytes of it it has taken since.
     unsent: Vec<u8>,
@@ -55,11 +56,11 @@ enum Close {
     AtOnce,
 }
 
-impl<S: Stream, C: Session> Conversation<S, C> {
+impl<S: Stream> Conversation<S> {
     /// Welcomes the client `peer`.
     pub(crate) fn new(
         handle: &WorkerHandle<S>,
-        front: &impl ConnectionFront<Session = C>,
+        front: &AnyConnectionFront,
         stream: S,
         peer: SocketAddr,
     ) -> Self {
@@ -82,7 +83,7 @@ impl<S: Stream, C: Session> Conversation<S, C> {
     }
 }
 
-impl<S: Stream, C: Session> Future for Conversation<S, C> {
+impl<S: Stream> Future for Conversation<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -115,7 +116,7 @@ impl<S: Stream, C: Session> Future for Conversation<S, C> {
     }
 }
 
-impl<S: Stream, C: Session> Drop for Conversation<S, C> {
+impl<S: Stream> Drop for Conversation<S> {
     fn drop(&mut self) {
         let mut state = self.handle.borrow();
         if let Some(talk) = &self.talk {
@@ -126,7 +127,7 @@ impl<S: Stream, C: Session> Drop for Conversation<S, C> {
     }
 }
 
-impl<S: Stream, C: Session> Talk<S, C> {
+impl<S: Stream> Talk<S> {
     fn proceed(
         &mut self,
         cx: &mut Context<'_>,
@@ -285,8 +286,8 @@ impl<S: Stream, C: Session> Talk<S, C> {
 }
 
 /// Writes what `written` leaves of `bytes`.
-fn write_all<S: Stream, C: Session>(
-    (stream, session): (&mut S, &C),
+fn write_all<S: Stream>(
+    (stream, session): (&mut S, &AnySession),
     cx: &mut Context<'_>,
     bytes: &[u8],
     written: &mut usize,
@@ -333,8 +334,6 @@ mod tests {
 
     use super::*;
     use crate::Clock;
-
-    type Conversing = Conversation<Client, http::Connection>;
 
     /// A client, seen from the tracker's side.
     #[derive(Clone, Debug, Default)]
@@ -409,8 +408,9 @@ mod tests {
         client
     }
 
-    fn conversation(handle: &WorkerHandle<Client>, client: &Client) -> Conversing {
-        let front = Arc::new(http::Front::new(handle.borrow().worker.tracker().config()));
+    fn conversation(handle: &WorkerHandle<Client>, client: &Client) -> Conversation<Client> {
+        let front = http::Front::new(handle.borrow().worker.tracker().config());
+        let front = AnyConnectionFront::Http(Arc::new(front));
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         Conversation::new(handle, &front, client.clone(), peer)
     }
@@ -421,7 +421,7 @@ mod tests {
         (state.unsent, state.connections())
     }
 
-    fn poll(conversation: &mut Conversing) -> Poll<()> {
+    fn poll(conversation: &mut Conversation<Client>) -> Poll<()> {
         Pin::new(conversation).poll(&mut Context::from_waker(Waker::noop()))
     }
 

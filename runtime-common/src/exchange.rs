@@ -22,7 +22,7 @@ pub fn exchange<D: DatagramIo>(
     now: Instant,
     datagrams: &mut D,
     socket: &D::Socket,
-    front: &(impl DatagramFront + ?Sized),
+    front: &dyn DatagramFront,
     worker: &mut Worker,
 ) -> io::Result<usize> {
     let received = match datagrams.receive(socket) {
@@ -53,7 +53,7 @@ pub fn exchange<D: DatagramIo>(
 fn handle(
     now: Instant,
     datagrams: &mut impl DatagramIo,
-    front: &(impl DatagramFront + ?Sized),
+    front: &dyn DatagramFront,
     worker: &mut Worker,
 ) -> ArrayVec<(usize, usize), BATCH_MAX> {
     let mut batch = datagrams.datagrams();

@@ -28,16 +28,13 @@ pub trait DatagramFront: Debug + Send + Sync {
 
 /// A protocol over TCP. All workers share one.
 pub trait ConnectionFront: Debug + Send + Sync {
-    /// The server's side of one connection.
-    type Session: Session;
-
     /// Takes up a connection that `peer` opened.
-    fn open(&self, now: Instant, peer: SocketAddr) -> Self::Session;
+    fn open(&self, now: Instant, peer: SocketAddr) -> Box<dyn Session>;
 }
 
 /// The server's side of one connection, which does no IO. A worker begins as if told [`Step::Read`], and does after each call
 /// what the returned [`Step`] says.
-pub trait Session: Debug + Unpin + 'static {
+pub trait Session: Debug {
     /// Takes what was read. What is to be written is put at the start of `reply`.
     fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step;
 
@@ -91,15 +88,8 @@ impl DatagramFront for UdpFront {
     }
 }
 
-impl ConnectionFront for Arc<http::Front> {
-    type Session = http::Connection;
-
-    fn open(&self, now: Instant, peer: SocketAddr) -> http::Connection {
-        http::Connection::new(now, peer, self)
-    }
-}
-
 impl Session for http::Connection {
+    #[inline]
     fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step {
         let failures = worker.counters().get(Count::HttpFailure);
         let step = Self::receive(self, now, bytes, worker, reply);
@@ -109,26 +99,32 @@ impl Session for http::Connection {
         step
     }
 
+    #[inline]
     fn respond(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
         Self::respond(self, now, worker, reply)
     }
 
+    #[inline]
     fn end_of_input(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
         Self::end_of_input(self, now, worker, reply)
     }
 
+    #[inline]
     fn poll_timeout(&self) -> Instant {
         Self::poll_timeout(self)
     }
 
+    #[inline]
     fn handle_timeout(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
         Self::handle_timeout(self, now, worker, reply)
     }
 
+    #[inline]
     fn client_is_done(&self) -> bool {
         Self::client_is_done(self)
     }
 
+    #[inline]
     fn count(&self, worker: &Worker, traffic: Traffic) {
         let counters = worker.counters();
         match traffic {
@@ -142,55 +138,85 @@ impl Session for http::Connection {
     }
 }
 
-/// A front whose sessions are of any type.
-pub(crate) type AnyConnectionFront = dyn ConnectionFront<Session = Box<dyn Session>>;
+/// A front over TCP: the tracker's own, or another one.
+#[derive(Clone, Debug)]
+pub(crate) enum AnyConnectionFront {
+    Http(Arc<http::Front>),
+    Other(Arc<dyn ConnectionFront>),
+}
 
-/// Boxes the sessions of a front, so that they are of one type with those of others.
+impl AnyConnectionFront {
+    /// Takes up a connection that `peer` opened.
+    pub(crate) fn open(&self, now: Instant, peer: SocketAddr) -> AnySession {
+        match self {
+            Self::Http(front) => AnySession::Http(http::Connection::new(now, peer, front)),
+            Self::Other(front) => AnySession::Other(front.open(now, peer)),
+        }
+    }
+}
+
+/// A session of the tracker's own protocol, which takes no memory of its own, or of another one. Being one type, sessions are
+/// driven by code that is compiled once.
 #[derive(Debug)]
-pub(crate) struct Boxed<F>(pub(crate) F);
-
-impl<F: ConnectionFront> ConnectionFront for Boxed<F> {
-    type Session = Box<dyn Session>;
-
-    fn open(&self, now: Instant, peer: SocketAddr) -> Box<dyn Session> {
-        Box::new(self.0.open(now, peer))
-    }
+pub(crate) enum AnySession {
+    Http(http::Connection),
+    Other(Box<dyn Session>),
 }
 
-impl ConnectionFront for Arc<AnyConnectionFront> {
-    type Session = Box<dyn Session>;
-
-    fn open(&self, now: Instant, peer: SocketAddr) -> Box<dyn Session> {
-        (**self).open(now, peer)
-    }
-}
-
-impl Session for Box<dyn Session> {
+impl Session for AnySession {
+    #[inline]
     fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step {
-        (**self).receive(now, bytes, worker, reply)
+        match self {
+            Self::Http(session) => Session::receive(session, now, bytes, worker, reply),
+            Self::Other(session) => session.receive(now, bytes, worker, reply),
+        }
     }
 
+    #[inline]
     fn respond(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
-        (**self).respond(now, worker, reply)
+        match self {
+            Self::Http(session) => session.respond(now, worker, reply),
+            Self::Other(session) => session.respond(now, worker, reply),
+        }
     }
 
+    #[inline]
     fn end_of_input(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
-        (**self).end_of_input(now, worker, reply)
+        match self {
+            Self::Http(session) => session.end_of_input(now, worker, reply),
+            Self::Other(session) => session.end_of_input(now, worker, reply),
+        }
     }
 
+    #[inline]
     fn poll_timeout(&self) -> Instant {
-        (**self).poll_timeout()
+        match self {
+            Self::Http(session) => session.poll_timeout(),
+            Self::Other(session) => session.poll_timeout(),
+        }
     }
 
+    #[inline]
     fn handle_timeout(&mut self, now: Instant, worker: &mut Worker, reply: &mut [u8]) -> Step {
-        (**self).handle_timeout(now, worker, reply)
+        match self {
+            Self::Http(session) => session.handle_timeout(now, worker, reply),
+            Self::Other(session) => session.handle_timeout(now, worker, reply),
+        }
     }
 
+    #[inline]
     fn client_is_done(&self) -> bool {
-        (**self).client_is_done()
+        match self {
+            Self::Http(session) => session.client_is_done(),
+            Self::Other(session) => session.client_is_done(),
+        }
     }
 
+    #[inline]
     fn count(&self, worker: &Worker, traffic: Traffic) {
-        (**self).count(worker, traffic);
+        match self {
+            Self::Http(session) => session.count(worker, traffic),
+            Self::Other(session) => session.count(worker, traffic),
+        }
     }
 }

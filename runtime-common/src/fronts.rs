@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use etracker_core::{Config, Seed, http, udp};
 
-use crate::front::{AnyConnectionFront, Boxed};
+use crate::front::AnyConnectionFront;
 use crate::{ConnectionFront, DatagramFront, Prefetcher, Protocol, UdpFront};
 
 /// The protocols in front of a tracker, which all its workers share.
@@ -16,7 +16,7 @@ pub struct Fronts {
     /// HTTP, with its pages.
     pub http: Arc<http::Front>,
     over_datagrams: Vec<(Protocol, Arc<dyn DatagramFront>)>,
-    over_connections: Vec<(Protocol, Arc<AnyConnectionFront>)>,
+    over_connections: Vec<(Protocol, AnyConnectionFront)>,
 }
 
 impl Fronts {
@@ -48,24 +48,32 @@ impl Fronts {
     /// The same fronts, and one more over TCP: that of `protocol`, a [`Protocol::Other`].
     #[must_use]
     pub fn with_connections(mut self, protocol: Protocol, front: impl ConnectionFront + 'static) -> Self {
-        self.over_connections.push((protocol, Arc::new(Boxed(front))));
+        let front = AnyConnectionFront::Other(Arc::new(front));
+        self.over_connections.push((protocol, front));
         self
     }
 
-    /// The front over UDP that was added for `protocol`.
+    /// The front over UDP of `protocol`.
     pub(crate) fn over_datagrams(&self, protocol: Protocol) -> io::Result<Arc<dyn DatagramFront>> {
+        if protocol == Protocol::Udp {
+            let udp: Arc<dyn DatagramFront> = Arc::<UdpFront>::clone(&self.udp);
+            return Ok(udp);
+        }
         find(&self.over_datagrams, protocol)
     }
 
-    /// The front over TCP that was added for `protocol`.
-    pub(crate) fn over_connections(&self, protocol: Protocol) -> io::Result<Arc<AnyConnectionFront>> {
+    /// The front over TCP of `protocol`.
+    pub(crate) fn over_connections(&self, protocol: Protocol) -> io::Result<AnyConnectionFront> {
+        if protocol == Protocol::Http {
+            return Ok(AnyConnectionFront::Http(Arc::clone(&self.http)));
+        }
         find(&self.over_connections, protocol)
     }
 }
 
-fn find<F: ?Sized>(fronts: &[(Protocol, Arc<F>)], protocol: Protocol) -> io::Result<Arc<F>> {
+fn find<F: Clone>(fronts: &[(Protocol, F)], protocol: Protocol) -> io::Result<F> {
     let found = fronts.iter().find(|(its, _)| *its == protocol);
     found
-        .map(|(_, front)| Arc::clone(front))
-        .ok_or_else(|| io::Error::other(format!("there is a {protocol} socket, but no front for it")))
+        .map(|(_, front)| front.clone())
+        .ok_or_else(|| io::Error::other(format!("no front serves {protocol}")))
 }

@@ -16,14 +16,15 @@ use crate::accept::SocketError;
 use crate::client_log::log_client;
 use crate::conversation::Conversation;
 use crate::datagram_io::error_number;
+use crate::front::AnyConnectionFront;
 use crate::intake::Intake;
 use crate::job::WorkerJob;
 use crate::pulse::{BEAT, Pulse};
 use crate::unserved::tell_unserved;
 use crate::worker_state::{Ending, WorkerHandle};
 use crate::{
-    Bound, Clock, ConnectionFront, DatagramFront, DatagramIo, Protocol, ServeError, Stream, Transport,
-    exchange, load_average, resident_bytes,
+    Bound, Clock, DatagramFront, DatagramIo, ServeError, Stream, Transport, exchange, load_average,
+    resident_bytes,
 };
 
 /// What a runtime does: it waits.
@@ -68,7 +69,7 @@ pub trait Mechanism: Clone + 'static {
     fn accept(tcp: &Self::Tcp) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>>;
 
     /// Waits for a while.
-    fn sleep(duration: Duration) -> impl Future<Output = ()>;
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
 
     /// Lets other tasks run. Those that something has come for by now are among them: this looks at what is ready.
     fn yield_now(&self) -> impl Future<Output = ()>;
@@ -98,7 +99,7 @@ pub async fn work<M: Mechanism>(
         handle.end(Ending::Stopped);
     }
     for _ in 0..DRAIN_MILLIS_MAX / DRAIN_LOOK_MILLIS {
-        M::sleep(Duration::from_millis(DRAIN_LOOK_MILLIS)).await;
+        mechanism.sleep(Duration::from_millis(DRAIN_LOOK_MILLIS)).await;
         if handle.borrow().seats.taken() == 0 {
             break;
         }
@@ -116,64 +117,69 @@ fn start<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, job: Wor
     let fronts = &job.fronts;
     let datagrams = Rc::new(RefCell::new(mechanism.datagrams()?));
     for Bound { protocol, socket } in job.sockets.udp {
-        let source = Source::<M>::new(job.clock.now(), mechanism.udp(socket)?, Rc::clone(&datagrams));
-        // The tracker's own front is called directly, any other through a pointer.
-        if protocol == Protocol::Udp {
-            spawn_datagrams(mechanism, handle, source, Arc::clone(&fronts.udp));
-        } else {
-            spawn_datagrams(mechanism, handle, source, fronts.over_datagrams(protocol)?);
-        }
+        let front = fronts.over_datagrams(protocol)?;
+        let source = Source::<M>::new(
+            job.clock.now(),
+            mechanism.udp(socket)?,
+            Rc::clone(&datagrams),
+            front,
+        );
+        spawn_datagrams(mechanism, handle, source);
     }
     for Bound { protocol, socket } in job.sockets.tcp {
-        let listener = mechanism.tcp(socket)?;
-        if protocol == Protocol::Http {
-            spawn_connections(mechanism, handle, listener, Arc::clone(&fronts.http));
-        } else {
-            spawn_connections(mechanism, handle, listener, fronts.over_connections(protocol)?);
-        }
+        let (listener, front) = (mechanism.tcp(socket)?, fronts.over_connections(protocol)?);
+        let accepting = mechanism.clone();
+        spawn_essential(mechanism, handle, |handle| async move {
+            accept_clients(&accepting, &handle, &listener, &front).await
+        });
     }
-    spawn_essential(
-        mechanism,
-        handle,
-        |handle| async move { tick::<M>(&handle).await },
-    );
+    let ticking = mechanism.clone();
+    spawn_essential(mechanism, handle, |handle| async move {
+        tick(&ticking, &handle).await
+    });
+    let beating = mechanism.clone();
     spawn_essential(mechanism, handle, |_| async move {
-        beat::<M>(&job.pulse, job.clock).await
+        beat(&beating, &job.pulse, job.clock).await
     });
     if job.number == 1 {
-        let mechanism_too = mechanism.clone();
-        let task = |_| async move { maintain(&mechanism_too, &job.tracker, job.clock).await };
-        spawn_essential(mechanism, handle, task);
+        let maintaining = mechanism.clone();
+        spawn_essential(mechanism, handle, |_| async move {
+            maintain(&maintaining, &job.tracker, job.clock).await
+        });
     }
     Ok(())
 }
 
-/// A UDP socket, and what receives and sends its datagrams: the same for all sockets of a worker.
+/// A UDP socket, what receives and sends its datagrams, and the protocol that answers them.
 struct Source<M: Mechanism> {
     socket: M::Udp,
+    /// The same for all sockets of a worker.
     datagrams: Rc<RefCell<M::Datagrams>>,
+    front: Arc<dyn DatagramFront>,
     /// The receive queue, where the system has it and not the mechanism.
     intake: Option<RefCell<Intake>>,
 }
 
 impl<M: Mechanism> Source<M> {
-    fn new(now: Instant, socket: M::Udp, datagrams: Rc<RefCell<M::Datagrams>>) -> Self {
+    fn new(
+        now: Instant,
+        socket: M::Udp,
+        datagrams: Rc<RefCell<M::Datagrams>>,
+        front: Arc<dyn DatagramFront>,
+    ) -> Self {
         let system_socket = M::Datagrams::system_socket(M::socket(&socket));
         let intake = system_socket.map(|system_socket| RefCell::new(Intake::new(now, system_socket)));
         Self {
             socket,
             datagrams,
+            front,
             intake,
         }
     }
 
     /// Receives and answers one batch: see [`exchange`].
-    fn exchange(
-        &self,
-        now: Instant,
-        front: &(impl DatagramFront + ?Sized),
-        worker: &mut Worker,
-    ) -> io::Result<usize> {
+    fn exchange(&self, now: Instant, worker: &mut Worker) -> io::Result<usize> {
+        let front = &*self.front;
         let (socket, datagrams) = (M::socket(&self.socket), &mut *self.datagrams.borrow_mut());
         let Some((intake, system_socket)) = self.queue() else {
             return exchange(now, datagrams, socket, front, worker);
@@ -199,30 +205,15 @@ impl<M: Mechanism> Drop for Source<M> {
     }
 }
 
-fn spawn_datagrams<M: Mechanism, F: DatagramFront + ?Sized + 'static>(
-    mechanism: &M,
-    handle: &WorkerHandle<M::Stream>,
-    source: Source<M>,
-    front: Arc<F>,
-) {
-    let (mechanism_too, source) = (mechanism.clone(), Rc::new(source));
-    let source_too = Rc::clone(&source);
-    let task = |handle| async move { answer_datagrams(&mechanism_too, &handle, &source_too, &*front).await };
-    spawn_essential(mechanism, handle, task);
+fn spawn_datagrams<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, source: Source<M>) {
+    let (answering, keeping, source) = (mechanism.clone(), mechanism.clone(), Rc::new(source));
+    let answered = Rc::clone(&source);
     spawn_essential(mechanism, handle, |handle| async move {
-        keep_queue(&handle, &source).await
+        answer_datagrams(&answering, &handle, &answered).await
     });
-}
-
-fn spawn_connections<M: Mechanism>(
-    mechanism: &M,
-    handle: &WorkerHandle<M::Stream>,
-    listener: M::Tcp,
-    front: impl ConnectionFront + 'static,
-) {
-    let mechanism_too = mechanism.clone();
-    let task = |handle| async move { accept_clients(&mechanism_too, &handle, &listener, &front).await };
-    spawn_essential(mechanism, handle, task);
+    spawn_essential(mechanism, handle, |handle| async move {
+        keep_queue(&keeping, &handle, &source).await
+    });
 }
 
 /// Spawns a task that the worker cannot do without: if it fails, the worker ends.
@@ -248,18 +239,17 @@ async fn answer_datagrams<M: Mechanism>(
     mechanism: &M,
     handle: &WorkerHandle<M::Stream>,
     source: &Source<M>,
-    front: &(impl DatagramFront + ?Sized),
 ) -> io::Result<Infallible> {
     let mut batches = 0;
     loop {
         let received = {
             let state = &mut *handle.borrow();
-            source.exchange(state.clock.now(), front, &mut state.worker)
+            source.exchange(state.clock.now(), &mut state.worker)
         };
         match received {
             Ok(count) if count < BATCH_MAX => {
                 if let Err(error) = M::readable(&source.socket).await {
-                    pause::<M>(error).await?;
+                    pause(mechanism, error).await?;
                 }
             }
             Ok(_) => {
@@ -273,18 +263,19 @@ async fn answer_datagrams<M: Mechanism>(
                     mechanism.yield_now().await;
                 }
             }
-            Err(error) => pause::<M>(error).await?,
+            Err(error) => pause(mechanism, error).await?,
         }
     }
 }
 
 /// Does once a second what the receive queue of a socket needs, whether datagrams come or not.
 async fn keep_queue<M: Mechanism>(
+    mechanism: &M,
     handle: &WorkerHandle<M::Stream>,
     source: &Source<M>,
 ) -> io::Result<Infallible> {
     loop {
-        M::sleep(QUEUE_PERIOD).await;
+        mechanism.sleep(QUEUE_PERIOD).await;
         if let Some((intake, system_socket)) = source.queue() {
             let state = &mut *handle.borrow();
             let now = state.clock.now();
@@ -298,7 +289,7 @@ async fn accept_clients<M: Mechanism>(
     mechanism: &M,
     handle: &WorkerHandle<M::Stream>,
     listener: &M::Tcp,
-    front: &impl ConnectionFront,
+    front: &AnyConnectionFront,
 ) -> io::Result<Infallible> {
     let mut turns = 0;
     loop {
@@ -327,7 +318,7 @@ async fn accept_clients<M: Mechanism>(
                 }
                 if SocketError::of(&error) != SocketError::Client {
                     handle.borrow().give_way();
-                    pause::<M>(error).await?;
+                    pause(mechanism, error).await?;
                 }
             }
         }
@@ -341,28 +332,28 @@ async fn accept_clients<M: Mechanism>(
 }
 
 /// Waits out an error, unless it is there to stay.
-async fn pause<M: Mechanism>(error: io::Error) -> io::Result<()> {
+async fn pause(mechanism: &impl Mechanism, error: io::Error) -> io::Result<()> {
     if SocketError::of(&error) == SocketError::Fatal {
         return Err(error);
     }
-    M::sleep(Duration::from_millis(PAUSE_MILLIS)).await;
+    mechanism.sleep(Duration::from_millis(PAUSE_MILLIS)).await;
     Ok(())
 }
 
 /// Sees to it that connections keep their time. One coarse clock for all of them: none has a timer of its own.
-async fn tick<M: Mechanism>(handle: &WorkerHandle<M::Stream>) -> io::Result<Infallible> {
+async fn tick<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>) -> io::Result<Infallible> {
     loop {
         handle.wait_for_connection().await;
-        M::sleep(Duration::from_millis(TICK_MILLIS)).await;
+        mechanism.sleep(Duration::from_millis(TICK_MILLIS)).await;
         handle.borrow().tick();
     }
 }
 
 /// Shows that this thread runs tasks and that its timers go off.
-async fn beat<M: Mechanism>(pulse: &Pulse, clock: Clock) -> io::Result<Infallible> {
+async fn beat(mechanism: &impl Mechanism, pulse: &Pulse, clock: Clock) -> io::Result<Infallible> {
     loop {
         pulse.beat(clock.now());
-        M::sleep(BEAT).await;
+        mechanism.sleep(BEAT).await;
     }
 }
 
@@ -374,7 +365,7 @@ async fn maintain<M: Mechanism>(mechanism: &M, tracker: &Tracker, clock: Clock) 
         if wait.is_zero() {
             mechanism.yield_now().await;
         } else {
-            M::sleep(wait).await;
+            mechanism.sleep(wait).await;
         }
         let host = Host {
             load: load_average(),

@@ -102,7 +102,7 @@ impl Mechanism for Glommio {
         }
     }
 
-    async fn sleep(duration: Duration) {
+    async fn sleep(&self, duration: Duration) {
         timer::sleep(duration).await;
     }
 

@@ -72,7 +72,7 @@ impl<W: Waiter> Mechanism for Smol<W> {
         }
     }
 
-    async fn sleep(duration: Duration) {
+    async fn sleep(&self, duration: Duration) {
         W::sleep(duration).await;
     }
 

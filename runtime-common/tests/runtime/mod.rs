@@ -335,6 +335,22 @@ fn what_is_in_hand_is_finished_before_stopping() {
 }
 
 #[test]
+fn every_worker_keeps_its_pulse_while_it_serves() {
+    let server = Server::start(3, 10, config());
+    // Once before its work begins, and then by a timer: a beat that a first one is not followed by is no pulse.
+    for _ in 0..3 {
+        let before = server.control.oldest_beat();
+        for _ in 0..PATIENCE.as_millis() / 5 {
+            if server.control.oldest_beat() > before {
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(server.control.oldest_beat() > before, "a worker is silent");
+    }
+}
+
+#[test]
 fn clients_that_reset_their_connections_do_no_harm() {
     let server = Server::start(1, 50, config());
     for _ in 0..200 {
