@@ -38,6 +38,10 @@ impl Frames {
 impl DatagramIo for Frames {
     type Socket = UdpSocket;
 
+    fn system_socket(socket: &UdpSocket) -> Option<&UdpSocket> {
+        Some(socket)
+    }
+
     fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.received = 0;
         self.queue.clear();
