@@ -192,12 +192,15 @@ mod tests {
     use quickcheck::{TestResult, quickcheck};
 
     use super::*;
-    use crate::Seed;
 
     const START: Instant = Instant::from_secs(1_790_000_000);
 
-    fn hash(key: u32) -> u64 {
-        Seed::new([3; 32]).key("test").hash(&key.to_le_bytes())
+    /// Scatters keys as a hash does (the last steps of splitmix64).
+    const fn hash(key: u32) -> u64 {
+        let mixed = (key as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
     }
 
     fn amount(millis: u64) -> Amount {
@@ -353,6 +356,22 @@ mod tests {
         );
         let later = later.saturating_add(Duration::from_millis(1));
         assert!((0..16).all(|key| stored(&sketch, later, key) == 0));
+    }
+
+    #[test]
+    fn a_heavy_key_that_comes_late_takes_the_slot_of_a_light_one() {
+        let mut sketch = Sketch::new(1);
+        let keys = distinct_keys(&sketch, 9);
+        let (light, heavy) = keys.split_at(8);
+        for key in light {
+            let _ = sketch.pour(START, hash(*key), amount(1000), AMOUNT_MAX);
+        }
+        let poured = (1..100).find(|_| {
+            let _ = sketch.pour(START, hash(heavy[0]), amount(100), AMOUNT_MAX);
+            stored(&sketch, START, heavy[0]) > 0
+        });
+        // The least full bucket, whichever it is at a time, pays until it holds no more than what comes.
+        assert!(poured.is_some_and(|poured| poured <= 8 * 10), "{poured:?}");
     }
 
     #[test]
