@@ -133,6 +133,12 @@ impl Overload {
         self.level
     }
 
+    /// Whether overload was seen within the last second, be it in one window alone.
+    #[must_use]
+    pub fn is_recent(&self, now: Instant) -> bool {
+        now.saturating_since(self.overloaded) <= FALL_BUSY
+    }
+
     /// Begins a batch of so many datagrams.
     pub fn begin_batch(&mut self, datagrams: usize) {
         self.connects_left = self.level.connects_max(datagrams);
@@ -146,8 +152,8 @@ impl Overload {
         is_admitted
     }
 
-    /// The share of connects that the system should let through before it queues them, in parts of 2^32; `None` for all. It is
-    /// decided anew once a second. `received` is how many datagrams the worker has received in all, and `dropped` how many full
+    /// The share of connects that the system should let through before it queues them, in parts of 2^32; `None` for all. To be
+    /// called once a second, and in each window of overload. `received` is how many datagrams the worker has received in all, and `dropped` how many full
     /// queues have dropped.
     pub fn connects_kept(&mut self, now: Instant, received: u64, dropped: u64) -> Option<u32> {
         let totals = Totals {
@@ -247,7 +253,9 @@ struct Totals {
 impl Thinning {
     fn decide(&mut self, now: Instant, level: Level, totals: Totals) -> Option<u32> {
         let elapsed = now.saturating_since(self.decided);
-        if elapsed < THINNED {
+        // The first share is decided as soon as the flood is seen; a later one when it is known what the last one did.
+        let patience = if self.kept.is_some() { THINNED } else { WINDOW };
+        if elapsed < patience {
             return self.kept;
         }
         let rate = |now: u64, before: u64| {

@@ -490,18 +490,34 @@ impl Worker {
         self.view.as_ref().is_none_or(permits)
     }
 
+    /// Whether this worker was overloaded within the last second.
+    #[must_use]
+    pub fn was_overloaded(&self, now: Instant) -> bool {
+        self.overload.is_recent(now)
+    }
+
     /// The sources that a socket filter should drop before they are queued: those that have proven their addresses, and send at
-    /// several times their limit. To be called once a second.
+    /// several times their limit. Under overload those are among them that have not used up what they may send at once. To be
+    /// called once a second, and in each window of overload.
     pub fn filtered_sources(&mut self, now: Instant) -> Vec<IpNet> {
         let limits = self.tracker.config.limits();
         if limits.mode() != LimitMode::On {
             return Vec::new();
         }
         let rate = limits.announces_per_sec();
-        let heaviest = self.governor.heaviest(now).into_iter();
-        let flooding =
-            heaviest.filter(|heavy| heavy.per_sec / FLOOD_FACTOR >= heavy.hosts().saturating_mul(rate));
-        flooding.map(|heavy| heavy.network).collect()
+        let floods =
+            |heavy: &Heavy, factor: u32| heavy.per_sec / factor >= heavy.hosts().saturating_mul(rate);
+        let mut heavy = self.governor.heaviest(now);
+        heavy.retain(|heavy| floods(heavy, FLOOD_FACTOR));
+        if self.overload.is_recent(now) {
+            let busiest = self.governor.busiest(now);
+            heavy.extend(busiest.filter(|heavy| floods(heavy, FLOOD_FACTOR + 1)));
+        }
+        let networks = heavy.into_iter().map(|heavy| heavy.network);
+        let tracker = &self.tracker;
+        networks
+            .filter(|network| !tracker.stands_for_many(network.addr()))
+            .collect()
     }
 
     /// The share of connects that a socket filter should let through: see [`Overload::connects_kept`].

@@ -70,6 +70,10 @@ impl Intake {
         if self.watch.is_due(now) {
             self.observe(now, socket, worker);
         }
+        self.renew_filter(now, socket, worker);
+    }
+
+    fn renew_filter(&mut self, now: Instant, socket: &UdpSocket, worker: &mut Worker) {
         let sources = worker.filtered_sources(now);
         let connects_kept = worker.connects_kept(now);
         self.filter.renew(now, socket, sources, connects_kept);
@@ -91,6 +95,10 @@ impl Intake {
             let _ = SockRef::from(socket).set_recv_buffer_size(bytes as usize / 2);
         }
         self.tell(now, worker.overload());
+        // A second is long: a flood takes the places of some hundred honest requests in each tenth of it.
+        if worker.was_overloaded(now) {
+            self.renew_filter(now, socket, worker);
+        }
     }
 
     fn look(&self, socket: &UdpSocket) -> io::Result<Queue> {

@@ -103,6 +103,17 @@ impl Heaviest {
         })
     }
 
+    /// What was noted in the second before `second`, or already in this one if that is more.
+    pub(super) fn of_recent(&mut self, second: u64) -> impl Iterator<Item = Heavy> + '_ {
+        self.turn(second);
+        let used = self.entries.iter().take(self.len);
+        used.map(|entry| Heavy {
+            network: entry.prefix.network(),
+            proven: entry.proven,
+            per_sec: entry.before.max(entry.now),
+        })
+    }
+
     /// Goes on to `second`; true if that is another one.
     fn turn(&mut self, second: u64) -> bool {
         if second == self.second {

@@ -38,6 +38,8 @@ pub(crate) struct Governor {
     sketch: Sketch,
     random: Random,
     heaviest: Heaviest,
+    /// All requests of sources that have used more than an eighth of what they may.
+    busiest: Heaviest,
     board: Arc<Board>,
 }
 
@@ -63,6 +65,7 @@ impl Governor {
             }),
             random: key.random(number),
             heaviest: Heaviest::new(),
+            busiest: Heaviest::new(),
             board,
         }
     }
@@ -116,6 +119,13 @@ impl Governor {
         proven
     }
 
+    /// The sources of proven traffic that have used more than an eighth of what they may, with all their requests in the last full
+    /// second or in this one, whichever are more.
+    pub(crate) fn busiest(&mut self, now: Instant) -> impl Iterator<Item = Heavy> + '_ {
+        let busiest = self.busiest.of_recent(now.as_secs());
+        busiest.filter(|heavy| heavy.proven)
+    }
+
     /// Puts a request into the buckets of its source; the narrowest one that has no room, if one has none.
     fn weigh(&mut self, now: Instant, source: IpAddr, charge: Charge, weight: u32) -> Option<Prefix> {
         if self.exempt.contains(source) {
@@ -131,15 +141,27 @@ impl Governor {
                 .tariff
                 .amount(purse, prefix, charge.tenths.saturating_mul(weight));
             match self.sketch.pour(now, self.hash(purse, prefix), amount, BURST) {
-                Poured::Fits(level) if level > ALARMING => self.calm_from = now.saturating_add(CALM_AFTER),
-                Poured::Fits(_) => {}
+                Poured::Fits(level) => {
+                    if level > ALARMING {
+                        self.calm_from = now.saturating_add(CALM_AFTER);
+                    }
+                    if level > NOTED {
+                        self.note_busy(now, prefix, purse, weight);
+                    }
+                }
                 Poured::Over => {
                     self.calm_from = now.saturating_add(CALM_AFTER);
+                    self.note_busy(now, prefix, purse, weight);
                     return Some(prefix);
                 }
             }
         }
         None
+    }
+
+    fn note_busy(&mut self, now: Instant, prefix: Prefix, purse: Purse, weight: u32) {
+        self.busiest
+            .note(now.as_secs(), prefix, purse == Purse::Proven, weight);
     }
 
     /// Chooses the next request to weigh.
@@ -249,6 +271,9 @@ const BURST: Amount = Amount::leaking_in(Duration::from_secs(40));
 const BURST_OF_EXCESS: Amount = Amount::leaking_in(Duration::from_secs(80));
 /// A source that uses more than half of what it may is looked at more closely.
 const ALARMING: Amount = Amount::leaking_in(Duration::from_secs(20));
+/// The requests of a source that has used more than an eighth of what it may are noted: should the worker be overloaded, they show
+/// who floods it before anybody has used up what it may send at once.
+const NOTED: Amount = Amount::leaking_in(Duration::from_secs(5));
 /// How long after the last such source all is calm.
 const CALM_AFTER: Duration = Duration::from_secs(1);
 /// While all is calm, one in so many requests is weighed at most.

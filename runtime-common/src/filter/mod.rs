@@ -44,7 +44,7 @@ impl Filter {
         !self.attached.is_empty()
     }
 
-    /// Filters the sources that are `reported`, and lets those in whose time is over. To be called once a second.
+    /// Filters the sources that are `reported`, and lets those in whose time is over. To be called once a second at least.
     /// `connects_kept` is the share of connects that is let in, in parts of 2^32.
     pub(crate) fn renew(
         &mut self,
@@ -56,6 +56,7 @@ impl Filter {
         self.table.renew(now, reported);
         let rules = Rules {
             networks: self.table.networks(now),
+            sampled: self.table.sampled(now),
             connects_kept,
         };
         if self.refused || rules == self.attached {

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
-use std::ops::RangeInclusive;
 
-use etracker_core::ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use etracker_core::ipnet::IpNet;
 use etracker_core::udp::packet::PROTOCOL_ID;
 
 /// One instruction.
@@ -24,6 +23,9 @@ pub(crate) struct Rules {
     /// Networks that all datagrams of are dropped. IPv6 networks longer than /64 count as the /64; those shorter than /32 are
     /// left out.
     pub(crate) networks: Vec<IpNet>,
+    /// Networks of which one datagram in [`SAMPLED`] is kept, by chance. Where one of them lies within the other kind, or the
+    /// other way round, both are dropped.
+    pub(crate) sampled: Vec<IpNet>,
     /// The share of connects that is kept, in parts of 2^32; `None` keeps all, and also datagrams too short for a request.
     pub(crate) connects_kept: Option<u32>,
 }
@@ -31,14 +33,14 @@ pub(crate) struct Rules {
 impl Rules {
     /// Whether nothing is dropped.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.networks.is_empty() && self.connects_kept.is_none()
+        self.networks.is_empty() && self.sampled.is_empty() && self.connects_kept.is_none()
     }
 
     /// The program. An IPv6 socket receives IPv4 datagrams as they came: what decides is the protocol of each datagram, not
     /// the family of the socket.
     pub(crate) fn program(&self) -> Vec<Instruction> {
-        let v4 = search(&v4_ranges(&self.networks), |range| *range.start(), in_range);
-        let v6 = search(&v6_ranges(&self.networks), |(first, _)| *first, in_second_word);
+        let v4 = search(&self.v4_ranges(), |range| range.start, in_range);
+        let v6 = search(&self.v6_ranges(), |(first, _)| *first, in_second_word);
         let mut program = self.connects_kept.map(thin_connects).unwrap_or_default();
         program.push(step(LOAD_WORD, PROTOCOL));
         program.push(branch(JUMP_EQUAL, ETHERTYPE_IPV4, 1, 0));
@@ -51,6 +53,64 @@ impl Rules {
         program.extend(v6);
         program
     }
+
+    fn v4_ranges(&self) -> Vec<Range> {
+        let ranges = self.fates().filter_map(|(network, fate)| match network {
+            IpNet::V4(network) => Some(Range {
+                start: network.network().to_bits(),
+                end: network.broadcast().to_bits(),
+                fate,
+            }),
+            IpNet::V6(_) => None,
+        });
+        join(ranges.collect())
+    }
+
+    /// By first words of IPv6 addresses, in ascending order: ranges of second words.
+    fn v6_ranges(&self) -> Vec<(u32, Vec<Range>)> {
+        let words = |address: Ipv6Addr| {
+            let [a, b, c, d, ..] = address.segments().map(u32::from);
+            (a << 16 | b, c << 16 | d)
+        };
+        let mut by_first: BTreeMap<u32, Vec<Range>> = BTreeMap::new();
+        for (network, fate) in self.fates() {
+            match network {
+                IpNet::V6(network) if network.prefix_len() >= IPV6_PREFIX_MIN => {
+                    let ((first, start), (_, end)) = (words(network.network()), words(network.broadcast()));
+                    by_first
+                        .entry(first)
+                        .or_default()
+                        .push(Range { start, end, fate });
+                }
+                IpNet::V4(_) | IpNet::V6(_) => {}
+            }
+        }
+        by_first
+            .into_iter()
+            .map(|(first, ranges)| (first, join(ranges)))
+            .collect()
+    }
+
+    fn fates(&self) -> impl Iterator<Item = (&IpNet, Fate)> {
+        let dropped = self.networks.iter().map(|network| (network, Fate::Dropped));
+        let sampled = self.sampled.iter().map(|network| (network, Fate::Sampled));
+        dropped.chain(sampled)
+    }
+}
+
+/// What becomes of the datagrams of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    Sampled,
+    Dropped,
+}
+
+/// A range of numbers, both ends included.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    start: u32,
+    end: u32,
+    fate: Fate,
 }
 
 /// Drops what is shorter than a request, and connects by chance.
@@ -94,67 +154,49 @@ fn search<T>(
     }
 }
 
-/// Drops if the accumulator is in the range.
-fn in_range(range: &RangeInclusive<u32>) -> Vec<Instruction> {
-    vec![
-        branch(JUMP_AT_LEAST, *range.start(), 0, 2),
-        branch(JUMP_ABOVE, *range.end(), 1, 0),
-        step(RETURN, DROP),
-        step(RETURN, KEEP),
-    ]
+/// Drops if the accumulator is in the range, always or by chance.
+fn in_range(range: &Range) -> Vec<Instruction> {
+    let (mut decided, behind) = match range.fate {
+        Fate::Dropped => (Vec::new(), 1),
+        Fate::Sampled => (
+            vec![
+                step(LOAD_WORD, RANDOM),
+                branch(JUMP_ABOVE, u32::MAX / SAMPLED, 0, 1),
+            ],
+            3,
+        ),
+    };
+    decided.splice(
+        0..0,
+        [
+            branch(JUMP_AT_LEAST, range.start, 0, behind + 1),
+            branch(JUMP_ABOVE, range.end, behind, 0),
+        ],
+    );
+    decided.extend([step(RETURN, DROP), step(RETURN, KEEP)]);
+    decided
 }
 
 /// Drops if the accumulator is the first word of an IPv6 address and the second one is in a range.
-fn in_second_word((first, ranges): &(u32, Vec<RangeInclusive<u32>>)) -> Vec<Instruction> {
+fn in_second_word((first, ranges): &(u32, Vec<Range>)) -> Vec<Instruction> {
     let mut decided = vec![
         branch(JUMP_EQUAL, *first, 1, 0),
         step(RETURN, KEEP),
         step(LOAD_WORD, IPV6_SOURCE + 4),
     ];
-    decided.extend(search(ranges, |range| *range.start(), in_range));
+    decided.extend(search(ranges, |range| range.start, in_range));
     decided
 }
 
-fn v4_ranges(networks: &[IpNet]) -> Vec<RangeInclusive<u32>> {
-    let range = |network: &Ipv4Net| network.network().to_bits()..=network.broadcast().to_bits();
-    let ranges = networks.iter().filter_map(|network| match network {
-        IpNet::V4(network) => Some(range(network)),
-        IpNet::V6(_) => None,
-    });
-    join(ranges.collect())
-}
-
-/// By first words of IPv6 addresses, in ascending order: ranges of second words.
-fn v6_ranges(networks: &[IpNet]) -> Vec<(u32, Vec<RangeInclusive<u32>>)> {
-    let words = |address: Ipv6Addr| {
-        let [a, b, c, d, ..] = address.segments().map(u32::from);
-        (a << 16 | b, c << 16 | d)
-    };
-    let mut by_first: BTreeMap<u32, Vec<RangeInclusive<u32>>> = BTreeMap::new();
-    let mut add = |network: &Ipv6Net| {
-        let ((first, low), (_, high)) = (words(network.network()), words(network.broadcast()));
-        by_first.entry(first).or_default().push(low..=high);
-    };
-    for network in networks {
-        match network {
-            IpNet::V6(network) if network.prefix_len() >= IPV6_PREFIX_MIN => add(network),
-            IpNet::V4(_) | IpNet::V6(_) => {}
-        }
-    }
-    by_first
-        .into_iter()
-        .map(|(first, ranges)| (first, join(ranges)))
-        .collect()
-}
-
 /// The same numbers in ascending ranges that do not overlap.
-fn join(mut ranges: Vec<RangeInclusive<u32>>) -> Vec<RangeInclusive<u32>> {
-    ranges.sort_unstable_by_key(|range| *range.start());
-    let mut joined: Vec<RangeInclusive<u32>> = Vec::with_capacity(ranges.len());
+fn join(mut ranges: Vec<Range>) -> Vec<Range> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut joined: Vec<Range> = Vec::with_capacity(ranges.len());
     for range in ranges {
         match joined.last_mut() {
-            Some(last) if range.start() <= last.end() => {
-                *last = *last.start()..=*last.end().max(range.end());
+            Some(last) if range.start <= last.end => {
+                last.end = last.end.max(range.end);
+                last.fate = last.fate.max(range.fate);
             }
             _ => joined.push(range),
         }
@@ -179,6 +221,9 @@ const fn branch(code: u16, operand: u32, jump_true: u8, jump_false: u8) -> Instr
 fn skip(instructions: usize) -> Instruction {
     step(JUMP, u32::try_from(instructions).unwrap_or(u32::MAX))
 }
+
+/// One datagram in so many of a source that may have calmed down comes through: enough to see a flood by.
+pub(crate) const SAMPLED: u32 = 16;
 
 // linux/bpf_common.h
 const LOAD_WORD: u16 = 0x20;
@@ -213,6 +258,7 @@ const IPV6_PREFIX_MIN: u8 = 32;
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
+    use etracker_core::ipnet::{Ipv4Net, Ipv6Net};
     use quickcheck::quickcheck;
 
     use super::*;
@@ -291,7 +337,7 @@ mod tests {
     fn of(networks: &[&str]) -> Rules {
         Rules {
             networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
-            connects_kept: None,
+            ..Rules::default()
         }
     }
 
@@ -372,8 +418,8 @@ mod tests {
     #[test]
     fn connects_are_kept_by_chance_and_announces_always() {
         let rules = Rules {
-            networks: Vec::new(),
             connects_kept: Some(1000),
+            ..Rules::default()
         };
         let program = rules.program();
         let connect = [&PROTOCOL_ID.to_be_bytes()[..], &[0; 8]].concat();
@@ -394,6 +440,31 @@ mod tests {
         assert!(!kept(&[0; 15], 0) && !kept(&[], 0));
     }
 
+    #[test]
+    fn sources_that_may_have_calmed_down_come_through_by_chance() {
+        let rules = Rules {
+            sampled: vec![
+                "192.0.2.7/32".parse().unwrap(),
+                "2001:db8:1:2::/64".parse().unwrap(),
+            ],
+            ..of(&["192.0.2.9/32"])
+        };
+        let program = rules.program();
+        let kept = |source: &str, random| {
+            let packet = Packet {
+                random,
+                ..Packet::new(source.parse().unwrap(), &[])
+            };
+            keeps(&program, &packet)
+        };
+        for source in ["192.0.2.7", "2001:db8:1:2::9"] {
+            assert!(
+                kept(source, 0) && kept(source, u32::MAX / SAMPLED) && !kept(source, u32::MAX / SAMPLED + 1)
+            );
+        }
+        assert!(kept("192.0.2.8", u32::MAX) && kept("192.0.2.6", u32::MAX) && !kept("192.0.2.9", 0));
+    }
+
     quickcheck! {
         fn a_program_drops_what_its_networks_contain(
             v4: Vec<(u32, u8)>, v6: Vec<(u128, u8)>, others: Vec<u32>, others6: Vec<u128>
@@ -407,7 +478,7 @@ mod tests {
             let v4_others = others.iter().map(|&bits| Ipv4Addr::from_bits(bits).into());
             let v6_others = others6.iter().map(|&bits| v6_address(bits).into());
             let sources: Vec<IpAddr> = ends.chain(v4_others).chain(v6_others).collect();
-            let program = Rules { networks: networks.clone(), connects_kept: None }.program();
+            let program = Rules { networks: networks.clone(), ..Rules::default() }.program();
             sources.into_iter().all(|source| {
                 let is_named = networks.iter().any(|network| network.contains(&source));
                 keeps(&program, &Packet::new(source, &[])) != is_named

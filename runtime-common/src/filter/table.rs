@@ -7,15 +7,15 @@ use etracker_core::ipnet::IpNet;
 
 /// The sources that a socket filter drops.
 ///
-/// Nobody sees whether a source that is filtered has calmed down. So it is let in again after a while; if it is reported
-/// again soon after that, it is filtered for twice as long.
+/// Nobody sees whether a source that is filtered has calmed down. So a sample of its datagrams is let in after a while, and
+/// then all; if it is reported again soon after that, it is filtered for twice as long.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table(Vec<Entry>);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     network: IpNet,
-    /// Until when it is filtered.
+    /// Until when all its datagrams are dropped.
     until: Instant,
     /// How long it is filtered this time.
     hold: Duration,
@@ -39,10 +39,20 @@ impl Table {
         }
     }
 
-    /// The networks that are filtered now.
+    /// The networks of which nothing is let in now.
     pub(crate) fn networks(&self, now: Instant) -> Vec<IpNet> {
         let filtered = self.0.iter().filter(|entry| now < entry.until);
         filtered.map(|entry| entry.network).collect()
+    }
+
+    /// The networks of which a sample is let in now.
+    pub(crate) fn sampled(&self, now: Instant) -> Vec<IpNet> {
+        let is_sampled = |entry: &&Entry| {
+            let until = entry.until.saturating_add(SAMPLED_FOR);
+            entry.until <= now && now < until
+        };
+        let sampled = self.0.iter().filter(is_sampled);
+        sampled.map(|entry| entry.network).collect()
     }
 }
 
@@ -63,7 +73,9 @@ pub(crate) const NETWORKS_MAX: usize = 128;
 const HOLD_FIRST: Duration = Duration::from_secs(4);
 /// How long it is filtered at most.
 const HOLD_MAX: Duration = Duration::from_secs(64);
-/// How long after that it is remembered, if it was filtered for less.
+/// How long a sample of it is let in after that.
+const SAMPLED_FOR: Duration = Duration::from_secs(2);
+/// How long it is remembered after it was filtered, at least.
 const PROBATION: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -110,6 +122,22 @@ mod tests {
     fn a_source_that_was_calm_for_long_begins_anew() {
         let seconds = filtered(0..100, |second| [0, 5, 60].contains(&second));
         assert_eq!(seconds, [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 60, 61, 62, 63]);
+    }
+
+    #[test]
+    fn a_sample_is_let_in_for_two_seconds_before_everything_is() {
+        let mut table = Table::default();
+        table.renew(Instant::from_secs(0), [network(1)]);
+        let sampled: Vec<u64> = (0..20)
+            .filter(|&second| !table.sampled(Instant::from_secs(second)).is_empty())
+            .collect();
+        assert_eq!(sampled, [4, 5]);
+        table.renew(Instant::from_secs(5), [network(1)]);
+        let now = Instant::from_secs(5);
+        assert_eq!(
+            (table.networks(now), table.sampled(now)),
+            (vec![network(1)], vec![])
+        );
     }
 
     #[test]
