@@ -16,6 +16,7 @@ use super::conntrack::Conntrack;
 use super::probe::{Hidden, Probe, ProbeResult};
 use crate::failure::Failure;
 use crate::limits;
+use crate::memory::{Cap, cgroup_bytes, machine_bytes};
 use crate::options::Options;
 #[cfg(feature = "glommio")]
 use crate::runtime;
@@ -34,6 +35,8 @@ pub(super) struct Facts {
     pub(super) receive_buffer: Option<ReceiveBuffer>,
     /// `None` without UDP, or if the host has no table of tracked connections.
     pub(super) conntrack: Option<Conntrack>,
+    /// `None` if the tracker's memory is not limited.
+    pub(super) memory: Option<MemoryLimit>,
     /// `None` if glommio is not built in.
     pub(super) locked_memory: Option<LockedMemory>,
     pub(super) ipv6: Ipv6,
@@ -75,6 +78,14 @@ pub(super) struct OpenFiles {
 pub(super) struct ReceiveBuffer {
     pub(super) wanted: usize,
     pub(super) granted: usize,
+}
+
+/// What limits the tracker's memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemoryLimit {
+    pub(super) cap: Cap,
+    /// Bytes that this process's cgroup may take, or the machine has, whichever is less.
+    pub(super) system: Option<u64>,
 }
 
 /// Bytes of memory that io_uring locks.
@@ -126,12 +137,18 @@ impl Facts {
         let bound = bound(listen);
         // Before privileges are dropped: the limits of the starting user count.
         let (receive_buffer, locked_memory) = (receive_buffer(listen), locked_memory(options));
+        // Inside a new root the files of cgroups are not there.
+        let cgroup = cgroup_bytes();
         let (steps, mut ready) = run_steps(options);
         let (state, state_taken) = examine(ready.state.take(), &options.config)?;
         let has_room = !steps
             .iter()
             .any(|step| matches!(step.outcome, Err(Failure::Files { .. })));
         let connections = ready.connections_max;
+        let memory = ready.cap.map(|cap| MemoryLimit {
+            cap,
+            system: [cgroup, machine_bytes()].into_iter().flatten().min(),
+        });
         let (broken, round_trips) = if is_in_use(&steps) {
             (None, ask_all(options)?)
         } else {
@@ -148,6 +165,7 @@ impl Facts {
             open_files: open_files(listen.workers, connections, has_room),
             receive_buffer,
             conntrack: conntrack(&round_trips),
+            memory,
             locked_memory,
             ipv6: Ipv6 {
                 wanted: bound.is_empty() || bound.iter().any(IpAddr::is_ipv6),

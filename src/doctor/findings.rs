@@ -6,10 +6,13 @@ use etracker_runtime_common::{OpenError, Plain, Transport};
 
 use super::addresses::Absent;
 use super::conntrack::Conntrack;
-use super::facts::{Facts, Ipv6, LockedMemory, OpenFiles, ReceiveBuffer, RoundTrip, StepResult, is_in_use};
+use super::facts::{
+    Facts, Ipv6, LockedMemory, MemoryLimit, OpenFiles, ReceiveBuffer, RoundTrip, StepResult, is_in_use,
+};
 use super::probe::{Answer, Hidden, ProbeError, shortened};
 use crate::failure::Failure;
 use crate::lists::ListError;
+use crate::memory::{From as CapFrom, Mib};
 use crate::privileges::PrivilegeError;
 use crate::sockets::SocketError;
 use crate::state::{StateContent, StateError};
@@ -54,6 +57,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             .conntrack
             .map(|conntrack| connection_tracking(conntrack, facts.port)),
     );
+    findings.extend(facts.memory.and_then(memory_limit));
     findings.extend(facts.locked_memory.map(locked_memory));
     findings.push(ipv6(facts.ipv6));
     findings.extend(facts.steps.iter().filter_map(|taken| step(taken, facts)));
@@ -156,6 +160,26 @@ fn connection_tracking(conntrack: Conntrack, port: u16) -> Finding {
             format!("{table}; root can see whether UDP port {port} is among them"),
         ),
     }
+}
+
+/// `None` if the limit follows from what the system has: then it is below.
+fn memory_limit(memory: MemoryLimit) -> Option<Finding> {
+    let about = "memory limit";
+    let (cap, system) = (memory.cap.bytes, memory.system?);
+    if !matches!(memory.cap.from, CapFrom::Option(_)) {
+        return None;
+    }
+    let what = format!("{} of {} that the system gives", memory.cap, Mib(system));
+    let wanted = cap + BESIDE_THE_CAP;
+    if system >= wanted {
+        return Some(ok(about, what));
+    }
+    let fits = system.saturating_sub(BESIDE_THE_CAP) >> 20;
+    Some(warning(
+        about,
+        format!("{what}: the kernel ends the tracker before its own limit holds"),
+        format!("MemoryMax={}M in the unit, or --memory-max {fits}M", wanted >> 20),
+    ))
 }
 
 fn locked_memory(memory: LockedMemory) -> Finding {
@@ -456,6 +480,8 @@ fn private_peers(facts: &Facts) -> Finding {
 
 /// Characters shown of another tracker's text.
 const HIDDEN_LETTERS_MAX: usize = 400;
+/// Bytes that the kernel takes for a process beside those that the process counts.
+const BESIDE_THE_CAP: u64 = 50 << 20;
 /// Announce intervals that public lists of trackers take: 5 minutes to 3 hours.
 const LISTED_SECS: RangeInclusive<u32> = 300..=10_800;
 /// The remedy for a runtime that does not start.
@@ -476,7 +502,8 @@ mod tests {
     use etracker_runtime_common::Protocol;
 
     use super::*;
-    use crate::options::name::{DENY_LIST, USER};
+    use crate::memory::Cap;
+    use crate::options::name::{DENY_LIST, MEMORY_MAX, USER};
     use crate::options::{Setting, Source};
 
     const AT: &str = "192.0.2.7:6969";
@@ -502,6 +529,7 @@ mod tests {
                 granted: 4 << 20,
             }),
             conntrack: None,
+            memory: None,
             locked_memory: None,
             ipv6: Ipv6 {
                 wanted: true,
@@ -795,6 +823,37 @@ mod tests {
         for fine in [table(999, Some(false)), table(499, None)] {
             let mut facts = healthy();
             facts.conntrack = Some(fine);
+            assert_all_ok(&facts);
+        }
+    }
+
+    #[test]
+    fn a_memory_limit_above_what_the_system_gives_is_a_warning() {
+        let limit = |from, system| MemoryLimit {
+            cap: Cap {
+                bytes: 256 << 20,
+                from,
+            },
+            system,
+        };
+        let given = CapFrom::Option(Source::Argument(MEMORY_MAX));
+        let line = trouble(|facts| facts.memory = Some(limit(given, Some(300 << 20))));
+        assert!(
+            line.starts_with("warning memory limit: 256 MiB (--memory-max) of 300 MiB"),
+            "{line}"
+        );
+        assert!(
+            line.ends_with("MemoryMax=306M in the unit, or --memory-max 250M"),
+            "{line}"
+        );
+        let of_cgroup = CapFrom::Cgroup(300 << 20);
+        for fine in [
+            limit(given, Some(306 << 20)),
+            limit(given, None),
+            limit(of_cgroup, Some(300 << 20)),
+        ] {
+            let mut facts = healthy();
+            facts.memory = Some(fine);
             assert_all_ok(&facts);
         }
     }

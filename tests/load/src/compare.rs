@@ -285,6 +285,7 @@ mod tests {
             include_str!("../wildcard.toml"),
             include_str!("../workers.toml"),
             include_str!("../attack.toml"),
+            include_str!("../attack-memory.toml"),
         ] {
             let servers: Servers = toml::from_str(text).unwrap();
             assert!(servers.server.iter().all(|server| !server.command.is_empty()));

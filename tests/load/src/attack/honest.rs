@@ -267,6 +267,10 @@ impl Outcome {
         }
     }
 
+    pub(super) const fn answered(&self) -> u64 {
+        self.asked - self.lost
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.asked += other.asked;
         self.lost += other.lost;

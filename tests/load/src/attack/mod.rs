@@ -22,7 +22,7 @@ use etracker_runtime_common::Plain;
 use crate::compare::{Process, Server, servers};
 use crate::drive::{Request, SCRAPED};
 use crate::population::{PORT_MIN, Peer, Population};
-use crate::process::{family, resident_mib};
+use crate::process::{CpuTime, family, resident_mib};
 use crate::quota::{Limits, Quota};
 use crate::report::{complain, machine, say};
 use crate::round::Protocol;
@@ -229,6 +229,8 @@ fn phases(
             .map_err(|_| io::Error::other("honest clients panicked"))??;
         attacked
     })?;
+    row.answered
+        .push(honest.outcome(Phase::During, attack.patience).answered());
     for (phase, outcome) in Phase::MEASURED.iter().zip(&mut row.outcomes) {
         outcome.add(honest.outcome(phase.0, attack.patience));
     }
@@ -272,7 +274,7 @@ fn conduct(
         })
         .transpose()?;
     now.set(Phase::During);
-    let began = Instant::now();
+    let (began, used) = (Instant::now(), CpuTime::of(watch.pid)?);
     match attacker {
         Some(attacker) => thread::scope(|scope| {
             let attacking = scope.spawn(|| attacker.run());
@@ -290,6 +292,10 @@ fn conduct(
         None => restart_behind_one_address(attack, target, row)?,
     }
     let secs = began.elapsed().as_secs_f64();
+    // One that ended is told about later.
+    if let Ok(cpu) = CpuTime::of(watch.pid) {
+        row.cpu_secs.push(cpu.since(used).total_secs);
+    }
     now.set(Phase::Settling);
     watch.over(SETTLE);
     now.set(Phase::After);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use etracker_core::announce::Counts;
 
 use super::honest::{Outcome, Phase};
+use crate::stats::Spread;
 
 /// What has to hold.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +25,9 @@ pub(super) struct Row {
     /// Before, during and after.
     pub(super) outcomes: [Outcome; 3],
     pub(super) attack: Sum,
+    /// Processor time that the server used during each attack, and honest requests that it answered then.
+    pub(super) cpu_secs: Vec<f64>,
+    pub(super) answered: Vec<u64>,
     /// What came of the clients behind one address.
     pub(super) restarted: Option<Outcome>,
     pub(super) stored: Stored,
@@ -115,6 +119,13 @@ impl Row {
             .collect()
     }
 
+    /// Honest requests that were answered for each second of processor time, round by round.
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    fn per_cpu_second(&self) -> Vec<f64> {
+        let rounds = self.answered.iter().zip(&self.cpu_secs);
+        rounds.map(|(&answered, secs)| answered as f64 / secs).collect()
+    }
+
     fn lines(&mut self, out: &mut String) {
         let Sum {
             secs,
@@ -141,7 +152,7 @@ impl Row {
         }
     }
 
-    fn remarks(&mut self, out: &mut String) {
+    fn remarks(&mut self, first: &[f64], out: &mut String) {
         let Stored {
             torrents,
             lost,
@@ -154,6 +165,15 @@ impl Row {
              {alone}; restarts {}, killed {}",
             self.name, self.resident_mib, self.restarts, self.killed
         );
+        let per_second = self.per_cpu_second();
+        let ratios = per_second.iter().zip(first).map(|(this, first)| this / first);
+        if let (Some(figure), Some(ratio)) = (Spread::of(per_second.iter().copied()), Spread::of(ratios)) {
+            let _ = write!(
+                out,
+                "; honest answers for each CPU-second {:.0}, {:.3} ({:.3}..{:.3}) of the first server's",
+                figure.median, ratio.median, ratio.min, ratio.max
+            );
+        }
         if let Some(restarted) = &mut self.restarted {
             let p95 = shown(restarted.millis(0.95), 1);
             let _ = write!(
@@ -181,8 +201,9 @@ pub(super) fn table(rows: &mut [Row], count: Option<u64>) -> String {
     for row in rows.iter_mut() {
         row.lines(&mut out);
     }
+    let first = rows.first().map(Row::per_cpu_second).unwrap_or_default();
     for row in rows.iter_mut() {
-        row.remarks(&mut out);
+        row.remarks(&first, &mut out);
     }
     if let Some(count) = count {
         let _ = write!(out, "\n\nThe attack ends after {count} datagrams.");
