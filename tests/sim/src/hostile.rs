@@ -27,6 +27,10 @@ pub(crate) enum Craft {
     Flood,
     /// Announces ever new torrents and ports.
     Spray,
+    /// Connects and announces in the name of hundreds at once, each another one.
+    Forge,
+    /// Announces up to thousands of random torrents at once, and never again.
+    Hashes,
     /// Keeps connections waiting, or sends nonsense over them.
     Slow,
 }
@@ -72,7 +76,7 @@ impl Attacker {
             return;
         }
         let pause = scenario.hostility.pause;
-        let pause = if self.craft == Craft::Flood {
+        let pause = if matches!(self.craft, Craft::Flood | Craft::Forge | Craft::Hashes) {
             pause * 60
         } else {
             pause
@@ -100,6 +104,8 @@ impl Attacker {
                 }
             }
             Craft::Spray => self.spray(out),
+            Craft::Forge => self.forge(out),
+            Craft::Hashes => self.flood_with_hashes(out),
             Craft::Slow => self.dawdle(out),
         }
     }
@@ -226,6 +232,39 @@ impl Attacker {
         }
     }
 
+    fn forge(&mut self, out: &mut Out) {
+        let chance = &mut self.chance;
+        for _ in 0..chance.range(100..FORGED_MAX) {
+            let source = SocketAddr::new(
+                Ipv4Addr::from_bits(chance.number() | 0x5000_0000).into(),
+                chance.port(),
+            );
+            let packet = if chance.hit(0.9) {
+                wire::connect(source, chance.number())
+            } else {
+                let wish = own_wish(chance, torrent(0));
+                wire::announce(source, chance.number(), chance.wide(), wish, b"")
+            };
+            out.packets.push(packet);
+        }
+    }
+
+    /// Below what one source may send at once, so that each is stored.
+    fn flood_with_hashes(&mut self, out: &mut Out) {
+        let Some((id, _)) = self.connection else {
+            return;
+        };
+        let chance = &mut self.chance;
+        for _ in 0..chance.range(100..HASHES_MAX) {
+            let info_hash = InfoHash(chance.bytes());
+            let wish = own_wish(chance, info_hash);
+            out.truths
+                .push((info_hash, wish.from(self.source.ip()).peer, true));
+            out.packets
+                .push(wire::announce(self.source, chance.number(), id, wish, b""));
+        }
+    }
+
     fn dawdle(&mut self, out: &mut Out) {
         let chance = &mut self.chance;
         let source = SocketAddr::new(self.source.ip(), chance.port());
@@ -283,6 +322,8 @@ pub(crate) fn crafts(hostility: &Hostility) -> Vec<Craft> {
         (Craft::Flood, hostility.flooders),
         (Craft::Spray, hostility.sprayers),
         (Craft::Slow, hostility.slow),
+        (Craft::Forge, hostility.forgers),
+        (Craft::Hashes, hostility.hash_floods),
     ];
     let each = counts
         .into_iter()
@@ -332,3 +373,7 @@ const NONSENSE: [&[u8]; 7] = [
     b"GET / HTTP/9.9\r\n\r\n",
     b"GET /nothing HTTP/1.1\nHost: t\n\n",
 ];
+/// Datagrams that a forger sends at once.
+const FORGED_MAX: u64 = 1000;
+/// Torrents of a flood of hashes: one source may announce 20,000 at once.
+const HASHES_MAX: u64 = 2000;

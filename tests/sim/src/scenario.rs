@@ -87,6 +87,8 @@ pub(crate) struct Hostility {
     pub(crate) flooders: u32,
     pub(crate) sprayers: u32,
     pub(crate) slow: u32,
+    pub(crate) forgers: u32,
+    pub(crate) hash_floods: u32,
     /// Time between two attacks of one attacker.
     pub(crate) pause: Millis,
 }
@@ -205,9 +207,16 @@ impl Scenario {
     /// Whether nothing but the interval changes the load, so that the controller can be held to its word.
     pub(crate) fn is_steady(&self) -> bool {
         let hostile = &self.hostility;
-        let calm =
-            hostile.flooders + hostile.sprayers + hostile.garblers + hostile.spoofers + hostile.replayers
-                == 0;
+        let busy = [
+            hostile.flooders,
+            hostile.sprayers,
+            hostile.garblers,
+            hostile.spoofers,
+            hostile.replayers,
+            hostile.forgers,
+            hostile.hash_floods,
+        ];
+        let calm = busy.iter().all(|&attackers| attackers == 0);
         calm && self.denied.is_none()
             && self.clients >= 100
             && self.end - EPOCH >= DAY
@@ -247,12 +256,21 @@ impl Hostility {
         flooders: 0,
         sprayers: 0,
         slow: 0,
+        forgers: 0,
+        hash_floods: 0,
         pause: HOUR,
     };
 
     /// Attackers of all kinds.
     const fn attackers(&self) -> u32 {
-        self.spoofers + self.replayers + self.garblers + self.flooders + self.sprayers + self.slow
+        self.spoofers
+            + self.replayers
+            + self.garblers
+            + self.flooders
+            + self.sprayers
+            + self.slow
+            + self.forgers
+            + self.hash_floods
     }
 }
 
@@ -389,6 +407,9 @@ fn draw_hostility(chance: &mut Chance) -> Hostility {
     }
     let mut some = || narrow(scaled(4, chance.weight(1.0)));
     let [spoofers, replayers, garblers, flooders, sprayers, slow] = std::array::from_fn(|_| some());
+    let pause = chance.range(20 * SECOND..10 * MINUTE);
+    let mut few = || narrow(chance.below(3));
+    let [forgers, hash_floods] = std::array::from_fn(|_| few());
     Hostility {
         spoofers,
         replayers,
@@ -396,7 +417,9 @@ fn draw_hostility(chance: &mut Chance) -> Hostility {
         flooders,
         sprayers,
         slow,
-        pause: chance.range(20 * SECOND..10 * MINUTE),
+        forgers,
+        hash_floods,
+        pause,
     }
 }
 
