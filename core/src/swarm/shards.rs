@@ -450,6 +450,11 @@ struct Shard<S> {
 mod tests {
     use core::net::{Ipv4Addr, Ipv6Addr};
 
+    use alloc::vec::Vec;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use quickcheck::quickcheck;
+
     use crate::announce::{Endpoint, Event, Family};
     use crate::config::MemoryLimits;
     use crate::{Config, PeerId};
@@ -629,6 +634,42 @@ mod tests {
         // Those that are there are renewed.
         let renewed = limited.announce(peer % 100, peer).unwrap().1;
         assert!(matches!(renewed, Change::Renewed { .. }));
+    }
+
+    quickcheck! {
+        /// The rules of docs/memory.md, whatever comes: steps of a torrent, a peer and minutes.
+        fn whatever_is_announced_memory_stays_and_what_proved_itself_does_too(steps: Vec<(u16, u8, u8)>) -> bool {
+            let max = 16 << 10;
+            let mut limited = Limited::new(max);
+            let (mut asked, mut proven) = (BTreeMap::new(), BTreeSet::new());
+            // Each step is one of a person and thirty of a flood.
+            let floods = (1_000_000..).step_by(30);
+            for ((torrent, peer, minutes), flood) in steps.into_iter().zip(floods) {
+                limited.minute += u64::from(minutes) / 128;
+                let torrent = u32::from(torrent % 64);
+                let (knew, before) = (limited.knows(torrent), limited.swarms.pressure());
+                let outcome = limited.announce(torrent, (peer % 4).into());
+                let is_second = asked
+                    .insert(torrent, limited.minute)
+                    .is_some_and(|last| limited.minute - last <= 60);
+                let may_refuse = !knew && before != Pressure::Low && (before != Pressure::High || !is_second);
+                if outcome.is_err() && !may_refuse {
+                    return false;
+                }
+                // It came while there was room for all, or was announced again at a later minute.
+                let renewed =
+                    |change| matches!(change, Change::Renewed { after_minutes, .. } if after_minutes > 0);
+                if outcome.is_ok_and(|(_, change)| (before == Pressure::Low && !knew) || renewed(change)) {
+                    proven.insert(torrent);
+                }
+                for torrent in flood..flood + 30 {
+                    let _ = (limited.announce(torrent, torrent), limited.announce(torrent, torrent));
+                }
+            }
+            // Nobody is swept here, however long ago the last announce was.
+            let memory = limited.swarms.memory();
+            memory.swarms_bytes <= (max + max / 16 + 4096) as u64 && proven.iter().all(|&torrent| limited.knows(torrent))
+        }
     }
 
     #[test]
