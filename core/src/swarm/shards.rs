@@ -519,7 +519,7 @@ mod tests {
         fn new(swarms_max: usize) -> Self {
             let config = Config::default().with_memory_limits(MemoryLimits {
                 swarms_max,
-                admissions_max: 64 << 10,
+                admissions_max: 1 << 20,
             });
             Self {
                 swarms: Swarms::new(config.swarms(), &Seed::new([1; 32])),
