@@ -27,7 +27,7 @@ pub fn governor(mut data: &[u8]) {
         let source = what & 7;
         let class = CLASSES.get(usize::from(what >> 3) % CLASSES.len());
         let class = class.copied().unwrap_or(Class::Announce);
-        let asked = asked.entry((source, class.is_proven())).or_default();
+        let asked = asked.entry((source, purse(class))).or_default();
         let burst = burst(class, rate);
         for _ in 0..1 << (more & 7) {
             let verdict = governor.judge(now, source_at(source), class.into(), || false);
@@ -83,6 +83,15 @@ impl Bucket {
 /// What a source may ask for at once, in thousandths of an announce.
 fn burst(class: Class, rate: u32) -> u64 {
     u64::from(rate) * 40_000 / part(class)
+}
+
+/// Connects, datagrams that are dropped anyway, and proven requests have limits of their own.
+const fn purse(class: Class) -> u8 {
+    match class {
+        Class::Connect => 0,
+        Class::WrongId | Class::Malformed => 1,
+        _ => 2,
+    }
 }
 
 /// The limit of what is not proven is half of the other.

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::board::Board;
-use super::charge::Charge;
+use super::charge::{Charge, Class};
 use super::heaviest::{Heaviest, Heavy};
 use super::prefix::{Prefix, Width};
 use super::sketch::{Amount, LINE_BYTES, Poured, Sketch};
@@ -131,11 +131,7 @@ impl Governor {
         if self.exempt.contains(source) {
             return None;
         }
-        let purse = if charge.class.is_proven() {
-            Purse::Proven
-        } else {
-            Purse::Unproven
-        };
+        let purse = Purse::of(charge.class);
         for prefix in Prefix::all_of(source) {
             let amount = self
                 .tariff
@@ -222,10 +218,27 @@ impl Governor {
 /// What requests are paid from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purse {
-    Unproven,
+    Connect,
+    /// Datagrams that are dropped anyway. They can be forged, and must not use up the connects of the address that they name.
+    Dropped,
     Proven,
     /// What is over the limit.
     Excess,
+}
+
+impl Purse {
+    const fn of(class: Class) -> Self {
+        match class {
+            Class::Connect => Self::Connect,
+            Class::WrongId | Class::Malformed => Self::Dropped,
+            Class::Announce
+            | Class::Scrape
+            | Class::FullScrape
+            | Class::Connection
+            | Class::BadRequest
+            | Class::Page => Self::Proven,
+        }
+    }
 }
 
 /// What a tenth of an announce costs a source of each width.
@@ -256,7 +269,7 @@ impl Tariff {
 
     fn amount(&self, purse: Purse, prefix: Prefix, tenths: u32) -> Amount {
         let prices = match purse {
-            Purse::Unproven => &self.unproven,
+            Purse::Connect | Purse::Dropped => &self.unproven,
             Purse::Proven | Purse::Excess => &self.proven,
         };
         let price = prices.get(prefix.width() as usize);
@@ -292,7 +305,6 @@ pub const BYTES_PER_WORKER: usize = LINES * LINE_BYTES;
 mod tests {
     use std::vec;
 
-    use super::super::charge::Class;
     use super::*;
 
     const START: Instant = Instant::from_secs(1_790_000_000);
@@ -413,12 +425,15 @@ mod tests {
         assert!((9_500..11_500).contains(&served), "{served}");
         assert_eq!(silent, 100_000 - served);
         for class in [Class::WrongId, Class::Malformed] {
-            let _ = scene.flood(after(1000), source(1), class, 100_000, 1000);
+            let _ = scene.flood(after(40_000), source(1), class, 100_000, 1000);
+            // Nor does it keep the source from getting an id, once its connects are below their limit.
+            let counts = scene.flood(after(41_000), source(1), Class::Connect, 100, 1000);
+            assert_eq!(counts, [100, 0, 0, 0], "{class:?}");
         }
-        let counts = scene.flood(after(2000), source(1), Class::Announce, 19_000, 1000);
+        let counts = scene.flood(after(42_000), source(1), Class::Announce, 19_000, 1000);
         assert_eq!(counts, [19_000, 0, 0, 0]);
         assert_eq!(
-            scene.governor.heaviest(after(3000)),
+            scene.governor.heaviest(after(43_000)),
             [],
             "forged sources are no case for a filter"
         );
