@@ -24,7 +24,7 @@ pub(crate) struct Out {
     pub(crate) timers: Vec<(Millis, Timer)>,
     /// Endpoints that their owners have begun or ceased to serve a torrent at.
     pub(crate) truths: Vec<(InfoHash, Endpoint, bool)>,
-    /// How long it took a leecher to learn of as many peers as [`LEARNED`] says.
+    /// Places in [`LEARNED`], and how long it took a leecher to know so many peers.
     pub(crate) learned: Vec<(usize, Millis)>,
     /// Sessions of leechers that began.
     pub(crate) leechers: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Moment<'a> {
     pub(crate) out: &'a mut Out,
 }
 
-/// Numbers of peers whose learning is timed.
+/// Numbers of peers: for each, the time is measured until a leecher knows so many.
 pub(crate) const LEARNED: [usize; 4] = [1, 5, 20, 50];
 
 /// What an actor asked to be woken for.

@@ -174,8 +174,8 @@ fn report(summary: &Summary, secs: f64) {
         tally.announces,
         tally.http_requests,
         tally.peers_max,
-        tally.memory_max / 1024,
-        tally.memory_left
+        tally.memory_bytes_max / 1024,
+        tally.memory_bytes_left
     ));
 }
 

@@ -49,7 +49,7 @@ impl Question {
             question: self,
             requests_per_second: ratio(passed.requests, passed.span_secs),
             gone: ratio(tally.peers_gone, tally.peers_handed),
-            age_secs: ratio(tally.peers_age, tally.peers_handed) / 1000.0,
+            age_secs: ratio(tally.peers_age_millis_total, tally.peers_handed) / 1000.0,
             tally,
         })
     }
@@ -83,7 +83,7 @@ impl fmt::Display for Table<'_> {
                 answer.requests_per_second
             )?;
             for at in 0..LEARNED_PEERS.len() {
-                let [half, most] = [0.5, 0.9].map(|share| seconds(answer.tally.learned_within(at, share)));
+                let [half, most] = [50, 90].map(|percent| seconds(answer.tally.learned_within(at, percent)));
                 write!(f, " {:>14}", format!("{half} / {most}"))?;
             }
             writeln!(f)?;
@@ -137,9 +137,8 @@ fn draw(answers: &[Answer], backend: SVGBackend<'_>) -> Result<(), Box<dyn std::
             interval_secs, loss, ..
         } = answer.question;
         let color = Palette99::pick(number).to_rgba();
-        let points = (0..=100).filter_map(|percent| {
-            let share = f64::from(percent) / 100.0;
-            let secs = answer.tally.learned_within(PLOTTED, share)?;
+        let points = (1..=100).filter_map(|percent| {
+            let secs = answer.tally.learned_within(PLOTTED, percent)?;
             (secs <= most * 2).then_some((secs, f64::from(percent)))
         });
         chart

@@ -185,7 +185,7 @@ impl World {
                 self.server.memory()
             )
         })?;
-        self.tally.memory_left = self.server.memory();
+        self.tally.memory_bytes_left = self.server.memory();
         self.load.judge(&self.scenario)
     }
 
@@ -313,9 +313,9 @@ impl World {
         for request in out.requests {
             self.open(number, request);
         }
-        self.tally.leechers += out.leechers;
-        for (wanted, after) in out.learned {
-            self.tally.learned(wanted, after);
+        self.tally.downloads_begun += out.leechers;
+        for (at, after) in out.learned {
+            self.tally.learned(at, after);
         }
         out.violation.map_or(Ok(()), Err)
     }
@@ -547,7 +547,7 @@ impl World {
                     format!("{peer:?} was handed out, and nobody there announced {info_hash}"),
                 )
             })?;
-            self.tally.handed(*serving);
+            self.tally.count_if_gone(*serving);
         }
         Ok(())
     }
@@ -606,7 +606,7 @@ impl World {
         )?;
         self.proofs.forget(now);
         self.tally.peers_max = self.tally.peers_max.max(totals.peers());
-        self.tally.memory_max = self.tally.memory_max.max(self.server.memory());
+        self.tally.memory_bytes_max = self.tally.memory_bytes_max.max(self.server.memory());
         self.note(Happened::Compared(totals.peers()));
         if self.chance.hit(self.scenario.machine.restart) {
             self.server.restart(now)?;
