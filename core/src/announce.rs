@@ -190,7 +190,7 @@ impl AnnounceOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// No client can have the address: see [`Scope::Never`](crate::scope::Scope::Never).
+    /// No client can have the address: see [`Scope::Invalid`](crate::scope::Scope::Invalid).
     ImpossibleAddress,
     /// The address is not global, and the configuration refuses such peers.
     PrivateAddress,

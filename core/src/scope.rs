@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// No host has it: it is unspecified, multicast, broadcast, reserved or discarded.
-    Never,
+    Invalid,
     /// It is valid in some networks only: loopback, link-local, private, shared by a provider's clients, documentation.
     Local,
     /// It is valid on the whole Internet.
@@ -14,7 +14,8 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The scope of `ip`. An IPv6 address that embeds an IPv4 address as its destination has the scope of that.
+    /// The scope of `ip`. An IPv6 address that embeds the IPv4 address it is routed to
+    /// (mapped, NAT64, 6to4, Teredo) has the scope of the IPv4 address.
     #[must_use]
     pub const fn of(ip: IpAddr) -> Self {
         match ip {
@@ -26,7 +27,7 @@ impl Scope {
     const fn of_v4(ip: Ipv4Addr) -> Self {
         match ip.octets() {
             // This host on this network.
-            [0, ..] => Self::Never,
+            [0, ..] => Self::Invalid,
             // Private (RFC 1918), shared by the clients of a provider (RFC 6598), loopback, link-local.
             [10, ..] | [100, 64..=127, ..] | [127, ..] | [169, 254, ..] => Self::Local,
             [172, 16..=31, ..] | [192, 168, ..] => Self::Local,
@@ -34,12 +35,13 @@ impl Scope {
             // no packet.
             [192, 0, 0, 0..=7] => Self::Local,
             [192, 0, 0, 9 | 10] => Self::Global,
-            [192, 0, 0, _] => Self::Never,
-            // Documentation, the former 6to4 relays, benchmarks: laboratories use them.
-            [192, 0, 2, _] | [192, 88, 99, _] | [198, 18 | 19, ..] => Self::Local,
-            [198, 51, 100, _] | [203, 0, 113, _] => Self::Local,
+            [192, 0, 0, _] => Self::Invalid,
+            // Documentation and benchmarks, which laboratories use.
+            [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [198, 18 | 19, ..] => Self::Local,
+            // Relays of 6to4, deprecated (RFC 7526): no longer routed on the Internet.
+            [192, 88, 99, _] => Self::Local,
             // Multicast; reserved, which some proxies invent for IPv6 clients; broadcast.
-            [224..=255, ..] => Self::Never,
+            [224..=255, ..] => Self::Invalid,
             _ => Self::Global,
         }
     }
@@ -48,25 +50,29 @@ impl Scope {
         match ip.segments() {
             // Loopback. The rest of ::/96 is the deprecated range of IPv4-compatible addresses (RFC 4291).
             [0, 0, 0, 0, 0, 0, 0, 1] => Self::Local,
-            [0, 0, 0, 0, 0, 0, _, _] => Self::Never,
+            [0, 0, 0, 0, 0, 0, _, _] => Self::Invalid,
             // Mapped, and translated by a NAT64 (RFC 6052).
             [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
                 Self::of_v4(joined(high, low))
             }
             // Discarded, and the dummy prefix (RFC 9780).
-            [0x100, 0, 0, 0 | 1, ..] => Self::Never,
+            [0x100, 0, 0, 0 | 1, ..] => Self::Invalid,
             // Teredo: the client's address is inverted (RFC 4380).
             [0x2001, 0, .., high, low] => Self::of_v4(joined(!high, !low)),
-            // Protocol assignments. Those to PCP, TURN and DNS-SD, to AMT, AS112, ORCHIDv2 and drones are global.
+            // Protocol assignments: anycast servers of PCP (RFC 7723), TURN (RFC 8155) and DNS-SD (RFC 9665),
             [0x2001, 1, 0, 0, 0, 0, 0, 1..=3] => Self::Global,
-            [0x2001, 3, ..] | [0x2001, 4, 0x112, ..] | [0x2001, 0x20..=0x3f, ..] => Self::Global,
+            // multicast relays (AMT, RFC 7450) and empty reverse zones (AS112, RFC 7535),
+            [0x2001, 3, ..] | [0x2001, 4, 0x112, ..] => Self::Global,
+            // identifiers of hosts (ORCHIDv2, RFC 7343) and of drones (DRIP, RFC 9374);
+            [0x2001, 0x20..=0x3f, ..] => Self::Global,
+            // the others are not global.
             [0x2001, 1..=0x1ff, ..] => Self::Local,
             // Documentation.
             [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Self::Local,
             // 6to4: the router's address (RFC 3056).
             [0x2002, high, low, ..] => Self::of_v4(joined(high, low)),
             [0x2000..=0x3fff, ..] => Self::Global,
-            [0xff00..=0xffff, ..] => Self::Never,
+            [0xff00..=0xffff, ..] => Self::Invalid,
             // Unique local, link-local, site-local, segment routing, and ranges that are not assigned yet.
             _ => Self::Local,
         }
@@ -84,7 +90,7 @@ mod tests {
 
     use ipnet::IpNet;
 
-    use super::Scope::{Global, Local, Never};
+    use super::Scope::{Global, Invalid, Local};
     use super::*;
 
     fn scope(ip: &str) -> Scope {
@@ -96,13 +102,13 @@ mod tests {
         for &(network, expected) in REGISTRIES {
             let network: IpNet = network.parse().unwrap();
             for ip in [network.addr(), network.broadcast()] {
-                // What is in a smaller entry is in its line.
-                let smallest = REGISTRIES
+                // An address at the edge may belong to a more specific entry too: the longest prefix decides.
+                let longest = REGISTRIES
                     .iter()
                     .map(|(other, scope)| (other.parse::<IpNet>().unwrap(), *scope))
                     .filter(|(other, _)| other.contains(&ip))
                     .max_by_key(|(other, _)| other.prefix_len());
-                assert_eq!(Scope::of(ip), smallest.unwrap().1, "{ip} of {network}");
+                assert_eq!(Scope::of(ip), longest.unwrap().1, "{ip} of {network}");
             }
             let outside = [before(network.addr()), after(network.broadcast())];
             for ip in outside.into_iter().flatten() {
@@ -112,6 +118,7 @@ mod tests {
                     .map(|(other, _)| format!("{other} "))
                     .collect();
                 if inside.is_empty() {
+                    // Outside of 2000::/3, the only range assigned so far.
                     let unassigned = matches!(ip, IpAddr::V6(ip) if ip.segments()[0] >> 13 != 1);
                     let expected = if unassigned { Local } else { Global };
                     assert_eq!(Scope::of(ip), expected, "{ip} is outside of {network}");
@@ -122,15 +129,15 @@ mod tests {
     }
 
     #[test]
-    fn who_carries_an_ipv4_address_has_its_scope() {
+    fn an_ipv6_address_with_an_embedded_ipv4_address_has_its_scope() {
         for (inside, expected) in [
             ("8.8.8.8", Global),
             ("192.168.1.1", Local),
             ("100.64.1.1", Local),
             ("127.0.0.1", Local),
-            ("0.1.2.3", Never),
-            ("224.0.0.1", Never),
-            ("255.255.255.255", Never),
+            ("0.1.2.3", Invalid),
+            ("224.0.0.1", Invalid),
+            ("255.255.255.255", Invalid),
         ] {
             let inside: Ipv4Addr = inside.parse().unwrap();
             let [high, low] = [inside.to_bits() >> 16, inside.to_bits() & 0xffff];
@@ -148,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_registry_names_is_global_where_addresses_are_assigned_and_local_elsewhere() {
+    fn unlisted_addresses_are_global_in_ipv4_and_in_2000_3_and_local_elsewhere() {
         for ip in [
             "1.1.1.1",
             "9.9.9.9",
@@ -212,11 +219,12 @@ mod tests {
         }
     }
 
-    /// All entries of both registries, and what RFC 4291, RFC 5771 and RFC 3879 set apart besides. Those that carry an IPv4
-    /// address begin at 0.0.0.0, or for Teredo, which inverts it, at 255.255.255.255.
+    /// All entries of both registries, and what RFC 4291, RFC 5771 and RFC 3879 set apart besides. The scope is that of
+    /// the first address. A network that embeds IPv4 addresses begins with 0.0.0.0, or with 255.255.255.255 for Teredo, which
+    /// inverts them, and is listed as never valid.
     const REGISTRIES: &[(&str, Scope)] = &[
-        ("0.0.0.0/8", Never),
-        ("0.0.0.0/32", Never),
+        ("0.0.0.0/8", Invalid),
+        ("0.0.0.0/32", Invalid),
         ("10.0.0.0/8", Local),
         ("100.64.0.0/10", Local),
         ("127.0.0.0/8", Local),
@@ -224,13 +232,13 @@ mod tests {
         ("172.16.0.0/12", Local),
         ("192.0.0.0/24", Local),
         ("192.0.0.0/29", Local),
-        ("192.0.0.8/32", Never),
+        ("192.0.0.8/32", Invalid),
         ("192.0.0.9/32", Global),
         ("192.0.0.10/32", Global),
-        ("192.0.0.11/32", Never),
-        ("192.0.0.170/32", Never),
-        ("192.0.0.171/32", Never),
-        ("192.0.0.255/32", Never),
+        ("192.0.0.11/32", Invalid),
+        ("192.0.0.170/32", Invalid),
+        ("192.0.0.171/32", Invalid),
+        ("192.0.0.255/32", Invalid),
         ("192.0.2.0/24", Local),
         ("192.31.196.0/24", Global),
         ("192.52.193.0/24", Global),
@@ -241,26 +249,26 @@ mod tests {
         ("198.18.0.0/15", Local),
         ("198.51.100.0/24", Local),
         ("203.0.113.0/24", Local),
-        ("224.0.0.0/4", Never),
-        ("240.0.0.0/4", Never),
-        ("255.255.255.255/32", Never),
+        ("224.0.0.0/4", Invalid),
+        ("240.0.0.0/4", Invalid),
+        ("255.255.255.255/32", Invalid),
         ("::1/128", Local),
-        ("::/128", Never),
-        ("::/96", Never),
-        ("::8.8.8.8/128", Never),
-        ("::ffff:0.0.0.0/96", Never),
+        ("::/128", Invalid),
+        ("::/96", Invalid),
+        ("::8.8.8.8/128", Invalid),
+        ("::ffff:0.0.0.0/96", Invalid),
         ("::ffff:10.0.0.0/104", Local),
-        ("::ffff:224.0.0.0/99", Never),
-        ("64:ff9b::/96", Never),
+        ("::ffff:224.0.0.0/99", Invalid),
+        ("64:ff9b::/96", Invalid),
         ("64:ff9b::10.0.0.0/104", Local),
         ("64:ff9b::192.168.0.0/112", Local),
-        ("64:ff9b::224.0.0.0/99", Never),
+        ("64:ff9b::224.0.0.0/99", Invalid),
         ("64:ff9b:1::/48", Local),
-        ("100::/64", Never),
-        ("100:0:0:1::/64", Never),
-        ("2001::/23", Never),
-        ("2001::/32", Never),
-        ("2001:0:ffff:ffff:ffff:ffff:ffff:ffff/128", Never),
+        ("100::/64", Invalid),
+        ("100:0:0:1::/64", Invalid),
+        ("2001::/23", Invalid),
+        ("2001::/32", Invalid),
+        ("2001:0:ffff:ffff:ffff:ffff:ffff:ffff/128", Invalid),
         ("2001:1::/32", Local),
         ("2001:1::1/128", Global),
         ("2001:1::2/128", Global),
@@ -280,16 +288,16 @@ mod tests {
         ("2001:40::/32", Local),
         ("2001:1ff::/32", Local),
         ("2001:db8::/32", Local),
-        ("2002::/24", Never),
+        ("2002::/24", Invalid),
         ("2002:a00::/24", Local),
         ("2002:c0a8::/32", Local),
-        ("2002:e000::/19", Never),
+        ("2002:e000::/19", Invalid),
         ("2620:4f:8000::/48", Global),
         ("3fff::/20", Local),
         ("5f00::/16", Local),
         ("fc00::/7", Local),
         ("fe80::/10", Local),
         ("fec0::/10", Local),
-        ("ff00::/8", Never),
+        ("ff00::/8", Invalid),
     ];
 }

@@ -642,7 +642,7 @@ pub(crate) fn check_peer(tracker: &Tracker, access: Option<&Access>, ip: IpAddr)
         return Err(Refusal::AddressDenied);
     }
     match Scope::of(ip) {
-        Scope::Never => Err(Refusal::ImpossibleAddress),
+        Scope::Invalid => Err(Refusal::ImpossibleAddress),
         Scope::Local if !tracker.config.swarms().private_peers() => Err(Refusal::PrivateAddress),
         Scope::Local | Scope::Global => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A protocol that sockets are opened for. Displayed as an operator reads it in a line about sockets.
+/// A protocol that sockets are opened for. `Display` writes its name in log lines about sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -10,7 +10,7 @@ pub enum Protocol {
     Http,
     /// The UDP tracker protocol (BEP 15). Displayed as `UDP`.
     Udp,
-    /// A protocol that [`Fronts`](crate::Fronts) were given a front for, by this name. Displayed as its name.
+    /// Another protocol, with the name under which its front was added to [`Fronts`](crate::Fronts). Displayed as its name.
     Other(&'static str, Transport),
 }
 

@@ -27,7 +27,7 @@ fn worker(config: Config) -> Worker {
     Worker::new(Arc::new(Tracker::new(config, Seed::new([1; 32]), NOW)))
 }
 
-/// The address of either family with this number; never a private one.
+/// The documentation address of IPv4 or IPv6 with this number: local in scope, but neither private nor loopback.
 fn address(number: u8, v6: bool) -> IpAddr {
     if v6 {
         IpAddr::from([0x2001, 0xdb8, number.into(), 0, 0, 0, 0, 1])

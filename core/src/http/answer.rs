@@ -437,9 +437,9 @@ fn page_answer(page: Page, status: Status, framing: Framing, worker: &Worker) ->
 
 /// The plain-text landing page.
 fn landing_page(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
-    let head_len = head::encode_page(Status::Ok, framing, "text/plain", FRONT.len(), reply);
+    let head_len = head::encode_page(Status::Ok, framing, "text/plain", LANDING_PAGE.len(), reply);
     let len = head_len.and_then(|head_len| {
-        let body = if framing.body { FRONT } else { &[] };
+        let body = if framing.body { LANDING_PAGE } else { &[] };
         reply
             .get_mut(head_len..)?
             .get_mut(..body.len())?
@@ -449,7 +449,8 @@ fn landing_page(framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
     complete(len, Status::Ok, framing, worker)
 }
 
-pub(crate) const FRONT: &[u8] = b"etracker, a BitTorrent tracker: announce to /announce, scrape /scrape\n";
+pub(crate) const LANDING_PAGE: &[u8] =
+    b"etracker, a BitTorrent tracker: announce to /announce, scrape /scrape\n";
 
 fn refuse(rejection: Rejection, framing: Framing, worker: &Worker, reply: &mut [u8]) -> Answer {
     let tracker = worker.tracker();

@@ -13,7 +13,7 @@ use super::request::{Method, Request, Version, field, head_end, line};
 use crate::bencode::Decimal;
 use crate::stats::Count;
 
-/// The statuses that are answered with.
+/// The statuses of the tracker's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Ok,
@@ -81,6 +81,7 @@ impl Framing {
     /// The framing that `request` allows, if `keep_alive` says that the tracker keeps connections open.
     pub(super) const fn of(request: &Request<'_>, keep_alive: bool) -> Self {
         Self {
+            // The body of a request is not read, so the next request could not be found.
             keep_alive: keep_alive && request.wants_keep_alive() && !request.body,
             body: !matches!(request.method, Method::Head),
             chunks: matches!(request.version, Version::Http11),
@@ -104,10 +105,16 @@ pub(super) fn encode(
     reply: &mut [u8],
     body: impl FnOnce(&mut [u8]) -> Option<usize>,
 ) -> Option<usize> {
-    let around = [status.line(), CONTENT, LENGTH, LINE_END, framing.connection()];
+    let around = [
+        status.line(),
+        CONTENT_TYPE_TEXT,
+        LENGTH,
+        LINE_END,
+        framing.connection(),
+    ];
     let around_len: usize = around.iter().map(|piece| piece.len()).sum();
-    // The body is written before its length is known, at the place for a length of three digits, which most have; others are
-    // moved.
+    // The body is written before its length is known: where it belongs if that has three digits, as for most bodies. A body of
+    // another length is moved.
     let body_start = around_len + 3;
     let body_len = body(reply.get_mut(body_start..)?)?;
     let digits = Decimal::new(body_len as u64);
@@ -130,8 +137,12 @@ pub(super) fn encode(
 
 /// Writes the head of a response whose body comes in pieces, and returns its length.
 pub(super) fn encode_stream(framing: Framing, reply: &mut [u8]) -> Option<usize> {
+    // Without chunks the end of the connection ends the body: the caller has turned `keep_alive` off.
     let coding = if framing.chunks { CHUNKED } else { b"" };
-    put(reply, &[Status::Ok.line(), CONTENT, coding, framing.connection()])
+    put(
+        reply,
+        &[Status::Ok.line(), CONTENT_TYPE_TEXT, coding, framing.connection()],
+    )
 }
 
 /// Writes the head of a page, whose body of `len` bytes follows as it is, and returns its length.
@@ -245,7 +256,7 @@ impl fmt::Display for ResponseFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotHttp => "the answer is not HTTP",
-            Self::Framing => "the answer does not say in a known way how long it is",
+            Self::Framing => "the answer has another Transfer-Encoding than chunked, or a malformed Content-Length or chunk",
             Self::Truncated => "the connection ended before the answer did",
         })
     }
@@ -274,6 +285,7 @@ impl BodyLength {
                 } else {
                     return Err(ResponseFault::Framing);
                 };
+            // Transfer-Encoding overrides Content-Length (RFC 9112, 6.3).
             } else if name.eq_ignore_ascii_case(b"content-length") && !matches!(length, Self::Chunks) {
                 length = Self::Bytes(parse_number(value, 10).ok_or(ResponseFault::Framing)?);
             }
@@ -282,7 +294,8 @@ impl BodyLength {
     }
 }
 
-const CONTENT: &[u8] = b"Content-Type: text/plain\r\n";
+/// Of answers in bencode: clients ignore it, and browsers show it.
+const CONTENT_TYPE_TEXT: &[u8] = b"Content-Type: text/plain\r\n";
 /// The header fields of pages: revalidated each time, as pages change every second; no sniffing of types; only scripts and
 /// styles that are files of this site; no frames.
 const PAGE: &[&[u8]] = &[

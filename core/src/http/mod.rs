@@ -29,7 +29,7 @@ mod route;
 mod stream;
 
 #[cfg(feature = "fuzzing")]
-pub(crate) use answer::FRONT;
+pub(crate) use answer::LANDING_PAGE;
 pub use connection::{Connection, Misuse};
 pub use front::Front;
 pub use head::{Response, ResponseFault};

@@ -31,10 +31,11 @@ impl Stream {
         }
     }
 
-    /// When the piece under way must be written, beside the deadline of the connection.
+    /// When the current piece must be written. The deadline of the connection holds as well.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
             Self::FullScrape(scrape) => scrape.deadline(),
+            // A page is short: the deadline of the connection suffices.
             Self::Page(_) => None,
         }
     }

@@ -15,7 +15,7 @@ use super::{
 
 /// Decodes a snapshot in pieces of any size: [`feed`](Self::feed) each, then [`finish`](Self::finish).
 ///
-/// Only `finish` shows that the snapshot is whole: after an error, entries that were shown before must be discarded.
+/// Only `finish` shows that the snapshot is whole: after an error, discard all entries that `on_entry` has received.
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// The bytes of an incomplete chunk.
@@ -35,11 +35,11 @@ impl Decoder {
         Self::default()
     }
 
-    /// Takes the next bytes, and shows the entries of the chunks that they complete.
+    /// Takes the next bytes, and passes each entry of the chunks that they complete to `on_entry`.
     ///
     /// # Errors
     /// The bytes are damaged.
-    pub fn feed(&mut self, bytes: &[u8], show: &mut impl FnMut(&Header, Entry)) -> Result<(), Damage> {
+    pub fn feed(&mut self, bytes: &[u8], on_entry: &mut impl FnMut(&Header, Entry)) -> Result<(), Damage> {
         let mut pending = core::mem::take(&mut self.pending);
         pending.extend(bytes);
         let mut rest = pending.as_slice();
@@ -49,7 +49,7 @@ impl Decoder {
         while self.begun
             && let Some((body, after)) = self.chunk(rest)?
         {
-            self.read_chunk(body, show)?;
+            self.read_chunk(body, on_entry)?;
             self.chunks += 1;
             rest = after;
         }
@@ -67,7 +67,8 @@ impl Decoder {
         self.header.filter(|_| self.ended).ok_or(Damage::Truncated)
     }
 
-    /// The bytes after magic and version, once these are complete. Other bytes are refused at once.
+    /// Checks magic and version. Returns the bytes after them, or all `bytes` while the two are incomplete. A wrong beginning is
+    /// refused even then.
     fn begin<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Damage> {
         let Some((magic, rest)) = bytes.split_first_chunk() else {
             return if MAGIC.starts_with(bytes) {
@@ -114,20 +115,21 @@ impl Decoder {
         Ok(Some((body, after)))
     }
 
-    fn read_chunk(&mut self, body: &[u8], show: &mut impl FnMut(&Header, Entry)) -> Result<(), Damage> {
+    fn read_chunk(&mut self, body: &[u8], on_entry: &mut impl FnMut(&Header, Entry)) -> Result<(), Damage> {
         let wrong = Damage::Chunk(self.chunks);
         let (kind, body) = body.split_first().ok_or(wrong)?;
         match (*kind, &self.header) {
             (HEADER, None) => self.header = Some(read_header(body).ok_or(wrong)?),
             (ENTRIES, Some(header)) => {
-                let (torrents, peers) = read_entries(body, &mut |entry| show(header, entry)).ok_or(wrong)?;
+                let (torrents, peers) =
+                    read_entries(body, &mut |entry| on_entry(header, entry)).ok_or(wrong)?;
                 self.torrents += torrents;
                 self.peers += peers;
             }
             (END, Some(_)) => {
                 let mut body = Bytes(body);
                 let (torrents, peers) = body.number().zip(body.number()).ok_or(wrong)?;
-                // A torrent with peers in several chunks appears in each of them, and counts once.
+                // The writer counts a torrent once; here it was counted in each chunk that has peers of it.
                 if peers != self.peers || torrents > self.torrents {
                     return Err(Damage::Incomplete);
                 }
@@ -150,9 +152,10 @@ fn read_header(body: &[u8]) -> Option<Header> {
     })
 }
 
-/// Shows the entries of one chunk, and counts torrents and peers.
-fn read_entries(body: &[u8], show: &mut impl FnMut(Entry)) -> Option<(u64, u64)> {
+/// Passes the entries of one chunk to `on_entry`, and counts torrents and peers.
+fn read_entries(body: &[u8], on_entry: &mut impl FnMut(Entry)) -> Option<(u64, u64)> {
     let mut body = Bytes(body);
+    // The ages of the chunk's peers count back from this minute.
     let minute = u32::from_le_bytes(body.array()?);
     let (mut torrent, mut torrents, mut peers) = (None, 0, 0);
     while let Some([flags]) = body.array() {
@@ -164,7 +167,7 @@ fn read_entries(body: &[u8], show: &mut impl FnMut(Entry)) -> Option<(u64, u64)>
             };
             torrent = Some(info_hash);
             torrents += 1;
-            show(Entry::Torrent {
+            on_entry(Entry::Torrent {
                 info_hash,
                 downloaded,
             });
@@ -172,7 +175,7 @@ fn read_entries(body: &[u8], show: &mut impl FnMut(Entry)) -> Option<(u64, u64)>
             let info_hash = torrent?;
             let peer = read_peer(&mut body, flags, minute)?;
             peers += 1;
-            show(Entry::Peer { info_hash, peer });
+            on_entry(Entry::Peer { info_hash, peer });
         }
     }
     Some((torrents, peers))
@@ -184,6 +187,7 @@ fn read_peer(body: &mut Bytes<'_>, flags: u8, minute: u32) -> Option<Peer> {
         0 => IpAddr::from(body.array::<4>()?),
         _ => IpAddr::from(body.array::<16>()?),
     };
+    // Big-endian, unlike other numbers here: endpoints are stored as on the wire.
     let port = u16::from_be_bytes(body.array()?);
     let id = match flags & HAS_ID {
         0 => PeerId::default(),
