@@ -42,6 +42,7 @@ impl SocketError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are not ours")]
     pub(crate) fn of(error: &io::Error) -> Self {
         match error.kind() {
+            // Linux reports pending network errors of the new connection here: try again, says accept(2).
             ErrorKind::ConnectionAborted
             | ErrorKind::ConnectionRefused
             | ErrorKind::ConnectionReset
@@ -50,8 +51,10 @@ impl SocketError {
             | ErrorKind::NetworkUnreachable
             | ErrorKind::NetworkDown
             | ErrorKind::TimedOut => Self::Client,
+            // EINVAL: the socket does not listen, and no pause changes that.
             ErrorKind::InvalidInput | ErrorKind::NotConnected => Self::Fatal,
             _ if is_no_socket(error) => Self::Fatal,
+            // An unknown error may pass. Ending the worker for it would end the service.
             _ => Self::Transient,
         }
     }

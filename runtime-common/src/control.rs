@@ -44,6 +44,7 @@ impl Control {
     /// Has `wake` called, from whatever thread, each time something is asked for; at once if that was before.
     pub fn on_change(&self, wake: impl Fn() + Send + 'static) {
         let mut wakers = self.wakers();
+        // Under the lock that `stop` takes after it has stored: a stop is seen here, or finds this waker.
         if self.is_stopping() {
             wake();
         }

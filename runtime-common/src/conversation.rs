@@ -96,6 +96,7 @@ impl<S: Stream> Future for Conversation<S> {
         if state.answered >= ANSWERS_MAX {
             state.answered = 0;
             state.worker.count(Count::GaveWay);
+            // Pipelined requests kept datagrams waiting for 3,000 answers where nothing looked at the sockets.
             talking.stream.look();
         }
         if let Poll::Ready(close) = talking.proceed(cx, now, *seat, &mut state) {
@@ -106,6 +107,7 @@ impl<S: Stream> Future for Conversation<S> {
             return Poll::Ready(());
         }
         if talking.next == Next::Read {
+            // Only a connection that waits for its client may be closed for a new one: no answer is cut off by that.
             state.seats.mark_waiting(*seat, now);
         } else {
             state.seats.mark_busy(*seat);
@@ -136,10 +138,13 @@ impl<S: Stream> Talk<S> {
         state: &mut WorkerState<S>,
     ) -> Poll<Close> {
         if state.seats.is_asked_to_leave(seat) {
+            // Lingering would keep the descriptor that a new client needs, and there is no answer to lose.
             return Poll::Ready(Close::AtOnce);
         }
+        // One time-out a poll: the answer to it (408) has a deadline of its own.
         let mut overdue = now >= self.session.poll_timeout();
         for _ in 0..TURNS_MAX {
+            // The client has its last answer, perhaps unread: half-closing keeps it readable.
             if self.is_idle && state.is_ending() {
                 return Poll::Ready(Close::Linger);
             }
@@ -152,16 +157,19 @@ impl<S: Stream> Talk<S> {
                 Ok(Step::Read) => Next::Read,
                 Ok(Step::Write(len)) => match ready!(self.write(cx, len, state)) {
                     Ok(()) => {
+                        // Its waiting begins anew with each answer: a client that asks often is not idle longest.
                         state.seats.mark_busy(seat);
                         state.answered += 1;
                         Next::Respond
                     }
                     Err(close) => return Poll::Ready(close),
                 },
+                // One step of a full scrape is done: others have their turn before the next one.
                 Ok(Step::Again) => {
                     self.next = Next::Respond;
                     break;
                 }
+                // Nothing unread can come that would reset the connection (RFC 9112, section 9.6). Saves two calls of six.
                 Ok(Step::Close) if self.has_ended || self.session.client_is_done() => {
                     return Poll::Ready(Close::AtOnce);
                 }
@@ -200,6 +208,7 @@ impl<S: Stream> Talk<S> {
         now: Instant,
         state: &mut WorkerState<S>,
     ) -> Poll<Result<Step, Close>> {
+        // The session wants more than the client has sent.
         if self.has_ended {
             return Poll::Ready(Err(Close::AtOnce));
         }
@@ -217,6 +226,7 @@ impl<S: Stream> Talk<S> {
                 self.session.receive(now, &input[..len], worker, reply)
             }
             Err(error) => {
+                // A connection that was reset takes no answer either.
                 let failed = Traffic::ReceiveFailed(error_number(&error));
                 self.session.count(worker, failed);
                 return Poll::Ready(Err(Close::AtOnce));
@@ -247,7 +257,9 @@ impl<S: Stream> Talk<S> {
             worker,
         );
         if result.is_pending() {
+            // The buffer is the worker's: the next connection overwrites it, so that the rest is copied.
             let rest = &reply[written..len];
+            // Many clients that read nothing would otherwise take memory without bound.
             if *unsent + rest.len() > UNSENT_MAX {
                 self.session.count(worker, Traffic::GivenUp);
                 return Poll::Ready(Err(Close::AtOnce));
@@ -268,12 +280,14 @@ impl<S: Stream> Talk<S> {
         } = self;
         ready!(write_all((stream, session), cx, unsent, taken, &state.worker))?;
         state.unsent -= unsent.len();
+        // Freed and not cleared: an idle connection must not keep the memory of its longest answer.
         self.unsent = Vec::new();
         Poll::Ready(Ok(()))
     }
 
     /// A client that did not take its answer in time is not given another.
     fn time_out(&mut self, now: Instant, state: &mut WorkerState<S>) -> Result<Step, Close> {
+        // Called first even if the client is cut off: the session counts what it gave up, as a slow full scrape.
         let step = self
             .session
             .handle_timeout(now, &mut state.worker, &mut state.reply);
@@ -299,6 +313,7 @@ fn write_all<S: Stream>(
                 session.count(worker, Traffic::Sent(len));
                 *written += len;
             }
+            // A stream that takes nothing and does not wait would be tried for ever.
             Ok(_) => {
                 session.count(worker, Traffic::GivenUp);
                 return Poll::Ready(Err(Close::AtOnce));

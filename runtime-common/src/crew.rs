@@ -38,6 +38,7 @@ where
     let worker = job.number;
     let thread = thread::Builder::new().name(format!("etracker-{worker}"));
     let body = move || {
+        // A thread that dies in silence leaves sockets that swallow their share of the clients.
         let result = catch_unwind(AssertUnwindSafe(|| run(job)));
         // Nobody listens any more if this worker took too long to stop.
         let _ = results.send(result.unwrap_or(Err(ServeError::Panicked { worker })));
@@ -68,6 +69,7 @@ fn wait(
             Some(Err(error)) => {
                 outcome = outcome.and(Err(error));
                 control.stop();
+                // One that hangs must not keep a tracker alive that no longer serves.
                 deadline.get_or_insert_with(|| Instant::now() + Duration::from_millis(STOP_MILLIS_MAX));
             }
             None => break,

@@ -26,11 +26,13 @@ pub fn exchange<D: DatagramIo>(
     worker: &mut Worker,
 ) -> io::Result<usize> {
     let received = match datagrams.receive(socket) {
+        // A socket reported readable may hold nothing: a bad checksum is found only now (select(2)).
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
         Err(error) => {
             worker
                 .counters()
                 .fail(Operation::ReceiveUdp, error_number(&error));
+            // A filter of system calls once left UDP dead for a minute before a line said so.
             tell_unserved(now, Transport::Udp, &error);
             return Err(error);
         }
@@ -43,6 +45,7 @@ pub fn exchange<D: DatagramIo>(
     let counters = worker.counters();
     counters.add(Count::UdpSent, sent.datagrams as u64);
     counters.add(Count::UdpSentBytes, sent.bytes as u64);
+    // Not sent again: a client that gets no reply asks again (BEP 15, time-outs).
     for error in sent.failed {
         counters.fail(Operation::SendUdp, error);
     }
@@ -72,6 +75,7 @@ fn handle(
 }
 
 fn count_received(batch: &[Datagram<'_>], worker: &Worker) {
+    // Mapped senders were unmapped by `DatagramIo`: the family is that of the packet, not of the socket.
     let v4 = batch
         .iter()
         .filter(|datagram| datagram.sender().is_ipv4())

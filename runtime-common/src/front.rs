@@ -93,6 +93,7 @@ impl Session for http::Connection {
     fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step {
         let failures = worker.counters().get(Count::HttpFailure);
         let step = Self::receive(self, now, bytes, worker, reply);
+        // The connection counts a refusal but does not tell of it: a higher count does.
         if worker.counters().get(Count::HttpFailure) > failures {
             log_client(now, self.peer(), Count::HttpFailure);
         }

@@ -33,6 +33,7 @@ impl Inherited {
         let udp = self.udp.into_iter().map(|udp| (Protocol::Udp, Socket::from(udp)));
         for (protocol, socket) in tcp.chain(udp) {
             let local = prepare(protocol, &socket)?;
+            // All workers together drain each socket: those of one address are given out together.
             let known = groups
                 .iter_mut()
                 .find(|(its, group)| (*its, group.local) == (protocol, local));
@@ -51,6 +52,7 @@ impl Inherited {
         for (protocol, mut group) in groups {
             let error = |error| refused(protocol, group.local, error);
             for number in 0..workers.max(1).saturating_sub(group.sockets.len()) {
+                // Copies share one queue, so that no datagram waits for a worker that has no socket.
                 let another = group.sockets[number].try_clone().map_err(error)?;
                 group.sockets.push(another);
             }
@@ -65,8 +67,10 @@ fn prepare(protocol: Protocol, socket: &Socket) -> Result<SocketAddr, OpenError>
     let local = socket.local_addr().map(|local| local.as_socket());
     let unbound = || SocketAddr::from(([0; 4], 0));
     let set = || -> io::Result<SocketAddr> {
+        // An unbound socket has port 0: nobody could reach it.
         let local = local?.filter(|local| local.port() > 0);
         let local = local.ok_or_else(|| io::Error::other("the socket that was handed in has no port"))?;
+        // systemd hands over blocking sockets unless its unit says NonBlocking=yes: one would stop its worker.
         socket.set_nonblocking(true)?;
         match protocol.transport() {
             Transport::Tcp => {

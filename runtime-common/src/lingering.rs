@@ -40,6 +40,7 @@ impl<S: Stream> Lingering<S> {
 
     /// Shuts down the writing side of `stream` and takes it, if it is still connected.
     pub(crate) fn take(&mut self, now: Instant, mut stream: S) {
+        // RFC 9112, section 9.6: half-close, then read until the client closes. An error means that it is gone already.
         if stream.shut_down_write().is_ok() {
             self.0.push_back(Linger {
                 stream,
@@ -87,10 +88,12 @@ impl<S: Stream> Lingering<S> {
 impl<S: Stream> Linger<S> {
     /// Drops what came; whether more may come.
     fn stays(&mut self, scratch: &mut [u8]) -> bool {
+        // A client that sends without end would otherwise hold the worker for as long as it lingers.
         while self.bytes_left > 0 {
             match self.stream.try_read(scratch) {
                 Ok(0) => return false,
                 Ok(len) => self.bytes_left = self.bytes_left.saturating_sub(len),
+                // A connection that was reset has no answer left to protect.
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
             }
         }

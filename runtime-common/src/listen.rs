@@ -96,10 +96,12 @@ fn place(bind: &Bind, all: &[Bind]) -> Result<Option<Place>, OpenError> {
     let Some(address) = &bind.address else {
         return Ok(Some(everywhere(bind)));
     };
+    // An IPv4-mapped address is the IPv4 one: opened as both, the second one would be in use.
     let ip = address.ip.to_canonical();
     let mut dual = true;
     for other in all.iter().filter(shares) {
         let Some(other) = other.address.as_ref().map(|other| other.ip.to_canonical()) else {
+            // A wildcard socket takes this address already: to bind it once more fails as in use.
             return Ok(None);
         };
         if other.is_unspecified() && !ip.is_unspecified() && other.is_ipv4() == ip.is_ipv4() {
@@ -119,6 +121,7 @@ fn place(bind: &Bind, all: &[Bind]) -> Result<Option<Place>, OpenError> {
 
 /// The number of the interface of an address; 0 for one that needs none.
 fn scope(address: &Address) -> Result<u32, OpenError> {
+    // Every link has its own fe80::/10: only the interface tells which one is meant (RFC 4007, section 6).
     let Some(zone) = &address.zone else {
         return Ok(0);
     };
@@ -127,6 +130,7 @@ fn scope(address: &Address) -> Result<u32, OpenError> {
 
 /// Both families in one socket where the host has both.
 fn everywhere(bind: &Bind) -> Place {
+    // One socket for both families (RFC 3493, section 5.3): half as many to wait for.
     let dual = has_both_families();
     Place {
         protocol: bind.protocol,

@@ -73,9 +73,11 @@ impl Seats {
 
     /// Gives a seat back.
     pub(crate) fn leave(&mut self, id: SeatId) {
+        // The list must not lead to a seat that the next client takes.
         self.mark_busy(id);
         let seat = &mut self.seats[id as usize];
         seat.taken = false;
+        // It keeps the memory of a task that is done.
         seat.waker = None;
         self.free.push(id);
     }
@@ -85,6 +87,7 @@ impl Seats {
         let seat = &mut self.seats[id as usize];
         seat.deadline = deadline;
         match &mut seat.waker {
+            // Clones nothing if it wakes the same task, which is the rule.
             Some(known) => known.clone_from(waker),
             None => seat.waker = Some(waker.clone()),
         }
@@ -94,6 +97,7 @@ impl Seats {
     pub(crate) fn mark_waiting(&mut self, id: SeatId, now: Instant) {
         let last = self.waiting_shortest;
         let seat = &mut self.seats[id as usize];
+        // A client that sends its request byte by byte must not pass for one that has just come.
         if seat.waiting_since.is_some() {
             return;
         }
@@ -128,10 +132,12 @@ impl Seats {
             return;
         };
         let since = seat.waiting_since.unwrap_or(now);
+        // All others began to wait later.
         if now.saturating_since(since) < Duration::from_millis(WAIT_MILLIS_MIN) {
             return;
         }
         seat.asked_to_leave = true;
+        // Off the list before its task runs, so that the next call asks another one.
         let waker = seat.waker.clone();
         self.mark_busy(id);
         if let Some(waker) = waker {

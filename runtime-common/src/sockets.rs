@@ -68,6 +68,7 @@ pub fn open(listen: &Listen) -> Result<Opened, OpenError> {
     let deadline = Instant::now() + Duration::from_millis(IN_USE_MILLIS_MAX);
     let mut free_port = 0;
     for place in places(&listen.binds)? {
+        // All that ask for a free port get the same one: HTTP and UDP of a tracker customarily share a number.
         let port = if place.port == 0 { free_port } else { place.port };
         let group = patiently(deadline, || Group::open(&place, port, listen.workers.max(1)))?;
         if place.port == 0 {
@@ -132,6 +133,7 @@ impl Opened {
         }
         let workers = self.workers.len();
         for (number, socket) in group.sockets.into_iter().enumerate() {
+            // There may be more sockets than workers if they were handed in: each is drained nevertheless.
             let worker = &mut self.workers[number % workers];
             match protocol.transport() {
                 Transport::Tcp => worker.tcp.push(Bound {
@@ -149,6 +151,7 @@ impl Opened {
 
     fn note_receive_buffers(&mut self, protocol: Protocol, group: &Group) -> Result<(), OpenError> {
         let size = group.sockets.iter().map(Socket::recv_buffer_size);
+        // Datagrams are lost in the smallest buffer first: that is the one to report.
         let smallest = size
             .min_by_key(|size| size.as_ref().copied().unwrap_or_default())
             .unwrap_or(Ok(0))
@@ -166,6 +169,7 @@ impl Opened {
 #[must_use]
 pub fn is_absent(mut at: SocketAddr) -> bool {
     at.set_port(0);
+    // Without IP_FREEBIND, and at a free port: only an absent or tentative address is not available then.
     let bound = UdpSocket::bind(at);
     bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
@@ -229,6 +233,7 @@ fn new_socket(place: &Place) -> io::Result<Socket> {
     };
     let socket = Socket::new(domain, kind, Some(protocol))?;
     if place.ip.is_ipv6() {
+        // Set in any case: the system's default differs (net.ipv6.bindv6only), and binding both families would collide.
         socket.set_only_v6(!place.dual)?;
     }
     // At boot an address may come later than the tracker, and an IPv6 address is tentative at first. Elsewhere than on
@@ -278,6 +283,7 @@ pub(crate) fn prepare_listener(socket: &Socket) -> io::Result<()> {
 fn answering(socket: Socket, protocol: Protocol, local: SocketAddr) -> Result<UdpSocket, OpenError> {
     let socket = UdpSocket::from(socket);
     #[cfg(target_os = "linux")]
+    // With one address there is nothing to choose, and each datagram is spared a control message.
     if local.ip().is_unspecified() {
         sys::want_destination(&socket).map_err(|error| refused(protocol, local, error))?;
     }
@@ -288,6 +294,7 @@ fn answering(socket: Socket, protocol: Protocol, local: SocketAddr) -> Result<Ud
 fn patiently<T>(deadline: Instant, mut open: impl FnMut() -> Result<T, OpenError>) -> Result<T, OpenError> {
     loop {
         match open() {
+            // Other errors do not pass within a second.
             Err(OpenError::InUse(..)) if Instant::now() < deadline => {
                 thread::sleep(Duration::from_millis(IN_USE_PAUSE_MILLIS));
             }

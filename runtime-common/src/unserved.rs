@@ -29,6 +29,7 @@ pub(crate) fn is_due(told: &AtomicU64, now: Instant) -> bool {
     // 0 is never.
     let now = now.as_secs() + 1;
     let due = |told: u64| (told == 0 || told + PAUSE_SECS <= now).then_some(now);
+    // Of the workers that fail together one gets to say it.
     told.fetch_update(Relaxed, Relaxed, due).is_ok()
 }
 

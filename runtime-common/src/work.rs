@@ -98,6 +98,7 @@ pub async fn work<M: Mechanism>(
     if handle.until_the_end(stop).await.is_some() {
         handle.end(Ending::Stopped);
     }
+    // A client that never takes its answer must not keep the process from ending.
     for _ in 0..DRAIN_MILLIS_MAX / DRAIN_LOOK_MILLIS {
         mechanism.sleep(Duration::from_millis(DRAIN_LOOK_MILLIS)).await;
         if handle.borrow().seats.taken() == 0 {
@@ -115,6 +116,7 @@ pub async fn work<M: Mechanism>(
 
 fn start<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, job: WorkerJob) -> io::Result<()> {
     let fronts = &job.fronts;
+    // One batch serves all sockets of the worker: it is borrowed for an exchange only, in which nothing waits.
     let datagrams = Rc::new(RefCell::new(mechanism.datagrams()?));
     for Bound { protocol, socket } in job.sockets.udp {
         let front = fronts.over_datagrams(protocol)?;
@@ -141,6 +143,7 @@ fn start<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, job: Wor
     spawn_essential(mechanism, handle, |_| async move {
         beat(&beating, &job.pulse, job.clock).await
     });
+    // The tracker is shared, and so is its maintenance: each further worker would repeat what the first did.
     if job.number == 1 {
         let maintaining = mechanism.clone();
         spawn_essential(mechanism, handle, |_| async move {
@@ -185,6 +188,7 @@ impl<M: Mechanism> Source<M> {
             return exchange(now, datagrams, socket, front, worker);
         };
         let mut intake = intake.borrow_mut();
+        // Before the batch is received: its bytes, divided by its datagrams, are what one takes of the queue.
         let queued_bytes = intake.measure(system_socket);
         let received = exchange(now, datagrams, socket, front, worker)?;
         intake.receive(now, system_socket, received, queued_bytes, worker);
@@ -247,6 +251,7 @@ async fn answer_datagrams<M: Mechanism>(
             source.exchange(state.clock.now(), &mut state.worker)
         };
         match received {
+            // A batch with room left has emptied the socket: to receive again would cost a call that returns EAGAIN.
             Ok(count) if count < BATCH_MAX => {
                 if let Err(error) = M::readable(&source.socket).await {
                     pause(mechanism, error).await?;
@@ -255,11 +260,13 @@ async fn answer_datagrams<M: Mechanism>(
             Ok(_) => {
                 M::busy(&source.socket);
                 handle.borrow().worker.count(Count::GaveWay);
+                // Without a look at what else is ready, connections waited for 204,800 datagrams of a flood.
                 batches += 1;
                 if batches < BATCHES_MAX {
                     mechanism.yield_if_ready().await;
                 } else {
                     batches = 0;
+                    // A cheap look may miss what is ready: glommio's sees new connections, but no requests on accepted ones.
                     mechanism.yield_now().await;
                 }
             }
@@ -275,6 +282,7 @@ async fn keep_queue<M: Mechanism>(
     source: &Source<M>,
 ) -> io::Result<Infallible> {
     loop {
+        // When datagrams cease, no batch ends a window any more: the level would stay up, and the filter attached.
         mechanism.sleep(QUEUE_PERIOD).await;
         if let Some((intake, system_socket)) = source.queue() {
             let state = &mut *handle.borrow();
@@ -295,6 +303,7 @@ async fn accept_clients<M: Mechanism>(
     loop {
         handle.wait_for_capacity().await;
         match M::accept(listener).await {
+            // Dropped before it is spawned: a denied client costs no task, and takes nobody's place.
             Ok((_, peer)) if !handle.borrow().worker.permits_address(peer.ip()) => {
                 let state = handle.borrow();
                 state.worker.count(Count::AcceptDenied);
@@ -307,21 +316,25 @@ async fn accept_clients<M: Mechanism>(
                 );
                 mechanism.spawn(async move {
                     conversation.await;
+                    // Named here to be captured by the task: if it panics, the guard is dropped while the thread unwinds.
                     drop(guard);
                 });
             }
             Err(error) => {
                 let counters = Arc::clone(handle.borrow().worker.counters());
                 counters.fail(Operation::Accept, error_number(&error));
+                // A filter of system calls forbids accept4, or the kernel lacks it: nobody is served until that is changed.
                 if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) {
                     tell_unserved(handle.borrow().clock.now(), Transport::Tcp, &error);
                 }
                 if SocketError::of(&error) != SocketError::Client {
+                    // Where descriptors are short, the next try needs one that is free.
                     handle.borrow().give_way();
                     pause(mechanism, error).await?;
                 }
             }
         }
+        // Refused and failed ones count too: a flood of them must not keep accepted clients waiting.
         turns += 1;
         if turns == ACCEPTS_MAX {
             turns = 0;
@@ -334,6 +347,7 @@ async fn accept_clients<M: Mechanism>(
 /// Waits out an error, unless it is there to stay.
 async fn pause(mechanism: &impl Mechanism, error: io::Error) -> io::Result<()> {
     if SocketError::of(&error) == SocketError::Fatal {
+        // Trying again would go on for ever: the error ends the worker, and with it the process, with a reason.
         return Err(error);
     }
     mechanism.sleep(Duration::from_millis(PAUSE_MILLIS)).await;
@@ -343,6 +357,7 @@ async fn pause(mechanism: &impl Mechanism, error: io::Error) -> io::Result<()> {
 /// Sees to it that connections keep their time. One coarse clock for all of them: none has a timer of its own.
 async fn tick<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>) -> io::Result<Infallible> {
     loop {
+        // Without connections there are no deadlines: an idle worker is not woken four times a second.
         handle.wait_for_connection().await;
         mechanism.sleep(Duration::from_millis(TICK_MILLIS)).await;
         handle.borrow().tick();
@@ -363,6 +378,7 @@ async fn maintain<M: Mechanism>(mechanism: &M, tracker: &Tracker, clock: Clock) 
     loop {
         let wait = tracker.poll_timeout().saturating_since(clock.now());
         if wait.is_zero() {
+            // A purge by new lists has more steps, each bounded: requests are served between them.
             mechanism.yield_now().await;
         } else {
             mechanism.sleep(wait).await;
@@ -372,6 +388,7 @@ async fn maintain<M: Mechanism>(mechanism: &M, tracker: &Tracker, clock: Clock) 
             memory_bytes: resident_bytes(),
             maintenance_time,
         };
+        // The core asks for no time: what a step of the sweep took is told to its statistics from here.
         let began = std::time::Instant::now();
         tracker.handle_timeout(clock.now(), host);
         maintenance_time = began.elapsed();

@@ -183,10 +183,12 @@ impl<S: Stream> WorkerState<S> {
     fn release_memory(&mut self) {
         let connections = self.connections();
         self.connections_peak = self.connections_peak.max(connections);
+        // Giving back takes time in proportion to the memory in use: once for each crowd, not at each ebb.
         if self.connections_peak < PEAK_MIN || connections > self.connections_peak / 8 {
             return;
         }
         self.connections_peak = connections;
+        // Tasks hold the numbers of their seats: the table can go only when there are none.
         if connections == 0 {
             self.seats = Seats::default();
         }
@@ -202,6 +204,7 @@ impl<S: Stream> WorkerState<S> {
 
     fn poll_capacity(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.connections() >= self.connections_max {
+            // One that lingers is closed at once. One that idles leaves when its task runs, and wakes this one.
             self.give_way();
         }
         if self.connections() < self.connections_max {
@@ -216,6 +219,7 @@ impl<S: Stream> WorkerState<S> {
 const PEAK_MIN: usize = 1000;
 
 fn enlist(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
+    // A task that is polled again while it waits must not make the list grow.
     if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
         wakers.push(cx.waker().clone());
     }

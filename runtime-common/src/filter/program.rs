@@ -75,6 +75,7 @@ impl Rules {
         let mut by_first: BTreeMap<u32, Vec<Range>> = BTreeMap::new();
         for (network, fate) in self.fates() {
             match network {
+                // Two words, a /64: a client is free to choose the rest of its address.
                 IpNet::V6(network) if network.prefix_len() >= IPV6_PREFIX_MIN => {
                     let ((first, start), (_, end)) = (words(network.network()), words(network.broadcast()));
                     by_first
@@ -118,6 +119,7 @@ fn thin_connects(kept: u32) -> Vec<Instruction> {
     let [a, b, c, d, rest @ ..] = PROTOCOL_ID.to_be_bytes();
     let (high, low) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes(rest));
     vec![
+        // No request is shorter than a connect (BEP 15): such a datagram would only take a place in the queue.
         step(LOAD_LEN, 0),
         branch(JUMP_AT_LEAST, UDP_HEADER + REQUEST_LEN_MIN, 1, 0),
         step(RETURN, DROP),
@@ -196,6 +198,7 @@ fn join(mut ranges: Vec<Range>) -> Vec<Range> {
         match joined.last_mut() {
             Some(last) if range.start <= last.end => {
                 last.end = last.end.max(range.end);
+                // The stricter fate holds for both: a sample of a network that lies in a flooding one would be flood.
                 last.fate = last.fate.max(range.fate);
             }
             _ => joined.push(range),

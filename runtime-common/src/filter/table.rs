@@ -29,6 +29,7 @@ impl Table {
         for network in reported {
             if let Some(entry) = self.0.iter_mut().find(|entry| entry.network == network) {
                 entry.report_again(now);
+            // A source for which there is no room is received and dropped: dearer, but not answered either.
             } else if self.0.len() < NETWORKS_MAX {
                 self.0.push(Entry {
                     network,
