@@ -52,7 +52,7 @@ pub(crate) struct Watched<S> {
 struct Readiness {
     is_readable: Cell<bool>,
     is_writable: Cell<bool>,
-    /// Whether the other end has said its last: there will be no event for what is then read.
+    /// Whether the client has shut down its writing side: no further event comes for what is still to be read.
     has_ended: Cell<bool>,
     /// Few sockets ever are: only those that were full once.
     is_watched_for_room: Cell<bool>,
