@@ -59,17 +59,23 @@ impl Filter {
             sampled: self.table.sampled(now),
             connects_kept,
         };
+        self.replace(socket, rules);
+    }
+
+    fn replace(&mut self, socket: &UdpSocket, rules: Rules) {
+        // The kernel checks and translates each program anew: not for rules that it has already.
         if self.refused || rules == self.attached {
             return;
         }
         if rules.is_empty() {
-            detach(socket);
-            self.attached = rules;
+            self.end(socket);
             return;
         }
         match attach(socket, &rules.program()) {
             Ok(()) => self.attached = rules,
             Err(error) => {
+                // The filter before must not stay: nothing would renew it, and its sources would never be let in again.
+                self.end(socket);
                 self.refused = true;
                 tell_refused(&error);
             }
@@ -204,6 +210,24 @@ mod tests {
             filter.renew(Instant::from_secs(second), &server.0, many(n), Some(0));
             assert!(filter.is_attached() && !filter.refused);
         }
+        assert_eq!(server.hears(&SOURCES, &[0; 98]), SOURCES);
+    }
+
+    #[test]
+    fn nothing_stays_filtered_when_a_filter_is_refused() {
+        let server = Server::at("127.0.0.1");
+        let mut filter = Filter::new(&server.0);
+        let rules = |networks: Vec<IpNet>| Rules {
+            networks,
+            ..Rules::default()
+        };
+        filter.replace(&server.0, rules(networks(&["127.0.0.0/8"])));
+        assert_eq!(server.hears(&SOURCES, &[0; 98]), [""; 0]);
+        // Longer than the 4096 instructions that Linux takes.
+        let many =
+            (0..4096u32).map(|n| IpNet::new(std::net::Ipv4Addr::from_bits(n << 8).into(), 32).unwrap());
+        filter.replace(&server.0, rules(many.collect()));
+        assert!(filter.refused && !filter.is_attached());
         assert_eq!(server.hears(&SOURCES, &[0; 98]), SOURCES);
     }
 
