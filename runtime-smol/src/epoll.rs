@@ -20,7 +20,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use slab::Slab;
 
-use crate::alarm::Alarm;
+use crate::notifier::Notifier;
 use crate::waiter::{self, Socket, Waiter};
 
 /// The epoll instance of one worker.
@@ -29,7 +29,7 @@ pub(crate) struct Epoll(Rc<Instance>);
 
 struct Instance {
     epoll: OwnedFd,
-    alarm: Arc<Alarm>,
+    notifier: Arc<Notifier>,
     /// What is known of each socket, by the number that its events carry.
     sockets: RefCell<Slab<Rc<Readiness>>>,
     events: RefCell<Vec<Event>>,
@@ -55,7 +55,7 @@ struct Readiness {
     /// Whether the client has shut down its writing side: no further event comes for what is still to be read.
     has_ended: Cell<bool>,
     /// Few sockets ever are: only those that were full once.
-    is_watched_for_room: Cell<bool>,
+    is_watched_for_writing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -64,12 +64,12 @@ impl Waiter for Epoll {
 
     fn new() -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let alarm = Arc::new(Alarm::new()?);
-        let (data, flags) = (EventData::new_u64(ALARM), EventFlags::IN | EventFlags::ET);
-        epoll::add(&epoll, alarm.bell(), data, flags)?;
+        let notifier = Arc::new(Notifier::new()?);
+        let (data, flags) = (EventData::new_u64(NOTIFIER), EventFlags::IN | EventFlags::ET);
+        epoll::add(&epoll, notifier.eventfd(), data, flags)?;
         Ok(Self(Rc::new(Instance {
             epoll,
-            alarm,
+            notifier,
             sockets: RefCell::default(),
             events: RefCell::new(Vec::with_capacity(EVENTS_MAX)),
         })))
@@ -110,7 +110,7 @@ impl Waiter for Epoll {
 impl Epoll {
     /// What lets the worker go on.
     pub(crate) fn waker(&self) -> Waker {
-        Waker::from(Arc::clone(&self.0.alarm))
+        Waker::from(Arc::clone(&self.0.notifier))
     }
 
     /// Polls `future` for as long as something happens, and never waits for that.
@@ -137,9 +137,9 @@ impl Instance {
     /// Wakes those for whom something has happened; waits for that, no longer than `at_most`, unless a task was woken
     /// already. Whether there is something to do.
     fn wait(&self, at_most: Option<&Timespec>) -> io::Result<bool> {
-        let is_idle = self.alarm.set();
+        let is_idle = self.notifier.begin_wait();
         let timeout = if is_idle { at_most } else { Some(&AT_ONCE) };
-        let result = self.take_events(timeout, || self.alarm.silence());
+        let result = self.take_events(timeout, || self.notifier.end_wait());
         Ok(result? || !is_idle)
     }
 
@@ -176,13 +176,13 @@ impl Readiness {
             is_readable: Cell::new(true),
             is_writable: Cell::new(true),
             has_ended: Cell::new(false),
-            is_watched_for_room: Cell::new(false),
+            is_watched_for_writing: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
 
     fn interest(&self) -> EventFlags {
-        if self.is_watched_for_room.get() {
+        if self.is_watched_for_writing.get() {
             INCOMING | EventFlags::OUT
         } else {
             INCOMING
@@ -240,7 +240,7 @@ impl<S: Socket> waiter::Watched<S> for Watched<S> {
 
     fn filled(&self) -> io::Result<()> {
         self.readiness.is_writable.set(false);
-        if !self.readiness.is_watched_for_room.replace(true) && self.is_registered.get() {
+        if !self.readiness.is_watched_for_writing.replace(true) && self.is_registered.get() {
             epoll::modify(
                 &self.instance.epoll,
                 &self.socket,
@@ -291,8 +291,8 @@ impl<S> Drop for Watched<S> {
 
 /// What every socket is watched for, once for each time that more comes.
 const INCOMING: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
-/// The number that events of the alarm carry; no socket has it.
-const ALARM: u64 = u64::MAX;
+/// The number that events of the notifier carry; no socket has it.
+const NOTIFIER: u64 = u64::MAX;
 /// Events taken in one wait; those beyond are taken in the next.
 const EVENTS_MAX: usize = 256;
 const AT_ONCE: Timespec = Timespec {

@@ -47,10 +47,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(target_os = "linux")]
-mod alarm;
-#[cfg(target_os = "linux")]
 mod epoll;
 mod mechanism;
+#[cfg(target_os = "linux")]
+mod notifier;
 #[cfg(any(test, not(target_os = "linux")))]
 mod portable;
 #[cfg(all(feature = "testing", target_os = "linux"))]

@@ -35,7 +35,7 @@ impl Stepped {
         let (control, stop) = (Arc::clone(&job.control), stop(&job.control));
         let smol = Smol {
             executor: Rc::clone(&executor),
-            waiter: Standing(epoll.clone()),
+            waiter: WithoutTimers(epoll.clone()),
         };
         // It has yet to begin.
         epoll.waker().wake();
@@ -66,9 +66,9 @@ impl fmt::Debug for Stepped {
 
 /// Waits as [`Epoll`] does, and never for time to pass.
 #[derive(Clone, Debug)]
-struct Standing(Epoll);
+struct WithoutTimers(Epoll);
 
-impl Waiter for Standing {
+impl Waiter for WithoutTimers {
     type Watched<S: Socket> = Watched<S>;
 
     fn new() -> io::Result<Self> {
