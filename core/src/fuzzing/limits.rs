@@ -90,7 +90,12 @@ const fn purse(class: Class) -> u8 {
     match class {
         Class::Connect => 0,
         Class::WrongId | Class::Malformed => 1,
-        _ => 2,
+        Class::Announce
+        | Class::Scrape
+        | Class::FullScrape
+        | Class::Connection
+        | Class::BadRequest
+        | Class::Page => 2,
     }
 }
 
