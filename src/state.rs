@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use etracker_core::governor::Pressure;
 use etracker_core::snapshot::{
     Damage, Decoder, Encoder, Entry, Header, PeersOfTorrent, Restored, Restorer, Survey,
 };
@@ -418,6 +419,9 @@ fn read(file: Option<File>, tracker: &Tracker, clock: Clock) -> Result<Option<Co
     let mut restored = Restored::default();
     let mut seed = None;
     for wanted in readings {
+        if tracker.swarms().pressure() == Pressure::Exhausted {
+            break;
+        }
         let mut restorer = Restorer::new(now, tracker).only(wanted);
         let header = decode(&mut file, |header, entry| {
             restorer.restore(header, entry, &Prefetcher);

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::config::MemoryLimits;
 use crate::swarm::Peer;
 use crate::time::Minute;
 use crate::{InfoHash, Instant, Tracker};
@@ -64,7 +65,10 @@ impl<'a> Survey<'a> {
     pub fn readings(&mut self) -> Vec<PeersOfTorrent> {
         self.close();
         let limits = self.tracker.config().swarms().memory();
-        let max = limits.map_or(u64::MAX, |limits| limits.swarms_max as u64);
+        // What was stored before a restart may take the part of new peers too.
+        let max = limits.map_or(u64::MAX, |limits| {
+            (limits.swarms_max + limits.swarms_max / MemoryLimits::RESERVE) as u64
+        });
         let mut sum = 0u64;
         let more = |bytes: &u64| {
             sum = sum.saturating_add(*bytes);
@@ -72,22 +76,25 @@ impl<'a> Survey<'a> {
         };
         match self.bytes.iter().rposition(more) {
             None => [PeersOfTorrent::ANY].into(),
-            Some(PEERS_APART) => [PeersOfTorrent::from(PEERS_APART)].into(),
-            // Of those with this number some have room still.
-            Some(peers) => [
-                PeersOfTorrent::from(peers + 1),
-                PeersOfTorrent {
-                    min: peers,
-                    max: peers,
-                },
-            ]
-            .into(),
+            // Of those with this number some have room still. The bytes are an estimate, so the rest comes last if it was too high.
+            Some(peers) => {
+                let exactly = |min, max| PeersOfTorrent { min, max };
+                let few = peers.checked_sub(1).map(|most| exactly(0, most));
+                let some = match peers {
+                    PEERS_APART => PeersOfTorrent::from(PEERS_APART),
+                    peers => exactly(peers, peers),
+                };
+                let many = (peers < PEERS_APART).then(|| PeersOfTorrent::from(peers + 1));
+                many.into_iter().chain([some]).chain(few).collect()
+            }
         }
     }
 
     fn close(&mut self) {
         if let Some(bytes) = self.bytes.get_mut(self.peers.min(PEERS_APART)) {
-            *bytes += self.torrent;
+            // The store accounts for the peers of small torrents twice.
+            let times = if self.peers <= SMALL_MAX { 2 } else { 1 };
+            *bytes += self.torrent + (times - 1) * self.torrent.saturating_sub(TORRENT);
         }
         (self.peers, self.torrent) = (0, 0);
     }
@@ -199,6 +206,8 @@ pub(super) fn is_fresh(tracker: &Tracker, now: Minute, peer: &Peer) -> bool {
 
 /// Numbers of peers that are told apart: beyond this one, torrents are few.
 const PEERS_APART: usize = 64;
+/// Peers of a torrent that is kept in a page.
+const SMALL_MAX: usize = 32;
 /// Bytes that a torrent takes beside its peers.
 const TORRENT: u64 = 24;
 
@@ -211,7 +220,6 @@ mod tests {
 
     use super::*;
     use crate::announce::Endpoint;
-    use crate::config::MemoryLimits;
     use crate::{Config, PeerId, Seed};
 
     const NOW: Instant = Instant::from_secs(1_700_000_000);
@@ -272,22 +280,30 @@ mod tests {
 
     #[test]
     fn torrents_with_many_peers_are_read_before_those_with_few() {
-        // Torrents of 24 bytes and peers of 27.
+        // Torrents of 24 bytes and peers of 27, which count twice in small torrents.
         let torrents = [1, 2, 3, 2, 1, 200];
-        let bytes = |torrents: &[u8]| torrents.iter().map(|&peers| 24 + 27 * usize::from(peers)).sum();
-        let exactly = |peers| PeersOfTorrent {
-            min: peers,
-            max: peers,
+        let bytes = |torrents: &[u8]| {
+            let peers = |peers: u8| usize::from(peers) * if peers > 32 { 27 } else { 54 };
+            torrents.iter().map(|&count| 24 + peers(count)).sum::<usize>()
         };
+        let within = |min, max| PeersOfTorrent { min, max };
         let at_least = PeersOfTorrent::from;
         for (room, expected) in [
             (bytes(&torrents), [PeersOfTorrent::ANY].to_vec()),
-            (bytes(&torrents) - 1, [at_least(2), exactly(1)].to_vec()),
-            (bytes(&[200, 3, 2]), [at_least(3), exactly(2)].to_vec()),
-            (bytes(&[200]), [at_least(4), exactly(3)].to_vec()),
-            (bytes(&[100]), [at_least(64)].to_vec()),
+            (
+                bytes(&torrents) - 10,
+                [at_least(2), within(1, 1), within(0, 0)].to_vec(),
+            ),
+            (
+                bytes(&[200, 3, 2]),
+                [at_least(3), within(2, 2), within(0, 1)].to_vec(),
+            ),
+            (bytes(&[200]), [at_least(4), within(3, 3), within(0, 2)].to_vec()),
+            (bytes(&[100]), [at_least(64), within(0, 63)].to_vec()),
         ] {
-            assert_eq!(readings(&tracker(room), &torrents), expected, "{room}");
+            // With the sixteenth on top it is as much, or a byte more.
+            let swarms_max = (0..=room).find(|max| max + max / 16 >= room).unwrap_or(room);
+            assert_eq!(readings(&tracker(swarms_max), &torrents), expected, "{room}");
         }
     }
 

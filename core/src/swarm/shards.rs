@@ -308,10 +308,11 @@ impl<S: Store> Swarms<S> {
         }
     }
 
-    /// The room for what was known before a restart: none of it has to prove itself.
+    /// The room for what was known before a restart. None of it has to prove itself, and it may take what is kept for new
+    /// peers: the limit is not the same to the byte at each start, and what was within it then must be within it now.
     fn room_to_restore(&self) -> Room {
         match self.pressure() {
-            Pressure::High if self.has_numbers() => Room::Some,
+            Pressure::High | Pressure::Full if self.has_numbers() => Room::Some,
             Pressure::Low | Pressure::High | Pressure::Full | Pressure::Exhausted => self.room(),
         }
     }
