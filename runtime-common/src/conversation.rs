@@ -10,7 +10,7 @@ use etracker_core::{Instant, Worker};
 
 use crate::datagram_io::error_number;
 use crate::front::{AnyConnectionFront, AnySession};
-use crate::seats::SeatId;
+use crate::slots::SlotId;
 use crate::worker_state::{WorkerHandle, WorkerState};
 use crate::{Session, Stream, Traffic};
 
@@ -19,13 +19,13 @@ use crate::{Session, Stream, Traffic};
 #[derive(Debug)]
 pub(crate) struct Conversation<S: Stream> {
     handle: WorkerHandle<S>,
-    seat: SeatId,
-    talk: Option<Talk<S>>,
+    slot: SlotId,
+    connection: Option<OpenConnection<S>>,
 }
 
-/// What is left of a conversation is its seat once this is gone.
+/// The connection while it is open. A closed one holds its slot until its task is dropped.
 #[derive(Debug)]
-struct Talk<S> {
+struct OpenConnection<S> {
     stream: S,
     session: AnySession,
     next: Next,
@@ -69,8 +69,8 @@ impl<S: Stream> Conversation<S> {
         state.worker.count(Count::AcceptPassed);
         Self {
             handle: handle.clone(),
-            seat: state.take_seat(),
-            talk: Some(Talk {
+            slot: state.occupy_slot(),
+            connection: Some(OpenConnection {
                 stream,
                 session,
                 next: Next::Read,
@@ -87,33 +87,37 @@ impl<S: Stream> Future for Conversation<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { handle, seat, talk } = &mut *self;
+        let Self {
+            handle,
+            slot,
+            connection,
+        } = &mut *self;
         let mut state = handle.borrow();
         let now = state.clock.now();
-        let Some(talking) = talk else {
+        let Some(open) = connection else {
             return Poll::Ready(());
         };
         if state.answered >= ANSWERS_MAX {
             state.answered = 0;
             state.worker.count(Count::GaveWay);
             // Pipelined requests kept datagrams waiting for 3,000 answers where nothing looked at the sockets.
-            talking.stream.look();
+            open.stream.look();
         }
-        if let Poll::Ready(close) = talking.proceed(cx, now, *seat, &mut state) {
-            state.unsent -= talking.unsent.len();
-            if let (Some(talk), Close::Linger) = (talk.take(), close) {
-                state.linger(now, talk.stream);
+        if let Poll::Ready(close) = open.proceed(cx, now, *slot, &mut state) {
+            state.unsent -= open.unsent.len();
+            if let (Some(connection), Close::Linger) = (connection.take(), close) {
+                state.linger(now, connection.stream);
             }
             return Poll::Ready(());
         }
-        if talking.next == Next::Read {
+        if open.next == Next::Read {
             // Only a connection that waits for its client may be closed for a new one: no answer is cut off by that.
-            state.seats.mark_waiting(*seat, now);
+            state.slots.mark_waiting(*slot, now);
         } else {
-            state.seats.mark_busy(*seat);
+            state.slots.mark_busy(*slot);
         }
-        let deadline = talking.session.poll_timeout();
-        state.seats.sleep(*seat, deadline, cx.waker());
+        let deadline = open.session.poll_timeout();
+        state.slots.set_deadline(*slot, deadline, cx.waker());
         Poll::Pending
     }
 }
@@ -121,23 +125,23 @@ impl<S: Stream> Future for Conversation<S> {
 impl<S: Stream> Drop for Conversation<S> {
     fn drop(&mut self) {
         let mut state = self.handle.borrow();
-        if let Some(talk) = &self.talk {
-            state.unsent -= talk.unsent.len();
+        if let Some(connection) = &self.connection {
+            state.unsent -= connection.unsent.len();
         }
         state.worker.count(Count::Closed);
-        state.leave_seat(self.seat);
+        state.release_slot(self.slot);
     }
 }
 
-impl<S: Stream> Talk<S> {
+impl<S: Stream> OpenConnection<S> {
     fn proceed(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        seat: SeatId,
+        slot: SlotId,
         state: &mut WorkerState<S>,
     ) -> Poll<Close> {
-        if state.seats.is_asked_to_leave(seat) {
+        if state.slots.is_evicted(slot) {
             // Lingering would keep the descriptor that a new client needs, and there is no answer to lose.
             return Poll::Ready(Close::AtOnce);
         }
@@ -158,7 +162,7 @@ impl<S: Stream> Talk<S> {
                 Ok(Step::Write(len)) => match ready!(self.write(cx, len, state)) {
                     Ok(()) => {
                         // Its waiting begins anew with each answer: a client that asks often is not idle longest.
-                        state.seats.mark_busy(seat);
+                        state.slots.mark_busy(slot);
                         state.answered += 1;
                         Next::Respond
                     }
@@ -480,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_ends_is_closed_and_its_seat_is_free() {
+    fn a_client_that_ends_is_closed_and_its_slot_is_free() {
         let handle = handle();
         let gone = client(&[REQUEST, b""], usize::MAX);
         let mut going = conversation(&handle, &gone);
@@ -501,7 +505,7 @@ mod tests {
         drop(refusing);
         assert!(refused.0.borrow().shut_down);
         assert!(refused.0.borrow().received.starts_with(b"HTTP/1.1 400 "));
-        assert_eq!(handle.borrow().seats.taken(), 0);
+        assert_eq!(handle.borrow().slots.occupied(), 0);
         assert_eq!(left(&handle), (0, 1));
     }
 

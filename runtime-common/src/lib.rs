@@ -69,7 +69,7 @@ mod plain;
 mod prefetch;
 mod protocol;
 mod pulse;
-mod seats;
+mod slots;
 mod sockets;
 mod stream;
 mod sys;

@@ -101,7 +101,7 @@ pub async fn work<M: Mechanism>(
     // A client that never takes its answer must not keep the process from ending.
     for _ in 0..DRAIN_MILLIS_MAX / DRAIN_LOOK_MILLIS {
         mechanism.sleep(Duration::from_millis(DRAIN_LOOK_MILLIS)).await;
-        if handle.borrow().seats.taken() == 0 {
+        if handle.borrow().slots.occupied() == 0 {
             break;
         }
     }

@@ -13,7 +13,7 @@ use etracker_core::{Instant, Tracker, Worker};
 
 use crate::lingering::Lingering;
 use crate::memory::give_memory_back;
-use crate::seats::{SeatId, Seats};
+use crate::slots::{ConnectionSlots, SlotId};
 use crate::{Clock, Stream};
 
 /// A reference to a worker's [`WorkerState`]. Each of its tasks holds one.
@@ -34,7 +34,7 @@ pub(crate) struct WorkerState<S> {
     pub(crate) worker: Worker,
     pub(crate) input: Box<[u8]>,
     pub(crate) reply: Box<[u8]>,
-    pub(crate) seats: Seats,
+    pub(crate) slots: ConnectionSlots,
     pub(crate) lingering: Lingering<S>,
     /// Bytes of answers that clients have yet to take.
     pub(crate) unsent: usize,
@@ -68,7 +68,7 @@ impl<S: Stream> WorkerHandle<S> {
             worker: Worker::new(tracker),
             input: vec![0; HEAD_MAX].into_boxed_slice(),
             reply: vec![0; REPLY_MAX].into_boxed_slice(),
-            seats: Seats::default(),
+            slots: ConnectionSlots::default(),
             lingering: Lingering::default(),
             unsent: 0,
             answered: 0,
@@ -127,7 +127,7 @@ impl<S: Stream> WorkerHandle<S> {
         if matches!(state.ending, None | Some(Ending::Stopped)) {
             state.ending = Some(ending);
         }
-        state.seats.wake_all();
+        state.slots.wake_all();
         wake(&mut state.waiting_for_the_end);
     }
 
@@ -149,18 +149,18 @@ impl<S: Stream> WorkerState<S> {
 
     /// How many connections there are.
     pub(crate) fn connections(&self) -> usize {
-        self.seats.taken() + self.lingering.len()
+        self.slots.occupied() + self.lingering.len()
     }
 
-    /// Takes a seat, whether there is room or not.
-    pub(crate) fn take_seat(&mut self) -> SeatId {
+    /// Occupies a slot, whether the limit allows it or not.
+    pub(crate) fn occupy_slot(&mut self) -> SlotId {
         wake(&mut self.waiting_for_connection);
-        self.seats.take()
+        self.slots.occupy()
     }
 
-    /// Gives a seat back.
-    pub(crate) fn leave_seat(&mut self, seat: SeatId) {
-        self.seats.leave(seat);
+    /// Frees a slot.
+    pub(crate) fn release_slot(&mut self, slot: SlotId) {
+        self.slots.release(slot);
         wake(&mut self.waiting_for_capacity);
     }
 
@@ -173,7 +173,7 @@ impl<S: Stream> WorkerState<S> {
     /// Does what is due now and then: wakes connections whose time is over, closes those that linger.
     pub(crate) fn tick(&mut self) {
         let now = self.clock.now();
-        self.seats.wake_overdue(now);
+        self.slots.wake_overdue(now);
         self.lingering.look_at_all(now, &mut self.input);
         wake(&mut self.waiting_for_capacity);
         self.release_memory();
@@ -188,17 +188,17 @@ impl<S: Stream> WorkerState<S> {
             return;
         }
         self.connections_peak = connections;
-        // Tasks hold the numbers of their seats: the table can go only when there are none.
+        // Tasks hold the numbers of their slots: the table can go only when there are none.
         if connections == 0 {
-            self.seats = Seats::default();
+            self.slots = ConnectionSlots::default();
         }
         give_memory_back();
     }
 
-    /// Closes a connection that lingers, or asks one that idles to leave.
+    /// Closes a connection that lingers, or evicts one that idles.
     pub(crate) fn give_way(&mut self) {
         if !self.lingering.close_one() {
-            self.seats.ask_longest_to_leave(self.clock.now());
+            self.slots.evict_longest_waiting(self.clock.now());
         }
     }
 
