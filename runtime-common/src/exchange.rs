@@ -9,7 +9,7 @@ use etracker_core::{Instant, Worker};
 
 use crate::client_log::log_client;
 use crate::datagram_io::error_number;
-use crate::unserved::tell_unserved;
+use crate::socket_failures::log_socket_failure;
 use crate::{DatagramFront, DatagramIo, Transport};
 
 /// Receives what waits at a socket, [`BATCH_MAX`] datagrams at most, has `front` handle it, and sends the replies. How many
@@ -33,7 +33,7 @@ pub fn exchange<D: DatagramIo>(
                 .counters()
                 .fail(Operation::ReceiveUdp, error_number(&error));
             // A filter of system calls once left UDP dead for a minute before a line said so.
-            tell_unserved(now, Transport::Udp, &error);
+            log_socket_failure(now, Transport::Udp, &error);
             return Err(error);
         }
         Ok(received) => received,

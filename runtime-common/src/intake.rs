@@ -11,8 +11,8 @@ use tracing::warn;
 
 #[cfg(target_os = "linux")]
 use crate::filter::Filter;
+use crate::socket_failures::is_due;
 use crate::sys;
-use crate::unserved::is_due;
 
 /// The receive queue of one socket.
 #[derive(Debug)]

@@ -70,10 +70,10 @@ mod prefetch;
 mod protocol;
 mod pulse;
 mod slots;
+mod socket_failures;
 mod sockets;
 mod stream;
 mod sys;
-mod unserved;
 mod work;
 mod worker_state;
 

@@ -20,7 +20,7 @@ use crate::front::AnyConnectionFront;
 use crate::intake::Intake;
 use crate::job::WorkerJob;
 use crate::pulse::{BEAT, Pulse};
-use crate::unserved::tell_unserved;
+use crate::socket_failures::log_socket_failure;
 use crate::worker_state::{Ending, WorkerHandle};
 use crate::{
     Bound, Clock, DatagramFront, DatagramIo, ServeError, Stream, Transport, exchange, load_average,
@@ -325,7 +325,7 @@ async fn accept_clients<M: Mechanism>(
                 counters.fail(Operation::Accept, error_number(&error));
                 // A filter of system calls forbids accept4, or the kernel lacks it: nobody is served until that is changed.
                 if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) {
-                    tell_unserved(handle.borrow().clock.now(), Transport::Tcp, &error);
+                    log_socket_failure(handle.borrow().clock.now(), Transport::Tcp, &error);
                 }
                 if SocketError::of(&error) != SocketError::Client {
                     // Where descriptors are short, the next try needs one that is free.
