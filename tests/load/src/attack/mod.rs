@@ -274,7 +274,7 @@ fn conduct(
         })
         .transpose()?;
     now.set(Phase::During);
-    let (began, used) = (Instant::now(), CpuTime::of(watch.pid)?);
+    let (began, used) = (Instant::now(), watch.cpu_secs());
     match attacker {
         Some(attacker) => thread::scope(|scope| {
             let attacking = scope.spawn(|| attacker.run());
@@ -292,10 +292,7 @@ fn conduct(
         None => restart_behind_one_address(attack, target, row)?,
     }
     let secs = began.elapsed().as_secs_f64();
-    // One that ended is told about later.
-    if let Ok(cpu) = CpuTime::of(watch.pid) {
-        row.cpu_secs.push(cpu.since(used).total_secs);
-    }
+    row.cpu_secs.push(watch.cpu_secs() - used);
     now.set(Phase::Settling);
     watch.over(SETTLE);
     now.set(Phase::After);
@@ -400,6 +397,14 @@ impl Watch {
             self.seen.borrow_mut().extend(family);
             sleep(BEAT.min(end.saturating_duration_since(Instant::now())));
         }
+    }
+
+    /// Processor time of those that are there.
+    fn cpu_secs(&self) -> f64 {
+        let times = family(self.pid)
+            .into_iter()
+            .filter_map(|pid| CpuTime::of(pid).ok());
+        times.map(|time| time.total_secs).sum()
     }
 
     /// Processes that came later.
