@@ -19,8 +19,8 @@ fn main() {
     if let Some(row) = row.as_deref().and_then(|row| row.strip_prefix("row=")) {
         return print_row(row);
     }
-    println!("| population | ids | live MB | B/torrent | B/peer | resident MB |");
-    println!("|---|---|---|---|---|---|");
+    println!("| population | ids | live MB | B/torrent | B/peer | resident MB | by its own account MB |");
+    println!("|---|---|---|---|---|---|---|");
     for ids in ["no", "yes"] {
         for name in ["1M x 1", "2M/7M", "1 x 1M"] {
             run(&format!("row={ids} {name}"));
@@ -54,13 +54,14 @@ fn measure(mut population: Population<'_>, ids: bool) {
     let totals = population.swarms.totals();
     assert_eq!((totals.torrents, totals.peers()), (torrents as u64, peers as u64));
     println!(
-        "| {} | {} | {:.1} | {:.1} | {:.2} | {:.1} |",
+        "| {} | {} | {:.1} | {:.1} | {:.2} | {:.1} | {:.1} |",
         population.name,
         if ids { "yes" } else { "no" },
         mega(live),
         share(live, torrents),
         share(live, peers),
-        mega(resident)
+        mega(resident),
+        mega(population.swarms.accounted_bytes())
     );
 }
 
@@ -70,7 +71,7 @@ fn turn_over() {
     let (live_before, resident_before) = (live_bytes(), resident_bytes());
     population.fill();
     println!(
-        "\n| {}, turned over | live MB | resident MB |\n|---|---|---|",
+        "\n| {}, turned over | live MB | resident MB | by its own account MB |\n|---|---|---|---|",
         population.name
     );
     for times in 0..=TURNOVERS {
@@ -78,7 +79,13 @@ fn turn_over() {
             live_bytes() - live_before,
             resident_bytes().saturating_sub(resident_before),
         );
-        println!("| {times} times | {:.1} | {:.1} |", mega(live), mega(resident));
+        let account = population.swarms.accounted_bytes();
+        println!(
+            "| {times} times | {:.1} | {:.1} | {:.1} |",
+            mega(live),
+            mega(resident),
+            mega(account)
+        );
         population.turn_over();
     }
 }

@@ -1,7 +1,7 @@
-//! The choice of peers: every eligible peer is handed out equally often.
+//! The choice of peers: every eligible peer is handed out equally often, but few of one network.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etracker_core::announce::{Announce, Endpoint, Event, Family};
 use etracker_core::seed::{Key, Random};
@@ -35,31 +35,37 @@ impl Swarm {
         swarm
     }
 
+    /// An announce of a peer that is alone in its network. Returns the numbers of the peers handed out.
     fn announce(&mut self, number: u32, seeder: bool, wanted: usize) -> Vec<u32> {
+        let peer = Endpoint {
+            ip: IpAddr::V4(Ipv4Addr::from_bits(0x0100_0001 + (number << 8))),
+            port: 6881,
+        };
+        let answer = self.ask(peer, seeder, wanted).into_iter();
+        let numbers = answer.map(|peer| u32::from_be_bytes([0, 0, peer[1], peer[2]]));
+        numbers.collect()
+    }
+
+    /// An announce. Returns the compact peers handed out.
+    fn ask(&mut self, peer: Endpoint, seeder: bool, wanted: usize) -> Vec<Vec<u8>> {
         let announce = Announce {
             info_hash: InfoHash([1; 20]),
             peer_id: PeerId::default(),
-            peer: Endpoint {
-                ip: IpAddr::V4(Ipv4Addr::from_bits(0x0100_0000 + number)),
-                port: 6881,
-            },
+            peer,
             left: u64::from(!seeder),
             event: Event::None,
             numwant: None,
         };
         let prepared = Prepared::new(&self.key, &announce.info_hash, self.random.fork());
-        let mut compact = vec![0; 6 * wanted];
-        let mut peers = Handout::new(Family::V4, wanted, &mut compact);
+        let len = peer.family().compact_len();
+        let mut compact = vec![0; len * wanted];
+        let mut peers = Handout::new(peer.family(), wanted, &mut compact);
         let counts = self
             .store
             .announce(self.now, &announce, &prepared, Room::Some, &mut peers);
         counts.expect("there is room");
-        let len = peers.len();
-        let numbers = compact.chunks(6).take(len).map(|peer| {
-            let ip = Ipv4Addr::new(peer[0], peer[1], peer[2], peer[3]);
-            ip.to_bits() - 0x0100_0000
-        });
-        numbers.collect()
+        let taken = peers.len();
+        compact.chunks(len).take(taken).map(<[u8]>::to_vec).collect()
     }
 
     /// How often each peer is handed out to one asker.
@@ -158,4 +164,146 @@ fn seeders_are_given_leechers_with_the_same_probability() {
     let hits = Swarm::new(2500, is_seeder).hits(1, true, 50);
     assert!(hits.keys().all(|&peer| !is_seeder(peer)));
     assert_uniform(&hits, 500, 50.0);
+}
+
+/// One swarm with peers of many networks, and a crowd that one network sends.
+struct Poisoned {
+    swarm: Swarm,
+    family: Family,
+    honest: u32,
+}
+
+impl Poisoned {
+    fn new(family: Family, honest: u32, crowd: u32, crowd_seeds: bool, burst: bool) -> Self {
+        let mut poisoned = Self {
+            swarm: Swarm::new(0, |_| false),
+            family,
+            honest,
+        };
+        let mut arrivals: Vec<_> = (0..honest + crowd).collect();
+        if !burst {
+            Random::with_seed(3).shuffle(&mut arrivals);
+        }
+        for number in arrivals {
+            poisoned.ask(number, number >= honest && crowd_seeds, 0);
+        }
+        poisoned
+    }
+
+    /// An announce of a peer. Those from `honest` on are the crowd. Returns the numbers of the peers handed out.
+    fn ask(&mut self, number: u32, seeder: bool, wanted: usize) -> Vec<u32> {
+        let peer = Endpoint {
+            ip: match (self.family, number < self.honest) {
+                (Family::V4, true) => Ipv4Addr::from_bits(0x1400_0001 + (number << 8)).into(),
+                (Family::V4, false) => Ipv4Addr::from_bits(0x2d00_0000 + number - self.honest).into(),
+                (Family::V6, true) => {
+                    Ipv6Addr::from_bits((0x2400 << 112) + (u128::from(number) << 80)).into()
+                }
+                (Family::V6, false) => {
+                    let subnet = u128::from(number - self.honest);
+                    Ipv6Addr::from_bits((0x2a00 << 112) + (subnet << 64) + 1).into()
+                }
+            },
+            port: 6881,
+        };
+        let answer = self.swarm.ask(peer, seeder, wanted);
+        let honest = self.honest;
+        let number = |peer: &Vec<u8>| match *peer.as_slice() {
+            [0x14, a, b, _, _, _] => u32::from_be_bytes([0, 0, a, b]),
+            [0x2d, a, b, c, _, _] => honest + u32::from_be_bytes([0, a, b, c]),
+            [0x24, 0, a, b, c, d, ..] => u32::from_be_bytes([a, b, c, d]),
+            [0x2a, 0, _, _, _, _, a, b, ..] => honest + u32::from(u16::from_be_bytes([a, b])),
+            _ => panic!("{peer:?} has not announced"),
+        };
+        answer.iter().map(number).collect()
+    }
+
+    /// How often each peer that is not of the crowd is handed out to the first.
+    fn hits(&mut self) -> BTreeMap<u32, u32> {
+        let mut hits = BTreeMap::new();
+        for _ in 0..DRAWS {
+            let chosen = self.ask(0, false, 50);
+            let others = chosen.into_iter().filter(|&peer| peer < self.honest);
+            others.for_each(|peer| *hits.entry(peer).or_default() += 1);
+        }
+        hits
+    }
+}
+
+#[test]
+fn one_network_has_at_most_a_quarter_of_an_answer_while_there_are_others() {
+    for (family, crowd) in [(Family::V4, 250), (Family::V6, 2000)] {
+        for (crowd_seeds, wanted, burst) in [
+            (false, 50, true),
+            (false, 50, false),
+            (true, 50, true),
+            (false, 200, true),
+            (false, 7, true),
+        ] {
+            let mut poisoned = Poisoned::new(family, 200, crowd, crowd_seeds, burst);
+            for number in 0..200 {
+                let chosen = poisoned.ask(number, false, wanted);
+                let distinct: BTreeSet<_> = chosen.iter().collect();
+                assert_eq!((chosen.len(), distinct.len()), (wanted, wanted), "{family:?}");
+                let of_crowd = chosen.iter().filter(|&&peer| peer >= 200).count();
+                assert!(
+                    of_crowd <= wanted / 4,
+                    "{of_crowd} of {wanted}, {family:?}, crowd of seeders: {crowd_seeds}"
+                );
+                assert!(!chosen.contains(&number));
+            }
+        }
+    }
+}
+
+#[test]
+fn beside_a_crowd_the_others_are_chosen_with_the_same_probability() {
+    for (family, crowd) in [(Family::V4, 250), (Family::V6, 2000)] {
+        let mut poisoned = Poisoned::new(family, 200, crowd, false, false);
+        assert_uniform(&poisoned.hits(), 199, 38.0);
+    }
+}
+
+/// Peers that came together stand together, and how many of a crowd stand behind them makes a difference, but a small one.
+#[test]
+fn beside_a_crowd_that_came_at_once_the_others_are_chosen_with_nearly_the_same_probability() {
+    for (family, crowd) in [(Family::V4, 250), (Family::V6, 2000)] {
+        let mut poisoned = Poisoned::new(family, 200, crowd, false, true);
+        let hits = poisoned.hits();
+        let mean = hits.values().sum::<u32>() / 199;
+        assert_eq!(hits.len(), 199);
+        assert!(
+            hits.values()
+                .all(|hits| (mean * 9 / 10..mean * 3 / 2).contains(hits)),
+            "{hits:?}"
+        );
+    }
+}
+
+#[test]
+fn a_crowd_fills_what_others_leave_empty() {
+    for (honest, crowd, wanted) in [(40, 250, 50), (60, 250, 50), (4, 20, 12), (10, 20, 12)] {
+        let mut poisoned = Poisoned::new(Family::V4, honest, crowd, false, true);
+        for _ in 0..100 {
+            let chosen = poisoned.ask(0, false, wanted);
+            let of_others = chosen.iter().filter(|&&peer| peer < honest).count();
+            let least = (honest as usize - 1).min(wanted - wanted / 4);
+            assert_eq!(chosen.len(), wanted);
+            assert!(of_others >= least, "{of_others} of {honest} beside {crowd}");
+        }
+    }
+}
+
+#[test]
+fn where_all_are_of_one_network_the_choice_is_uniform_as_ever() {
+    let mut poisoned = Poisoned::new(Family::V6, 0, 500, false, true);
+    let mut hits = BTreeMap::new();
+    for _ in 0..DRAWS {
+        let chosen = poisoned.ask(0, false, 50);
+        assert_eq!(chosen.len(), 50);
+        chosen
+            .into_iter()
+            .for_each(|peer| *hits.entry(peer).or_default() += 1);
+    }
+    assert_uniform(&hits, 499, 50.0);
 }

@@ -527,7 +527,7 @@ fn worker_beyond_the_caches() -> Worker {
         worker.announce_into_scratch(NOW, &announce, false).unwrap();
     };
     (0..100).for_each(|number| announce(HASH, number));
-    (0..250_000).for_each(|number| announce(hash_of(number), number));
+    (0..350_000).for_each(|number| announce(hash_of(number), number));
     assert!(!worker.tracker().swarms().stages().is_empty());
     worker
 }

@@ -8,7 +8,7 @@ use crate::announce::{Announce, Change, Counts, Endpoint, Event, Refusal, compac
 use crate::config::{Intervals, OutOfRange, SwarmConfig};
 use crate::prefetch::NoPrefetch;
 use crate::seed::{Key, Random};
-use crate::swarm::{Handout, Member, Packed, Peer, Plain, Prepared, Room, Store, Visit};
+use crate::swarm::{Handout, Member, Packed, Peer, Plain, Prepared, Room, Store, Visit, assert_spread};
 use crate::time::Minute;
 use crate::{Config, InfoHash, Instant, PeerId, Seed};
 
@@ -182,6 +182,8 @@ impl Pair {
         );
         if wanted > WANTED_UNSEEN {
             check_peers(&announce, peers, candidates, open);
+            let stored = found.map_or(0, |(counts, _)| (counts.complete + counts.incomplete) as usize);
+            assert_spread(announce.peer.family(), peers, candidates, stored, wanted);
         }
     }
 

@@ -5,6 +5,8 @@ use core::net::IpAddr;
 use crate::PeerId;
 use crate::announce::{Endpoint, Family};
 
+use super::spread::{Crowds, Network, Quota, of_network_max};
+
 /// Takes the peers that a store hands out and writes them in compact form (BEP 23, BEP 7) into the caller's buffer.
 #[derive(Debug)]
 pub struct Handout<'a> {
@@ -15,6 +17,8 @@ pub struct Handout<'a> {
     ids: Option<&'a mut [PeerId]>,
     len: usize,
     max: usize,
+    /// Peers at the end of the room that are taken if others do not fill it.
+    spare: usize,
 }
 
 impl<'a> Handout<'a> {
@@ -28,6 +32,7 @@ impl<'a> Handout<'a> {
             ids: None,
             len: 0,
             max,
+            spare: 0,
         }
     }
 
@@ -65,22 +70,17 @@ impl<'a> Handout<'a> {
 
     /// Takes one peer. One of the other family, or one too many, is left out.
     pub fn push(&mut self, peer: Endpoint, id: PeerId) {
-        match peer.ip {
-            IpAddr::V4(ip) => self.push_octets(&ip.octets(), peer.port, id),
-            IpAddr::V6(ip) => self.push_octets(&ip.octets(), peer.port, id),
+        if peer.family() == self.family {
+            self.extend(Compact::of(peer).bytes(), &id.0);
         }
     }
 
-    fn push_octets(&mut self, ip: &[u8], port: u16, id: PeerId) {
-        if ip.len() + 2 != self.family.compact_len() {
-            return;
+    /// The same within the quota of its network; beyond it the peer is put aside.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn push_within(&mut self, peer: Endpoint, id: PeerId, quota: &mut Quota) {
+        if peer.family() == self.family {
+            self.extend_within(Compact::of(peer).bytes(), &id.0, quota);
         }
-        let mut compact = [0; Family::V6.compact_len()];
-        let port = port.to_be_bytes();
-        for (to, from) in compact.iter_mut().zip(ip.iter().chain(&port)) {
-            *to = *from;
-        }
-        self.extend(compact.get(..ip.len() + 2).unwrap_or_default(), &id.0);
     }
 
     /// Takes peers of its family that stand one after the other in compact form, and their ids: one for each, or none.
@@ -100,6 +100,61 @@ impl<'a> Handout<'a> {
             }
         }
         self.len = len;
+    }
+
+    /// The networks that have more than their share of the answer, if there are any.
+    pub(super) fn crowds(&self) -> Option<Crowds> {
+        let peers = self.compact.chunks_exact(self.family.compact_len());
+        Crowds::among(peers.take(self.len).map(Network::of), of_network_max(self.max))
+    }
+
+    /// Begins anew.
+    pub(super) const fn clear(&mut self) {
+        (self.len, self.spare) = (0, 0);
+    }
+
+    /// Takes one compact peer of its family and its id, or puts it aside if its network has had its share.
+    pub(super) fn extend_within(&mut self, compact: &[u8], id: &[u8], quota: &mut Quota) {
+        let network = Network::of(compact);
+        if quota.is_full(network) {
+            self.put_aside(compact, id);
+            return;
+        }
+        if self.wanted() == 0 {
+            return;
+        }
+        self.extend(compact, id);
+        // Where there is no room left, those that were put aside last make some.
+        self.spare = self.spare.min(self.wanted());
+        let taken = self.compact.get(..self.len * self.family.compact_len());
+        let taken = taken.unwrap_or_default().chunks_exact(self.family.compact_len());
+        quota.note(network, taken.filter(|peer| Network::of(peer) == network).count());
+    }
+
+    fn put_aside(&mut self, compact: &[u8], id: &[u8]) {
+        if self.spare == self.wanted() {
+            return;
+        }
+        self.spare += 1;
+        let (at, stride) = (self.max - self.spare, self.family.compact_len());
+        if let Some(place) = self.compact.get_mut(at * stride..(at + 1) * stride) {
+            place.copy_from_slice(compact);
+        }
+        if let Some(place) = self.ids.as_deref_mut().and_then(|ids| ids.get_mut(at)) {
+            *place = id.first_chunk().copied().map(PeerId).unwrap_or_default();
+        }
+    }
+
+    /// Takes those that were put aside: there are no others.
+    pub(super) fn take_spare(&mut self) {
+        let (from, stride) = (self.max - self.spare, self.family.compact_len());
+        self.compact
+            .copy_within(from * stride..self.max * stride, self.len * stride);
+        if let Some(ids) = self.ids.as_deref_mut() {
+            ids.copy_within(from..self.max, self.len);
+        }
+        self.len += self.spare;
+        self.spare = 0;
     }
 
     /// Takes those peers of its family that a flag says yes to, as [`extend`](Self::extend) does.
@@ -125,6 +180,36 @@ impl<'a> Handout<'a> {
             }
         }
         self.len = len;
+    }
+}
+
+/// A compact peer.
+struct Compact {
+    octets: [u8; Family::V6.compact_len()],
+    len: usize,
+}
+
+impl Compact {
+    fn of(peer: Endpoint) -> Self {
+        let mut compact = Self {
+            octets: [0; Family::V6.compact_len()],
+            len: peer.family().compact_len(),
+        };
+        match peer.ip {
+            IpAddr::V4(ip) => compact.fill(&ip.octets(), peer.port),
+            IpAddr::V6(ip) => compact.fill(&ip.octets(), peer.port),
+        }
+        compact
+    }
+
+    fn fill(&mut self, ip: &[u8], port: u16) {
+        for (to, from) in self.octets.iter_mut().zip(ip.iter().chain(&port.to_be_bytes())) {
+            *to = *from;
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.octets.get(..self.len).unwrap_or_default()
     }
 }
 

@@ -10,6 +10,7 @@ mod packed;
 #[cfg(any(test, feature = "fuzzing"))]
 mod plain;
 mod shards;
+mod spread;
 mod store;
 
 pub use handout::Handout;
@@ -20,4 +21,6 @@ pub(crate) use packed::{Work, take_work};
 pub(crate) use plain::Plain;
 pub(crate) use shards::SHARDS_MAX;
 pub use shards::{Fullest, PREFETCHED_TOGETHER, Swarms, SweepPosition, WalkPosition};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use spread::assert_spread;
 pub use store::{Arrival, Member, Peer, Prepared, Room, Store, Swept, Taken, Totals, Visit};

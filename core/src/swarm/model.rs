@@ -16,7 +16,7 @@ use crate::seed::{Key, Random};
 use crate::time::Minute;
 use crate::{Config, InfoHash, PeerId, Seed};
 
-use super::{Handout, Member, Packed, Peer, Plain, Prepared, Room, Store, Swept, Visit};
+use super::{Handout, Member, Packed, Peer, Plain, Prepared, Room, Store, Swept, Visit, assert_spread};
 
 /// One thing that can happen to a store.
 #[derive(Clone, Debug)]
@@ -323,6 +323,16 @@ impl Pair {
         let (expected, eligible) = answer(&mut self.plain, self.now, &announce, &plainly, ask.room, 5000);
         let (found, expected) = (self.in_time(found), self.in_time(expected));
         assert_eq!(found, expected, "{ask:?}");
+        if !peer.ip.is_loopback()
+            && announce.event != Event::Stopped
+            && let Ok((counts, _)) = found
+        {
+            let stored = (counts.complete + counts.incomplete) as usize;
+            let compact =
+                |peers: &Chosen| -> Vec<u8> { peers.iter().flat_map(|(peer, _)| peer.clone()).collect() };
+            let (chosen, eligible) = (compact(&chosen), compact(&eligible));
+            assert_spread(peer.family(), &chosen, &eligible, stored, ask.wanted.into());
+        }
         let eligible: BTreeMap<_, _> = eligible.into_iter().collect();
         let distinct: BTreeMap<_, _> = chosen.iter().cloned().collect();
         assert_eq!(distinct.len(), chosen.len(), "a peer twice in one answer");
@@ -532,13 +542,15 @@ fn info_hash(torrent: u16) -> InfoHash {
     InfoHash(bytes)
 }
 
-/// Both families, several ports and hosts at one address, and some of loopback.
+/// Both families, several ports and hosts at one address, some of loopback, and many of a few networks.
 fn endpoint(peer: u16) -> Endpoint {
     let number = peer / 2;
     let ip: IpAddr = match (peer % 2, number % 8) {
         (0, 0) => Ipv4Addr::LOCALHOST.into(),
+        (0, 1..4) => Ipv4Addr::from_bits(0x1400_0001 + (u32::from(number) << 8)).into(),
         (0, _) => Ipv4Addr::from_bits(0x0100_0000 + u32::from(number / 5)).into(),
         (_, 0) => Ipv6Addr::LOCALHOST.into(),
+        (_, 1..4) => Ipv6Addr::from_bits((0x2400 << 112) | u128::from(number) << 80).into(),
         _ => Ipv6Addr::from_bits((0x2001_0db8 << 96) | u128::from(number / 4) << 64 | u128::from(number % 4))
             .into(),
     };

@@ -12,6 +12,7 @@ use crate::seed::Key;
 use crate::time::Minute;
 use crate::{InfoHash, PeerId};
 
+use super::spread::Quota;
 use super::{Arrival, Handout, Member, Peer, Prepared, Room, Store, Swept, Taken, Totals, Visit};
 
 /// The reference model of a store. Its choice of peers takes time proportional to the swarm, and a step of a sweep or a
@@ -75,11 +76,21 @@ impl Store for Plain {
                 && *endpoint != member.peer
                 && !self.config.is_too_old(now, entry.announced)
         });
-        let eligible: Vec<_> = eligible.collect();
-        for (left, (endpoint, entry)) in (1..=eligible.len()).rev().zip(eligible) {
+        let mut eligible: Vec<_> = eligible.collect();
+        let wanted = peers.wanted();
+        for (left, (endpoint, entry)) in (1..=eligible.len()).rev().zip(&eligible) {
             if random.usize(..left) < peers.wanted() {
-                peers.push(*endpoint, entry.id);
+                peers.push(**endpoint, entry.id);
             }
+        }
+        if eligible.len() > wanted && !member.peer.ip.is_loopback() && peers.crowds().is_some() {
+            random.shuffle(&mut eligible);
+            let mut quota = Quota::new(wanted);
+            peers.clear();
+            for (endpoint, entry) in eligible {
+                peers.push_within(*endpoint, entry.id, &mut quota);
+            }
+            peers.take_spare();
         }
         torrent.counts()
     }

@@ -270,6 +270,13 @@ impl<S: Store> Swarms<S> {
         shards.fold(Totals::default(), |sum, totals| sum.plus(&totals))
     }
 
+    /// Bytes that all shards take, by the account of their stores. Takes each lock once.
+    #[must_use]
+    pub fn accounted_bytes(&self) -> usize {
+        let bytes = |shard: &Shard<S>| shard.store.with(|store| store.bytes());
+        self.shards.iter().map(bytes).sum()
+    }
+
     /// The fullest shards, and the large torrents of all. Takes each lock once.
     #[must_use]
     pub fn fullest(&self) -> Fullest {

@@ -141,7 +141,7 @@ pub trait Store {
         0
     }
 
-    /// Bytes of memory that the store takes, about; 0 if it cannot tell. Takes constant time.
+    /// Bytes that the store takes of the allocator, within a few percent; 0 if it cannot tell. Takes constant time.
     fn bytes(&self) -> usize {
         0
     }

@@ -459,6 +459,7 @@ impl Model {
             ..Note::default()
         };
         let mut given = peers.iter().peekable();
+        let mut eligible = Vec::new();
         let stored = self
             .torrents
             .get(&ask.info_hash)
@@ -473,6 +474,7 @@ impl Model {
                 continue;
             }
             note.eligible += 1;
+            eligible.push(*peer);
             note.seeders += usize::from(entry.seeder);
             let Some((_, id)) = given.next_if(|(given, _)| given == peer) else {
                 continue;
@@ -492,6 +494,11 @@ impl Model {
                 note.handed, note.eligible
             )
         })?;
+        let stored = self.torrents.get(&ask.info_hash);
+        let stored = stored.map_or(0, |torrent| torrent.peers.len());
+        if stored <= 256 && eligible.len() * 2 >= stored {
+            check_networks(ask, peers, &eligible, peers_max)?;
+        }
         Ok(note)
     }
 
@@ -640,6 +647,42 @@ pub(crate) struct HeldPeer {
     pub(crate) been_seeder: bool,
     pub(crate) minute: u64,
     pub(crate) id: PeerId,
+}
+
+/// No network has more than a quarter of an answer that could have been filled with peers of others. Checked where there are
+/// so few peers, or so many of other networks, that the tracker looks at enough of them.
+fn check_networks(
+    ask: &Announce,
+    peers: &[(Endpoint, Option<PeerId>)],
+    eligible: &[Endpoint],
+    peers_max: usize,
+) -> Result<(), Violation> {
+    let counted = |endpoints: &mut dyn Iterator<Item = Endpoint>| {
+        let mut counts = BTreeMap::new();
+        for endpoint in endpoints {
+            *counts.entry(network(endpoint.ip)).or_insert(0) += 1;
+        }
+        counts
+    };
+    let share = (peers_max / 4).max(1);
+    let there = counted(&mut eligible.iter().copied());
+    let within: usize = there.values().map(|&count: &usize| count.min(share)).sum();
+    let outsiders: usize = there.values().filter(|&&count| count <= share).sum();
+    if ask.peer.ip.is_loopback() || within < peers_max || outsiders * 4 < eligible.len() {
+        return Ok(());
+    }
+    let handed = counted(&mut peers.iter().map(|(peer, _)| *peer));
+    ensure(handed.values().all(|&count| count <= share), "X-03", || {
+        format!("{share} peers of a network are allowed, and of {there:?} were handed out {handed:?}")
+    })
+}
+
+/// The IPv4 /24 or the IPv6 /48 that an address is in, by its first bits.
+const fn network(ip: IpAddr) -> (bool, u128) {
+    match ip {
+        IpAddr::V4(ip) => (false, ip.to_bits() as u128 >> 8),
+        IpAddr::V6(ip) => (true, ip.to_bits() >> 80),
+    }
 }
 
 /// Whether two addresses count as one where peers of one address are limited.

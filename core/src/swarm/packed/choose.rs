@@ -4,19 +4,22 @@
 //! place on where every peer is equally likely to be: so each is handed out with the same probability, and the work is
 //! that of copying the peers handed out. Seeders and leechers come in proportion to their numbers.
 
-use core::ops::Range;
+use core::net::IpAddr;
 
 use crate::announce::{Counts, Family};
 use crate::seed::Random;
+use crate::swarm::spread::{Network, Quota, of_network_max};
 use crate::swarm::{Handout, Member, Prepared};
 
+use super::Packed;
+use super::page::SMALL_MAX;
 use super::path::{PackedPrefetched, Starts, Stored, Torrent};
 use super::peers::{Columns, Shape};
+use super::round::{Look, Runs, Spread};
 use super::rules::Rules;
 use super::set::{Place, Set};
 use super::stamp::{Tick, Wanted};
 use super::swarm::Swarm;
-use super::{Packed, work};
 
 impl Packed {
     /// Hands out peers to one that is at `stored`, or is not stored.
@@ -38,13 +41,12 @@ impl Packed {
                 };
                 let small = page.small(rules, &record);
                 let wanted = rules.wanted(page.window(), now, !seeder);
-                from_page(
-                    &page.columns(rules, &small, family),
-                    wanted,
-                    own,
-                    &mut random,
-                    peers,
-                );
+                let columns = page.columns(rules, &small, family);
+                let own = Own {
+                    index: own,
+                    ip: member.peer.ip,
+                };
+                from_page(&columns, wanted, &own, &mut random, peers);
                 page.counts(rules, &small)
             }
             Some(Stored::Swarm(number, own)) => {
@@ -56,6 +58,7 @@ impl Packed {
                     seeder,
                     own,
                     starts: prepared.prefetched.0.starts(),
+                    ip: member.peer.ip,
                 };
                 from_swarm(swarm, rules, now, &asker, &mut random, peers);
                 swarm.counts()
@@ -77,18 +80,20 @@ impl Packed {
     }
 }
 
-/// Hands out peers of one family of a torrent in a page; `own` is the asker.
-pub(super) fn from_page(
-    columns: &Columns<'_>,
-    wanted: Wanted,
-    own: usize,
-    random: &mut Random,
-    peers: &mut Handout<'_>,
-) {
+/// The asker among the peers of a page.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    /// Its number, or [`usize::MAX`].
+    index: usize,
+    ip: IpAddr,
+}
+
+/// Hands out peers of one family of a torrent in a page.
+fn from_page(columns: &Columns<'_>, wanted: Wanted, own: &Own, random: &mut Random, peers: &mut Handout<'_>) {
     // All of them fit into the answer, the asker left out: there is nothing to draw.
-    if columns.len() <= peers.wanted() + 1 {
+    if columns.len() - usize::from(own.index < columns.len()) <= peers.wanted() {
         let stamps = columns.stamps.iter().enumerate();
-        let flags = stamps.map(|(index, &stamp)| wanted.fits(stamp) & (index != own));
+        let flags = stamps.map(|(index, &stamp)| wanted.fits(stamp) & (index != own.index));
         peers.extend_by(columns.endpoints, columns.ids, flags);
         return;
     }
@@ -96,7 +101,7 @@ pub(super) fn from_page(
     let fitting = || {
         stamps
             .clone()
-            .filter(|(index, stamp)| *index != own && wanted.fits(**stamp))
+            .filter(|(index, stamp)| *index != own.index && wanted.fits(**stamp))
     };
     // Each is taken with the probability wanted / left, which makes every set of so many equally likely.
     let mut left = fitting().count();
@@ -107,21 +112,58 @@ pub(super) fn from_page(
         }
         left -= 1;
     }
+    if peers.wanted() == 0 && !own.ip.is_loopback() {
+        spread_page(columns, fitting().map(|(index, _)| index), random, peers);
+    }
+}
+
+/// Chooses again, as [`spread`] does.
+#[cold]
+fn spread_page(
+    columns: &Columns<'_>,
+    fitting: impl Iterator<Item = usize>,
+    random: &mut Random,
+    peers: &mut Handout<'_>,
+) {
+    let peer = |index: usize| columns.range(index..index + 1);
+    let mut order = [0; SMALL_MAX];
+    let mut count = 0;
+    for (place, index) in order.iter_mut().zip(fitting) {
+        *place = index;
+        count += 1;
+    }
+    let order = order.get_mut(..count).unwrap_or_default();
+    let Some(crowds) = peers.crowds() else {
+        return;
+    };
+    if order.iter().all(|&index| crowds.has(Network::of(peer(index).0))) {
+        return;
+    }
+    let mut quota = Quota::new(peers.len());
+    peers.clear();
+    random.shuffle(order);
+    for &mut index in order {
+        let (endpoint, id) = peer(index);
+        peers.extend_within(endpoint, id, &mut quota);
+    }
+    peers.take_spare();
 }
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asker {
-    pub(super) family: Family,
-    pub(super) seeder: bool,
+struct Asker {
+    family: Family,
+    seeder: bool,
     /// Where the asker itself is, if it is stored.
-    pub(super) own: Option<Place>,
+    own: Option<Place>,
     /// Where to begin, if that was drawn before.
-    pub(super) starts: Starts,
+    starts: Starts,
+    /// On this machine all peers may share one network.
+    ip: IpAddr,
 }
 
 /// Hands out peers of a large swarm.
-pub(super) fn from_swarm(
+fn from_swarm(
     swarm: &Swarm,
     rules: &Rules,
     now: Tick,
@@ -129,35 +171,80 @@ pub(super) fn from_swarm(
     random: &mut Random,
     peers: &mut Handout<'_>,
 ) {
-    let shape = rules.shape(asker.family);
-    let mut look = Look {
-        rules,
-        shape,
-        now,
-        left: LOOK_MIN + peers.wanted() * LOOK_FACTOR,
-    };
+    let wanted = peers.wanted();
+    let mut look = Look::new(rules, rules.shape(asker.family), now, wanted);
     let leechers = swarm.set(asker.family, false);
     // A seeder has no use for others.
     if asker.seeder {
         let mut round = look.round(leechers, None, asker.starts.leecher, random);
-        round.hand_out(&mut look, peers.wanted(), peers);
+        round.hand_out(&mut look, &mut Runs, wanted, peers);
+    } else {
+        let seeders = swarm.set(asker.family, true);
+        let share = asker.leechers_share(swarm, wanted, random);
+        let mut leechers = look.round(leechers, asker.own, asker.starts.leecher, random);
+        let mut seeders = look.round(seeders, None, asker.starts.seeder, random);
+        leechers.hand_out(&mut look, &mut Runs, share, peers);
+        let rest = peers.wanted();
+        seeders.hand_out(&mut look, &mut Runs, rest, peers);
+        // Where some turned out to be too old, the others make up for them.
+        let rest = peers.wanted();
+        leechers.hand_out(&mut look, &mut Runs, rest, peers);
+    }
+    // Chance spreads the peers of a network over the buckets, so that an answer can seldom have too many of one. An answer
+    // with room left has all that there are: none of them is in another's place.
+    if look.together > of_network_max(wanted) && peers.wanted() == 0 && !asker.ip.is_loopback() {
+        let look = Look::new(rules, rules.shape(asker.family), now, wanted);
+        spread(swarm, &look, asker, random, peers);
+    }
+}
+
+impl Asker {
+    /// How many of the `wanted` are to be leechers.
+    fn leechers_share(&self, swarm: &Swarm, wanted: usize, random: &mut Random) -> usize {
+        let [leechers, seeders] = [false, true].map(|seeder| swarm.set(self.family, seeder).len());
+        let others = leechers.saturating_sub(self.own.is_some().into());
+        leechers_share(others, seeders, wanted, random)
+    }
+}
+
+/// Chooses again if a network has more than its share of an answer, so that others come before it.
+#[cold]
+fn spread(swarm: &Swarm, look: &Look<'_>, asker: &Asker, random: &mut Random, peers: &mut Handout<'_>) {
+    let wanted = peers.len();
+    let leechers = swarm.set(asker.family, false);
+    let seeders = Some(swarm.set(asker.family, true)).filter(|_| !asker.seeder);
+    let together = seeders.map_or(0, Set::together).max(leechers.together());
+    // Where a network is a crowd of the swarm, every answer is chosen again: if only those were that turn out badly, peers
+    // that stand far from the crowd would be likelier.
+    let crowds = if usize::from(together) > of_network_max(wanted) {
+        look.crowds([Some(leechers), seeders], random)
+    } else {
+        None
+    };
+    let Some(crowds) = crowds.or_else(|| peers.crowds()) else {
+        return;
+    };
+    let own = asker.own.filter(|_| !asker.seeder);
+    let mut leechers = Spread::new(look, leechers, own, &crowds, random);
+    let mut seeders = seeders.map(|seeders| Spread::new(look, seeders, None, &crowds, random));
+    // All are of one network, or nearly all: the answer stays as it is.
+    if !leechers.has_outsiders && !seeders.as_ref().is_some_and(|seeders| seeders.has_outsiders) {
         return;
     }
-    let seeders = swarm.set(asker.family, true);
-    let share = leechers_share(
-        leechers.len().saturating_sub(asker.own.is_some().into()),
-        seeders.len(),
-        peers.wanted(),
-        random,
-    );
-    let mut leechers = look.round(leechers, asker.own, asker.starts.leecher, random);
-    let mut seeders = look.round(seeders, None, asker.starts.seeder, random);
-    leechers.hand_out(&mut look, share, peers);
+    peers.clear();
+    let mut quota = Quota::new(wanted);
+    // Seeders first: the leechers of their network would leave them nothing of its quota.
+    if let Some(seeders) = &mut seeders {
+        let share = asker.leechers_share(swarm, wanted, random);
+        seeders.hand_out(&mut quota, wanted - share, peers);
+    }
     let rest = peers.wanted();
-    seeders.hand_out(&mut look, rest, peers);
-    // Where some turned out to be too old, the others make up for them.
-    let rest = peers.wanted();
-    leechers.hand_out(&mut look, rest, peers);
+    leechers.hand_out(&mut quota, rest, peers);
+    if let Some(seeders) = &mut seeders {
+        let rest = peers.wanted();
+        seeders.hand_out(&mut quota, rest, peers);
+    }
+    peers.take_spare();
 }
 
 /// The chance that decides where to begin in each set: of one for the leechers and of one for the seeders, so that each can
@@ -200,139 +287,4 @@ pub(super) fn leechers_share(leechers: u32, seeders: u32, wanted: usize, random:
     // Rounded up as often as the fraction says: always down would never hand out the few leechers of a large swarm.
     let share = (wanted as u64 * leechers + random.u64(..all)) / all;
     usize::try_from(share).unwrap_or(wanted)
-}
-
-/// Peers looked at for one answer, at most: this many, and as many times those wanted.
-///
-/// More than are handed out need looking at only where many are too old and not yet swept.
-const LOOK_MIN: usize = 4096;
-const LOOK_FACTOR: usize = 8;
-
-/// How peers are looked at, and how many more may be.
-#[derive(Debug)]
-struct Look<'a> {
-    rules: &'a Rules,
-    shape: Shape,
-    now: Tick,
-    left: usize,
-}
-
-impl Look<'_> {
-    /// A round through `set` that begins at any peer that may be handed out, each with the same probability. `drawn` is the
-    /// first draw, if it was made before.
-    fn round<'s>(
-        &self,
-        set: &'s Set,
-        own: Option<Place>,
-        mut drawn: Option<Place>,
-        random: &mut Random,
-    ) -> Round<'s> {
-        let mut start = Place { bucket: 0, index: 0 };
-        // An empty set has no start to find.
-        let draws = if set.len() == 0 { 0 } else { REDRAWS_MAX };
-        for _ in 0..draws {
-            start = drawn
-                .take()
-                .or_else(|| set.any(self.shape, random))
-                .unwrap_or(start);
-            // A start that is passed over would hand its share to the peer behind it.
-            if Some(start) != own && self.fits(set, start) {
-                break;
-            }
-        }
-        Round {
-            set,
-            own,
-            start,
-            at: start,
-            turned: false,
-        }
-    }
-
-    fn fits(&self, set: &Set, place: Place) -> bool {
-        let Some(bucket) = set.buckets.get(place.bucket) else {
-            return false;
-        };
-        let stamp = bucket.stamp(self.shape, place.index);
-        let wanted = self.rules.wanted(bucket.window(), self.now, true);
-        stamp.is_some_and(|stamp| wanted.fits(stamp))
-    }
-}
-
-/// Draws for a start that may be handed out; after these any start will do.
-const REDRAWS_MAX: usize = 16;
-
-/// A way once round all peers of a set.
-#[derive(Debug)]
-struct Round<'s> {
-    set: &'s Set,
-    own: Option<Place>,
-    start: Place,
-    /// The next to be looked at.
-    at: Place,
-    /// Whether the first bucket has come again.
-    turned: bool,
-}
-
-impl Round<'_> {
-    /// Hands out up to `count` more.
-    fn hand_out(&mut self, look: &mut Look<'_>, count: usize, peers: &mut Handout<'_>) {
-        let goal = peers.wanted().saturating_sub(count);
-        while peers.wanted() > goal && look.left > 0 {
-            let Some(bucket) = self.set.buckets.get(self.at.bucket) else {
-                return;
-            };
-            work::touched();
-            let columns = bucket.columns(look.shape);
-            let wanted = look.rules.wanted(bucket.window(), look.now, true);
-            let end = if self.turned {
-                self.start.index
-            } else {
-                columns.len()
-            };
-            // The asker is known by its place: comparing endpoints would read each of them.
-            let own = self.own.filter(|own| own.bucket == self.at.bucket);
-            let own = own.map_or(usize::MAX, |own| own.index);
-            let from = self.at.index;
-            self.at.index = until(&columns, from..end, own, wanted, goal, peers);
-            // One for the bucket too: thousands of empty ones cost as much as as many peers.
-            look.left = look.left.saturating_sub(1 + self.at.index - from);
-            // The answer is full, or the round has come back to its start.
-            if self.at.index < end || self.turned {
-                return;
-            }
-            let bucket = (self.at.bucket + 1) % self.set.buckets.len();
-            self.turned = bucket == self.start.bucket;
-            self.at = Place { bucket, index: 0 };
-        }
-    }
-}
-
-/// Hands out those of a range that fit, but not `own`, until only `goal` more are wanted. Returns where it stopped.
-fn until(
-    columns: &Columns<'_>,
-    range: Range<usize>,
-    own: usize,
-    wanted: Wanted,
-    goal: usize,
-    peers: &mut Handout<'_>,
-) -> usize {
-    let Range { mut start, end } = range;
-    while start < end && peers.wanted() > goal {
-        let mut most = end.min(start + peers.wanted() - goal);
-        // The run ends before the asker, and the next begins behind it.
-        if (start..most).contains(&own) {
-            most = own;
-        }
-        let run = wanted.run(columns.stamps.get(start..most).unwrap_or_default());
-        // One that is too old, or the asker.
-        if run == 0 {
-            start += 1;
-            continue;
-        }
-        let (endpoints, ids) = columns.range(start..start + run);
-        peers.extend(endpoints, ids);
-        start += run;
-    }
-    start
 }

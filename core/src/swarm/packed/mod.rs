@@ -10,6 +10,7 @@
 //! - Work is bounded: an operation reads a few pages and buckets and splits or joins at most a few. No table is ever
 //!   rehashed, moved or freed as a whole.
 
+mod account;
 mod choose;
 mod compact;
 mod lanes;
@@ -21,6 +22,8 @@ mod pieces;
 mod position;
 mod prefetch;
 mod put;
+mod remains;
+mod round;
 mod rules;
 mod set;
 mod stamp;
@@ -47,13 +50,14 @@ use crate::seed::Key;
 use crate::time::Minute;
 
 use super::{Arrival, Handout, Member, Prepared, Room, Store, Swept, Taken, Totals, Visit};
+use account::ALLOCATION;
 use linear::{block_of, origin_of};
 use page::{Page, Record, TORRENTS_MAX};
 use path::Stage;
 use pieces::Pieces;
 use position::{SweepPosition, WalkPosition};
+use remains::Remains;
 use rules::Rules;
-use set::Bucket;
 use stamp::Tick;
 use swarm::{KIND, Slab, Swarm};
 
@@ -67,8 +71,9 @@ pub struct Packed {
     /// Invariant: the bytes of all pages.
     bytes: usize,
     swarms: Slab,
-    /// The buckets of large swarms that are gone: the sweep frees them in steps.
-    remains: Pieces<Pieces<Bucket>>,
+    /// Invariant: what the peers of large swarms take, their buckets included.
+    large_bytes: usize,
+    remains: Remains,
     /// Invariant: what pages and swarms hold.
     totals: Totals,
 }
@@ -105,7 +110,8 @@ impl Store for Packed {
             pages,
             bytes: 0,
             swarms: Slab::new(),
-            remains: Pieces::default(),
+            large_bytes: 0,
+            remains: Remains::default(),
             totals: Totals::default(),
         }
     }
@@ -211,7 +217,7 @@ impl Store for Packed {
                 for (family, seeder) in KIND {
                     *self.totals.of_mut(family, seeder) -= u64::from(swarm.set(family, seeder).len());
                 }
-                bury(&mut self.remains, swarm.into_buckets());
+                self.bury(swarm);
             }
         } else {
             let small = page.small(&self.rules, &record);
@@ -265,9 +271,10 @@ impl Store for Packed {
     }
 
     fn bytes(&self) -> usize {
-        let peers = usize::try_from(self.totals.peers()).unwrap_or(usize::MAX);
-        // Small torrents have theirs in the pages and count twice, which makes up for what their tables take.
-        self.bytes + peers.saturating_mul(self.rules.shape(Family::V4).stride())
+        let pages = self.bytes + account::table::<Page>(self.pages.len()) + self.pages.len() * ALLOCATION;
+        let used = pages + self.swarms.bytes() + self.large_bytes + self.remains.bytes();
+        // Between allocations stands what the allocator cannot use: measured in five populations (benches/swarm_memory.rs).
+        used + used / 24
     }
 
     fn totals(&self) -> Totals {
@@ -363,24 +370,19 @@ impl Packed {
             }
             page.vacate(rules, &record, window.stamp(now)).is_some()
         });
-        bury(&mut self.remains, swarm.into_buckets());
+        self.bury(swarm);
         self.totals.torrents -= u64::from(!stays);
         stays
     }
-}
 
-/// Frees buckets that nothing leads to any more, or leaves them to the sweep if they are many.
-fn bury(remains: &mut Pieces<Pieces<Bucket>>, buckets: impl IntoIterator<Item = Pieces<Bucket>>) {
-    for buckets in buckets {
-        // What is not pushed is dropped here, which frees it.
-        if buckets.len() > BUCKETS_FREED {
-            remains.push(buckets);
+    /// Gives up a large swarm that nothing leads to any more.
+    fn bury(&mut self, swarm: Swarm) {
+        self.large_bytes -= swarm.bytes(&self.rules);
+        for (buckets, bytes) in swarm.into_buckets(&self.rules) {
+            self.remains.bury(buckets, bytes);
         }
     }
 }
-
-/// Buckets of one set that are freed at once.
-const BUCKETS_FREED: usize = 4;
 
 /// Buckets at most of a large swarm that goes back into its page: one or two of each set.
 const BUCKETS_SMALL: usize = 8;

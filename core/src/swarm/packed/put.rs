@@ -183,7 +183,9 @@ impl Packed {
             }
         }
         work::moved(SMALL_MAX);
+        let bytes = swarm.bytes(&self.rules);
         let number = self.swarms.insert(swarm).ok_or(Refusal::SwarmFull)?;
+        self.large_bytes += bytes;
         self.edit(index, |page, rules| {
             page.set_large(rules, record, number);
         });
@@ -205,11 +207,13 @@ impl Packed {
         let Some((was_seeder, place)) = swarm.find(rules, hash, &peer.endpoint, peer.seeder) else {
             return self.put_new_in_swarm(number, arrival, &peer, hash, room);
         };
-        let set = swarm.set_mut(family, was_seeder);
         let (place, stamp, then) = if was_seeder == peer.seeder {
+            let set = swarm.set_mut(family, was_seeder);
             let (stamp, then) = set.renew(rules, peer.announced, place, &peer);
             (Some(place), stamp, then)
         } else {
+            let before = swarm.bytes(rules);
+            let set = swarm.set_mut(family, was_seeder);
             let (stamp, then) = set.stamped(rules.shape(family), place);
             set.remove(rules.shape(family), place);
             let moved = Newcomer {
@@ -218,6 +222,7 @@ impl Packed {
                 ..peer
             };
             swarm.insert(rules, peer.announced, hash, &moved);
+            self.large_bytes = self.large_bytes + swarm.bytes(rules) - before;
             // The insertion may have split the bucket, so the place is looked up.
             let place = swarm
                 .set(family, peer.seeder)
@@ -250,7 +255,9 @@ impl Packed {
             swarm.of_address(rules, hash, &peer.endpoint)
         })?;
         let swarm = self.swarms.get_mut(number).ok_or(Refusal::SwarmFull)?;
+        let before = swarm.bytes(rules);
         swarm.insert(rules, peer.announced, hash, peer);
+        self.large_bytes = self.large_bytes + swarm.bytes(rules) - before;
         let completed = arrival.completes();
         swarm.downloaded = swarm.downloaded.saturating_add(completed.into());
         *self.totals.of_mut(family, peer.seeder) += 1;

@@ -4,10 +4,13 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::mem;
+use core::num::NonZero;
 use core::ops::Range;
 
 use crate::seed::Random;
+use crate::swarm::spread::Network;
 
+use super::account::{self, ALLOCATION};
 use super::compact::Compact;
 use super::linear::{Spot, block_at, block_of, next_block, origin_of};
 use super::peers::{self, Columns, Entry, Shape};
@@ -24,8 +27,12 @@ pub(super) struct Set {
     len: u32,
     /// Invariant: no bucket holds more peers.
     longest: u32,
-    /// While a sweep is on its way from the first bucket on. Invariant: no bucket that it has passed holds more peers.
-    longest_passed: Option<u32>,
+    /// Invariant: no bucket holds more peers of one network.
+    together: u16,
+    /// While a sweep is on its way from the first bucket on. Invariant: what these say of all buckets is true of those that
+    /// it has passed. The first has one added, to fit with the others into a word.
+    longest_passed: Option<NonZero<u32>>,
+    together_passed: u16,
 }
 
 /// Where a peer is in its set: bucket and number.
@@ -38,6 +45,12 @@ pub(super) struct Place {
 impl Set {
     pub(super) const fn len(&self) -> u32 {
         self.len
+    }
+
+    /// What the buckets take.
+    #[inline]
+    pub(super) fn bytes(&self, shape: Shape) -> usize {
+        self.len as usize * shape.stride() + self.buckets.len() * BUCKET
     }
 
     #[cfg(test)]
@@ -79,6 +92,12 @@ impl Set {
         Some(Newcomer::of_entry(&entry, bucket.window()))
     }
 
+    /// The compact peer at `place`, if there is one.
+    pub(super) fn endpoint(&self, shape: Shape, place: Place) -> Option<&[u8]> {
+        let columns = self.buckets.get(place.bucket)?.columns(shape);
+        Some(columns.range(place.index..place.index + 1).0)
+    }
+
     /// Notes a new announce of the peer at `place`. Returns its stamp before, and the time of that.
     #[inline]
     pub(super) fn renew(&mut self, rules: &Rules, now: Tick, place: Place, peer: &Newcomer) -> (Stamp, Tick) {
@@ -99,8 +118,9 @@ impl Set {
         let index = self.bucket_of(hash);
         if let Some(bucket) = self.buckets.get_mut(index) {
             let count = bucket.push(rules, shape, now, peer);
+            let together = bucket.of_network(shape, Network::of(peer.endpoint.bytes()));
             self.len += 1;
-            self.lengthen(count);
+            self.lengthen(count, together);
         }
         // At most one split for one peer bounds the work of an announce.
         if self.len as usize > self.buckets.len() * BUCKET_LOAD {
@@ -133,15 +153,23 @@ impl Set {
         };
         let removed = bucket.expire(rules, shape, now);
         let left = bucket.len(shape);
+        // Peers of one network are seldom together by chance, and then only few: no table has to be made for these.
+        let together = if self.together > TOGETHER_FEW {
+            bucket.together(shape)
+        } else {
+            self.together
+        };
         self.len -= removed;
-        // A sweep that began elsewhere has not seen every bucket, and must not shorten the bound.
+        // A sweep that began elsewhere has not seen every bucket, and must not lower the bounds.
         if spot == 0 {
-            self.longest_passed = Some(0);
+            (self.longest_passed, self.together_passed) = (Some(NonZero::<u32>::MIN), 0);
         }
-        self.longest_passed = self.longest_passed.map(|longest| longest.max(left));
+        self.pass(left, together);
         let next = next_block(spot, buckets);
-        if next.is_none() {
-            self.longest = self.longest_passed.take().unwrap_or(self.longest);
+        if next.is_none()
+            && let Some(passed) = self.longest_passed.take()
+        {
+            (self.longest, self.together) = (passed.get() - 1, self.together_passed);
         }
         self.rejoin(shape);
         (removed, next)
@@ -186,10 +214,23 @@ impl Set {
         self.buckets.push(fresh);
     }
 
-    /// Notes that a bucket holds `count` peers now.
-    fn lengthen(&mut self, count: u32) {
+    /// Peers of one network in one bucket, at most.
+    pub(super) const fn together(&self) -> u16 {
+        self.together
+    }
+
+    /// Notes that a bucket holds `count` peers now, and `together` of one network.
+    fn lengthen(&mut self, count: u32, together: u16) {
         self.longest = self.longest.max(count);
-        self.longest_passed = self.longest_passed.map(|longest| longest.max(count));
+        self.together = self.together.max(together);
+        self.pass(count, together);
+    }
+
+    /// The same for the buckets that a sweep has passed, whether this is one of them or not.
+    fn pass(&mut self, count: u32, together: u16) {
+        let longest = |passed: NonZero<u32>| passed.max(NonZero::<u32>::MIN.saturating_add(count));
+        self.longest_passed = self.longest_passed.map(longest);
+        self.together_passed = self.together_passed.max(together);
     }
 
     /// Joins buckets when there are too many for the peers that are left: two for each that may have left.
@@ -210,7 +251,8 @@ impl Set {
             if let (Some(bucket), Some(origin)) = (self.buckets.pop(), self.buckets.get_mut(origin_of(last)))
             {
                 let count = origin.absorb(shape, bucket);
-                self.lengthen(count);
+                let together = origin.together(shape);
+                self.lengthen(count, together);
             }
         }
         // The bound on the longest bucket is forgotten with the last one, too.
@@ -223,6 +265,9 @@ impl Set {
 /// Peers of a bucket on average, at most: enough that an allocation for each costs less than a byte a peer, few enough
 /// that a look through one is quick.
 pub(super) const BUCKET_LOAD: usize = 96;
+
+/// Peers of one network in a bucket that are no reason to look again.
+const TOGETHER_FEW: u16 = 3;
 
 /// Draws after which [`Set::any`] takes what it finds: one in thirty is accepted even if the longest bucket holds
 /// thousands of peers of one or two addresses.
@@ -272,10 +317,21 @@ impl Drop for Bucket {
     }
 }
 
+/// Slots for the networks of a bucket: about a hundred seldom meet more than two at a time.
+const SLOTS: usize = 512;
+
+/// Bytes of a bucket beside its peers.
+const BUCKET: usize = TAIL + ALLOCATION + account::table::<Bucket>(1);
+
 /// Bytes of the window, which stands at the end: near the stamps.
 const TAIL: usize = 4;
 
 impl Bucket {
+    /// What it takes.
+    pub(super) const fn bytes(&self) -> usize {
+        self.0.len().saturating_sub(TAIL) + BUCKET
+    }
+
     /// What is read to hand out some peers: their endpoints, their stamps and the window.
     pub(super) fn parts(&self, shape: Shape, range: Range<usize>) -> [&[u8]; 3] {
         let columns = self.columns(shape);
@@ -288,6 +344,33 @@ impl Bucket {
     pub(super) fn columns(&self, shape: Shape) -> Columns<'_> {
         let columns = self.0.split_last_chunk::<TAIL>();
         Columns::new(shape, columns.map_or(&[], |(columns, _)| columns))
+    }
+
+    /// How many peers of a network there are.
+    fn of_network(&self, shape: Shape, network: Network) -> u16 {
+        let endpoints = self
+            .columns(shape)
+            .endpoints
+            .chunks_exact(shape.family.compact_len());
+        let count = endpoints.filter(|peer| Network::of(peer) == network).count();
+        u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
+    /// How many peers of one network there are, at most: networks that meet in a slot are counted as one.
+    fn together(&self, shape: Shape) -> u16 {
+        let mut slots = [0u16; SLOTS];
+        let mut most = 0;
+        for peer in self
+            .columns(shape)
+            .endpoints
+            .chunks_exact(shape.family.compact_len())
+        {
+            if let Some(slot) = slots.get_mut(Network::of(peer).slot(SLOTS)) {
+                *slot = slot.saturating_add(1);
+                most = most.max(*slot);
+            }
+        }
+        most
     }
 
     pub(super) fn window(&self) -> Window {

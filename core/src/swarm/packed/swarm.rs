@@ -4,6 +4,7 @@ use core::mem;
 
 use crate::announce::{Counts, Family};
 
+use super::account;
 use super::compact::Compact;
 use super::pieces::Pieces;
 use super::rules::Rules;
@@ -81,9 +82,22 @@ impl Swarm {
         self.sets.iter().map(|set| set.buckets.len()).sum()
     }
 
-    /// The buckets of each set, of a swarm that is given up.
-    pub(super) fn into_buckets(self) -> [Pieces<Bucket>; KINDS] {
-        self.sets.map(|set| set.buckets)
+    /// What all sets take.
+    #[inline]
+    pub(super) fn bytes(&self, rules: &Rules) -> usize {
+        let [v4_leechers, v4_seeders, v6_leechers, v6_seeders] = &self.sets;
+        let (v4, v6) = (rules.shape(Family::V4), rules.shape(Family::V6));
+        v4_leechers.bytes(v4) + v4_seeders.bytes(v4) + v6_leechers.bytes(v6) + v6_seeders.bytes(v6)
+    }
+
+    /// The buckets of each set and what they take, of a swarm that is given up.
+    pub(super) fn into_buckets(self, rules: &Rules) -> impl Iterator<Item = (Pieces<Bucket>, usize)> {
+        let shapes = KIND.map(|(family, _)| rules.shape(family));
+        let sets = self.sets.into_iter().zip(shapes);
+        sets.map(|(set, shape)| {
+            let bytes = set.bytes(shape);
+            (set.buckets, bytes)
+        })
     }
 
     /// How many peers of the address of `peer` there are.
@@ -151,6 +165,11 @@ impl Slab {
             free: None,
             used: 0,
         }
+    }
+
+    /// What the table takes.
+    pub(super) fn bytes(&self) -> usize {
+        account::table::<Slot>(self.slots.len())
     }
 
     /// How many swarms are kept.

@@ -12,8 +12,7 @@ use super::position::{Position, SweepPosition, Within};
 use super::rules::Rules;
 use super::stamp::{SEEDER, Tick};
 use super::swarm::{KIND, Swarm};
-use super::work;
-use super::{Packed, bury};
+use super::{Packed, work};
 
 impl Packed {
     /// Sweeps from `position` on until about `work` torrents and peers have been looked at.
@@ -53,16 +52,8 @@ impl Packed {
     /// Frees what large swarms that are gone have left.
     fn free_remains(&mut self, step: &mut Step) {
         self.swarms.shrink(step.left / FREE_WORK);
-        while step.left > 0 {
-            let last = self.remains.len().wrapping_sub(1);
-            let Some(buckets) = self.remains.get_mut(last) else {
-                return;
-            };
-            if buckets.pop().is_some() {
-                step.look_at(FREE_WORK);
-            } else {
-                self.remains.pop();
-            }
+        while step.left > 0 && self.remains.free_one() {
+            step.look_at(FREE_WORK);
         }
     }
 
@@ -159,14 +150,18 @@ impl Packed {
                 }
                 let bucket = set.buckets.get(block_at(spot, set.buckets.len()));
                 step.look_at(BUCKET_WORK + bucket.map_or(0, |bucket| bucket.count(shape)));
+                let before = set.bytes(shape);
                 let (removed, after) = set.sweep(&self.rules, shape, step.now, spot);
+                self.large_bytes = self.large_bytes + set.bytes(shape) - before;
                 *self.totals.of_mut(family, seeder) -= u64::from(removed);
                 step.swept.peers_removed += u64::from(removed);
                 next = after;
             }
             // All expired in one pass: there may be more empty buckets than one step may free.
             if set.len() == 0 {
-                bury(&mut self.remains, [mem::take(set).buckets]);
+                let bytes = set.bytes(shape);
+                self.large_bytes -= bytes;
+                self.remains.bury(mem::take(set).buckets, bytes);
             }
             spot = 0;
         }

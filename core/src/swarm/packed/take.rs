@@ -51,8 +51,9 @@ impl Packed {
             return (None, swarm.counts());
         };
         let set = swarm.set_mut(endpoint.family, seeder);
-        let peer = set.get(shape, place);
+        let (peer, before) = (set.get(shape, place), set.bytes(shape));
         set.remove(shape, place);
+        self.large_bytes = self.large_bytes + set.bytes(shape) - before;
         let counts = swarm.counts();
         // The last one takes the torrent along; sixteen that are left go back into the page.
         self.settle(now, index, record);

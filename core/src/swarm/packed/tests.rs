@@ -95,10 +95,20 @@ fn start() -> Instant {
     Instant::now()
 }
 
+/// A peer of one of many networks.
 const fn peer(number: u32) -> Endpoint {
+    let host = 0x0100_0000 + ((number & 0xffff) << 8) + (number >> 16);
     Endpoint {
-        ip: IpAddr::V4(Ipv4Addr::from_bits(0x0100_0000 + number)),
+        ip: IpAddr::V4(Ipv4Addr::from_bits(host)),
         port: 6881,
+    }
+}
+
+/// A peer of one network, or of the few that so many do not fit into.
+const fn crowd(number: u32) -> Endpoint {
+    Endpoint {
+        ip: IpAddr::V4(Ipv4Addr::from_bits(0x2d00_0000 + number / 64)),
+        port: 6000 + (number % 64) as u16,
     }
 }
 
@@ -392,6 +402,29 @@ fn what_is_handed_out_costs_in_proportion_whatever_the_size() {
         assert!(
             packing.most.blocks <= 3 + 50 / (BUCKET_LOAD / 4) + 4,
             "{:?}",
+            packing.most
+        );
+    }
+}
+
+/// A choice that spreads over networks looks at as many peers as a choice among peers that are too old may.
+#[test]
+fn a_crowd_makes_no_answer_look_at_more_than_the_bound() {
+    for others in [0, 200] {
+        let mut packing = Packing::new(&Config::default());
+        for number in 0..16_000 {
+            packing.announce(0, crowd(number), 1, Event::None);
+        }
+        (0..others).for_each(|number| packing.announce(0, peer(number), 1, Event::None));
+        packing.most = Work::default();
+        for number in 0..100 {
+            packing.announce(0, crowd(number), 1, Event::None);
+            assert_eq!(packing.handed_out, 50);
+        }
+        let looked_at = 4096 + 8 * 50;
+        assert!(
+            packing.most.blocks <= 16 + looked_at / (BUCKET_LOAD / 4),
+            "{others} others: {:?}",
             packing.most
         );
     }
