@@ -540,11 +540,6 @@ impl Worker {
             .judge(now, source, charge.into(), || tracker.stands_for_many(source))
     }
 
-    /// The sources with the most proven requests over their limits in the last full second, at most 64, the heaviest first.
-    pub fn heaviest(&mut self, now: Instant) -> Vec<Heavy> {
-        self.governor.heaviest(now)
-    }
-
     /// Adds one to a count of this worker.
     pub fn count(&self, count: Count) {
         self.counters.add(count, 1);
