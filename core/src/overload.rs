@@ -22,7 +22,7 @@ pub enum Level {
     Connects,
     /// Scrapes.
     Scrapes,
-    /// The peers in answers to announces of peers that are stored: they are renewed, and told to come back late.
+    /// Peer lists for announces of stored peers: the peer is renewed, and answered without peers and with the longest interval.
     Renewals,
     /// New peers.
     NewPeers,
@@ -68,7 +68,8 @@ impl Level {
 }
 
 impl Level {
-    /// Connects that are answered in a batch of so many datagrams. While connects are shed that is three tenths of them:
+    /// Connects that are answered in a batch of so many datagrams. While connects are shed, these are at most three for each ten
+    /// datagrams of the batch, begun tens included:
     /// anybody can send connects under forged addresses, and a client needs one for all that it asks in two minutes.
     #[must_use]
     pub const fn connects_max(self, datagrams: usize) -> usize {
@@ -78,8 +79,8 @@ impl Level {
         }
     }
 
-    /// What is done about an announce with this event. Peers that begin a session are taken for new, and all others for stored
-    /// ones. Who leaves is always heard.
+    /// What is done about an announce with this event. `started` counts as a new peer, every other event as a stored one;
+    /// `stopped` is always served.
     pub const fn verdict(self, event: Event) -> Verdict {
         match event {
             Event::Stopped => Verdict::Serve,
@@ -98,11 +99,12 @@ impl Level {
 /// How well a worker keeps up with one of its sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
-    /// Most batches had room for more.
+    /// At least three quarters of the batches had room for more datagrams.
     Idle,
-    /// Most batches were full, and the worker keeps up.
+    /// More than a quarter of the batches were full, and the worker keeps up.
     Busy,
-    /// Datagrams are lost, or wait for longer than [`DELAY_MAX_MILLIS`], all the time.
+    /// The queue was never empty, and datagrams were lost or waited for longer than [`DELAY_MAX_MILLIS`]; or some were lost in each
+    /// of several windows.
     Overloaded,
 }
 
@@ -114,14 +116,14 @@ pub struct Overload {
     overloaded: Instant,
     /// When the level moved last, or overload was seen for the first time.
     moved: Instant,
-    /// Until when the time at a level is accounted for.
-    accounted: Instant,
+    /// The time of the last [`update`](Self::update).
+    updated: Instant,
     /// Connects that are still answered in this batch.
     connects_left: usize,
     /// Connects until now. It may wrap around.
     connects: u64,
     thinning: Thinning,
-    /// Datagrams received, and those of them whose sender had proven its address, until the last call.
+    /// Totals at the last [`update`](Self::update): datagrams received, and those from proven senders.
     received: u64,
     proven: u64,
 }
@@ -153,8 +155,8 @@ impl Overload {
     }
 
     /// The share of connects that the system should let through before it queues them, in parts of 2^32; `None` for all. To be
-    /// called once a second, and in each window of overload. `received` is how many datagrams the worker has received in all, and `dropped` how many full
-    /// queues have dropped.
+    /// called once a second, and in each window of overload. `received` is how many datagrams the worker has received in all,
+    /// and `dropped` how many full queues have dropped.
     pub fn connects_kept(&mut self, now: Instant, received: u64, dropped: u64) -> Option<u32> {
         let totals = Totals {
             connects: self.connects,
@@ -169,8 +171,8 @@ impl Overload {
     /// the worker has been at a level above [`Level::None`] since the last call.
     pub fn update(&mut self, now: Instant, pressure: Pressure, received: u64, proven: u64) -> Duration {
         let highest = self.highest_useful(received, proven);
-        let spent = now.saturating_since(self.accounted);
-        self.accounted = now;
+        let spent = now.saturating_since(self.updated);
+        self.updated = now;
         let spent = if self.level > Level::None {
             spent
         } else {
@@ -184,8 +186,8 @@ impl Overload {
         spent
     }
 
-    /// The last level that frees the worker of much: scrapes and announces are kept in a flood of connects and of datagrams
-    /// that are not answered at all, as little would be won by giving them up.
+    /// The highest level that is worth taking. If fewer than one datagram in [`PROVEN_PART`] comes from a proven sender, the level
+    /// stops at [`Level::Connects`]: shedding scrapes and announces would save little.
     fn highest_useful(&mut self, received: u64, proven: u64) -> Level {
         let new = (
             received.wrapping_sub(self.received),
@@ -202,7 +204,8 @@ impl Overload {
     fn rise(&mut self, now: Instant, highest: Level) {
         let since = now.saturating_since(self.overloaded);
         self.overloaded = now;
-        // One window of loss is a burst, which the buffer is there for. It takes two in a row.
+        // A single window of overload is a burst, which the buffer absorbs. The level rises if overload is seen again within
+        // FALL_BUSY.
         if self.level == Level::None && since > FALL_BUSY {
             self.moved = now;
         } else if now.saturating_since(self.moved) >= WINDOW {
@@ -212,7 +215,7 @@ impl Overload {
     }
 
     fn fall(&mut self, now: Instant, pressure: Pressure) {
-        // A worker that is busy at this level would be overloaded again one below it, most likely: tried once a second.
+        // A busy worker would probably be overloaded at the next lower level, so that level is tried only once in FALL_BUSY.
         let pace = if pressure == Pressure::Busy {
             FALL_BUSY
         } else {
@@ -235,7 +238,7 @@ impl Overload {
 #[derive(Clone, Debug, Default)]
 struct Thinning {
     decided: Instant,
-    /// The totals of then.
+    /// The totals at `decided`.
     before: Totals,
     /// Datagrams a second that the worker could do when it was overloaded last.
     capacity: u64,
@@ -254,7 +257,11 @@ impl Thinning {
     fn decide(&mut self, now: Instant, level: Level, totals: Totals) -> Option<u32> {
         let elapsed = now.saturating_since(self.decided);
         // The first share is decided as soon as the flood is seen; a later one when it is known what the last one did.
-        let patience = if self.kept.is_some() { THINNED } else { WINDOW };
+        let patience = if self.kept.is_some() {
+            SHARE_PERIOD_MIN
+        } else {
+            WINDOW
+        };
         if elapsed < patience {
             return self.kept;
         }
@@ -270,9 +277,10 @@ impl Thinning {
             self.capacity = received;
         }
         if let Some(kept) = self.kept {
-            self.kept = self.share(connects * ALL / u64::from(kept));
+            // The filter let this share through: as many connects were sent as make it whole.
+            self.kept = self.share(connects * SHARE_ALL / u64::from(kept));
         } else if level >= Level::Connects {
-            // What a full queue dropped was of the same kinds.
+            // No filter was attached yet: connects had the same share of the dropped datagrams as of the received ones.
             self.kept = self.share(connects + connects * dropped / received.max(1));
         }
         self.kept
@@ -281,7 +289,7 @@ impl Thinning {
     /// The share that is let through of so many connects a second.
     fn share(&self, connects: u64) -> Option<u32> {
         let wanted = self.capacity / 10 * 3;
-        let share = (connects > wanted).then(|| wanted * ALL / connects)?;
+        let share = (connects > wanted).then(|| wanted * SHARE_ALL / connects)?;
         // Some have to come through, or nobody would see the flood end.
         Some(u32::try_from(share).unwrap_or(u32::MAX).max(KEPT_MIN))
     }
@@ -297,7 +305,7 @@ pub struct Queue {
     /// Datagrams that the socket has dropped since it was opened. It wraps around.
     pub drops: u32,
     /// Whether a filter is attached, whose drops the system counts among `drops`.
-    pub filtered: bool,
+    pub has_filter: bool,
 }
 
 /// What was found out about a socket in one window.
@@ -308,15 +316,15 @@ pub struct Observed {
     /// Datagrams that the full queue dropped.
     pub overflowed: u32,
     /// Datagrams that the filter dropped.
-    pub filtered: u32,
+    pub filter_dropped: u32,
     /// The size that the buffer should have, if that is another one.
     pub buffer_bytes: Option<u32>,
 }
 
 /// Watches the receive queue of one socket, in windows of [`WINDOW`].
 ///
-/// The driver tells of each batch by [`receive`](Self::receive), and looks at the queue when that asks for it:
-/// once in a window, as it takes a call of the system.
+/// The driver reports each batch to [`receive`](Self::receive). When that returns true, once in a window because reading the queue
+/// takes a system call, the driver passes the state of the queue to [`observe`](Self::observe).
 #[derive(Clone, Debug)]
 pub struct QueueWatch {
     began: Instant,
@@ -326,7 +334,7 @@ pub struct QueueWatch {
     batches: u32,
     batches_full: u32,
     /// Windows in a row in which datagrams were lost.
-    losing: u32,
+    losing_windows: u32,
     /// When the socket was overloaded last.
     overloaded: Instant,
     /// Datagrams received in a second, on average over the last overloaded windows; 0 before the first.
@@ -336,7 +344,7 @@ pub struct QueueWatch {
     /// The queue when it was looked at last; `None` before the first time.
     before: Option<Queue>,
     /// The size that the buffer had at first.
-    buffer_bytes: u32,
+    buffer_bytes_initial: u32,
 }
 
 impl QueueWatch {
@@ -349,12 +357,12 @@ impl QueueWatch {
             received: 0,
             batches: 0,
             batches_full: 0,
-            losing: 0,
+            losing_windows: 0,
             overloaded: Instant::from_millis(0),
             rate: 0,
             datagram_bytes: DATAGRAM_BYTES,
             before: None,
-            buffer_bytes: 0,
+            buffer_bytes_initial: 0,
         }
     }
 
@@ -394,11 +402,11 @@ impl QueueWatch {
             .before
             .map_or(0, |before| queue.drops.wrapping_sub(before.drops));
         if self.before.is_none() {
-            self.buffer_bytes = queue.buffer_bytes;
+            self.buffer_bytes_initial = queue.buffer_bytes;
         }
-        let kept_full = self.batches > 0 && self.batches == self.batches_full;
-        let (overflowed, filtered) = self.attribute(dropped, queue, kept_full);
-        let pressure = self.judge(now, window, queue, overflowed, kept_full);
+        let never_emptied = self.batches > 0 && self.batches == self.batches_full;
+        let (overflowed, filter_dropped) = self.attribute(dropped, queue, never_emptied);
+        let pressure = self.judge(now, window, queue, overflowed, never_emptied);
         let buffer_bytes = self.fit_buffer(now, queue, pressure);
         self.before = Some(queue);
         (self.began, self.due) = (now, now.saturating_add(WINDOW));
@@ -406,17 +414,17 @@ impl QueueWatch {
         Observed {
             pressure,
             overflowed,
-            filtered,
+            filter_dropped,
             buffer_bytes,
         }
     }
 
-    /// The system counts what a filter drops and what a full queue drops as one: they are the queue's if it was never
-    /// empty and is at least half full, and the filter's otherwise.
-    fn attribute(&self, dropped: u32, queue: Queue, kept_full: bool) -> (u32, u32) {
-        let was_filtered = queue.filtered || self.before.is_some_and(|before| before.filtered);
-        let is_full = kept_full && queue.queued_bytes >= queue.buffer_bytes / 2;
-        if was_filtered && !is_full {
+    /// Divides drops into those of the full queue and those of the filter, for which the system has one counter. With a filter
+    /// they are the queue's if it was never empty in the window and is at least half full, and the filter's otherwise.
+    fn attribute(&self, dropped: u32, queue: Queue, never_emptied: bool) -> (u32, u32) {
+        let had_filter = queue.has_filter || self.before.is_some_and(|before| before.has_filter);
+        let is_full = never_emptied && queue.queued_bytes >= queue.buffer_bytes / 2;
+        if had_filter && !is_full {
             (0, dropped)
         } else {
             (dropped, 0)
@@ -429,18 +437,19 @@ impl QueueWatch {
         window: Duration,
         queue: Queue,
         overflowed: u32,
-        kept_full: bool,
+        never_emptied: bool,
     ) -> Pressure {
-        self.losing = if overflowed > 0 {
-            self.losing.saturating_add(1)
+        self.losing_windows = if overflowed > 0 {
+            self.losing_windows.saturating_add(1)
         } else {
             0
         };
         let rate = per_second(self.received, window);
-        let delayed = kept_full && self.delay_millis(queue, rate) > DELAY_MAX_MILLIS;
-        // A worker that is stopped now and then empties the queue each time, and still loses what comes meanwhile.
-        let losing = overflowed > 0 && (kept_full || self.losing >= LOSING_WINDOWS);
-        if delayed || losing {
+        let delayed = never_emptied && self.delay_millis(queue, rate) > DELAY_MAX_MILLIS;
+        // A worker that the scheduler pauses (a quota of its cgroup) empties the queue whenever it runs, and datagrams are lost
+        // during the pauses.
+        let is_losing = overflowed > 0 && (never_emptied || self.losing_windows >= LOSING_WINDOWS);
+        if delayed || is_losing {
             self.overloaded = now;
             self.rate = if self.rate == 0 {
                 rate
@@ -455,22 +464,23 @@ impl QueueWatch {
         }
     }
 
-    /// How long what waits now has to wait.
+    /// Milliseconds until the last queued datagram is received at this rate.
     fn delay_millis(&self, queue: Queue, rate: u32) -> u64 {
         let datagrams = u64::from(queue.queued_bytes / self.datagram_bytes);
         datagrams * 1000 / u64::from(rate.max(1))
     }
 
-    /// Answers have to come while the client waits. What a longer queue holds is answered too late, and delays the rest.
+    /// The size that the buffer should have, if that is another one. Clients give up waiting: a queue of more than
+    /// [`BUFFER_MILLIS_MAX`] of work only adds late answers, and delays the others.
     fn fit_buffer(&self, now: Instant, queue: Queue, pressure: Pressure) -> Option<u32> {
         let current = queue.buffer_bytes;
         if pressure != Pressure::Overloaded {
             let is_over = now.saturating_since(self.overloaded) >= BUFFER_RESTORED;
-            return (is_over && current < self.buffer_bytes).then_some(self.buffer_bytes);
+            return (is_over && current < self.buffer_bytes_initial).then_some(self.buffer_bytes_initial);
         }
         let work = u64::from(self.rate) * BUFFER_MILLIS_MAX / 1000 * u64::from(self.datagram_bytes);
         let work = u32::try_from(work).unwrap_or(u32::MAX);
-        let wanted = work.max(BUFFER_BYTES_MIN).min(self.buffer_bytes);
+        let wanted = work.max(BUFFER_BYTES_MIN).min(self.buffer_bytes_initial);
         // A rate is never quite the same: a buffer that is about right stays.
         let is_right = wanted.abs_diff(current) <= current / 4;
         (!is_right).then_some(wanted)
@@ -489,25 +499,25 @@ pub const DELAY_MAX_MILLIS: u64 = 50;
 /// Milliseconds of work that a receive buffer may hold under overload.
 pub const BUFFER_MILLIS_MAX: u64 = 200;
 
-/// Datagrams for each one of a proven sender, above which it does not pay to give up what is proven.
+/// If fewer than one datagram in so many is from a proven sender, levels above [`Level::Connects`] are not taken.
 const PROVEN_PART: u64 = 4;
 /// All connects, in parts of 2^32.
-const ALL: u64 = u32::MAX as u64;
-/// The time that a share of connects stays for at least.
-const THINNED: Duration = Duration::from_millis(900);
+const SHARE_ALL: u64 = u32::MAX as u64;
+/// The time that a share of connects stays for at least: less than a second, so that a call each second is never too early.
+const SHARE_PERIOD_MIN: Duration = Duration::from_millis(900);
 /// The least share of connects, in parts of 2^32: one in 1024.
 const KEPT_MIN: u32 = 1 << 22;
 /// The time without overload after which a worker that is still busy tries the level below.
 const FALL_BUSY: Duration = Duration::from_secs(1);
 /// The time without overload after which a buffer gets its first size again.
 const BUFFER_RESTORED: Duration = Duration::from_secs(1);
-/// Windows in a row with losses that are overload, although the queue is emptied in each.
+/// Consecutive windows with losses after which a queue that is emptied in each of them counts as overloaded.
 const LOSING_WINDOWS: u32 = 3;
 /// Bytes that a short datagram takes in the queue of Linux when it comes over the loopback interface.
 const DATAGRAM_BYTES: u32 = 832;
-/// Bytes of the shortest measure that is believed.
+/// Bytes that a datagram takes at least in the queue: a lower measure is raised to this.
 const DATAGRAM_BYTES_MIN: u32 = 512;
-/// Bytes of the longest measure that is believed: two pages and what the system adds.
+/// Bytes that a datagram takes at most in the queue, two pages and what the system adds: a higher measure is lowered to this.
 const DATAGRAM_BYTES_MAX: u32 = 9 * 1024;
 /// Bytes of the smallest buffer: about a batch of datagrams.
 const BUFFER_BYTES_MIN: u32 = 64 * 1024;
@@ -531,7 +541,7 @@ mod tests {
             queued_bytes,
             buffer_bytes: BUFFER,
             drops,
-            filtered: false,
+            has_filter: false,
         }
     }
 
@@ -594,7 +604,7 @@ mod tests {
             window(&mut watch, 10, 0, queue(832 * 330, 5)).pressure,
             Pressure::Overloaded
         );
-        // Of larger ones there are fewer.
+        // With larger datagrams the same bytes are fewer datagrams, so the wait is shorter.
         for _ in 0..20 {
             watch.measure(2304 * 30, 30);
         }
@@ -624,16 +634,16 @@ mod tests {
     fn drops_of_a_filter_are_no_overload_and_counted_apart() {
         let mut watch = watch();
         let filtered = |queued, drops| Queue {
-            filtered: true,
+            has_filter: true,
             ..queue(queued, drops)
         };
         for n in 1..5 {
             let observed = window(&mut watch, 500, 1, filtered(0, 5 + 10 * n));
-            assert_eq!((observed.overflowed, observed.filtered), (0, 10));
+            assert_eq!((observed.overflowed, observed.filter_dropped), (0, 10));
             assert_eq!(observed.pressure, Pressure::Busy);
         }
-        // What it dropped until it was detached, and what a full queue drops.
-        assert_eq!(window(&mut watch, 1, 1, queue(0, 50)).filtered, 5);
+        // First the drops of the filter before it was detached, then those of a full queue.
+        assert_eq!(window(&mut watch, 1, 1, queue(0, 50)).filter_dropped, 5);
         assert_eq!(window(&mut watch, 500, 0, filtered(BUFFER, 60)).overflowed, 10);
     }
 
@@ -719,7 +729,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_help_is_not_given_up() {
+    fn scrapes_and_announces_are_not_shed_while_few_datagrams_are_proven() {
         let mut overload = Overload::default();
         for n in 0..20 {
             // One in five has proven its address.
@@ -746,8 +756,8 @@ mod tests {
         assert_eq!(overload.update(after(9000), Pressure::Idle, 0, 0), Duration::ZERO);
     }
 
-    /// A worker that handles 1000 datagrams a second, and each second gets 100 announces and as many connects as are let in of
-    /// those that are sent.
+    /// A worker that handles 1000 datagrams a second, and each second gets 100 announces and the connects that the
+    /// filter lets through.
     #[derive(Default)]
     struct Flooded {
         overload: Overload,
@@ -765,7 +775,7 @@ mod tests {
         fn second(&mut self, connects: u64) -> u64 {
             let begins = after(self.second * 1000);
             let kept = self.overload.connects_kept(begins, self.received, self.dropped);
-            let through = connects * kept.map_or(ALL, u64::from) / ALL;
+            let through = connects * kept.map_or(SHARE_ALL, u64::from) / SHARE_ALL;
             let handled = through.min(900);
             self.overload.begin_batch(0);
             for _ in 0..handled {
@@ -817,13 +827,13 @@ mod tests {
     }
 
     quickcheck! {
-        fn no_sequence_of_figures_does_harm(steps: Vec<(u16, u8, u32, u32, bool)>) -> bool {
+        fn levels_rise_one_at_a_time_under_overload_alone_and_buffers_stay_in_bounds(steps: Vec<(u16, u8, u32, u32, bool)>) -> bool {
             let (mut watch, mut overload, mut now) = (QueueWatch::new(START), Overload::default(), START);
-            steps.into_iter().all(|(millis, datagrams, queued_bytes, drops, filtered)| {
+            steps.into_iter().all(|(millis, datagrams, queued_bytes, drops, has_filter)| {
                 now = now.saturating_add(Duration::from_millis(millis.into()));
                 watch.measure(queued_bytes, datagrams.into());
                 watch.receive(now, datagrams.into());
-                let queue = Queue { queued_bytes, buffer_bytes: BUFFER, drops, filtered };
+                let queue = Queue { queued_bytes, buffer_bytes: BUFFER, drops, has_filter };
                 let before = overload.level();
                 let observed = watch.observe(now, queue);
                 overload.update(now, observed.pressure, 0, 0);

@@ -477,7 +477,8 @@ impl Worker {
         self.counters.add(Count::OverloadedMillis, millis);
         self.counters
             .add(Count::UdpKernelDropped, observed.overflowed.into());
-        self.counters.add(Count::UdpFiltered, observed.filtered.into());
+        self.counters
+            .add(Count::UdpFiltered, observed.filter_dropped.into());
         self.counters.show_overload(self.overload.level());
         observed.buffer_bytes
     }

@@ -106,8 +106,8 @@ impl Intake {
     fn look(&self, socket: &UdpSocket) -> io::Result<Queue> {
         let queue = sys::receive_queue(socket)?;
         // The system counts drops of queue and filter as one: only with this can they be told apart.
-        let filtered = self.filter.is_attached();
-        Ok(Queue { filtered, ..queue })
+        let has_filter = self.filter.is_attached();
+        Ok(Queue { has_filter, ..queue })
     }
 
     /// Tells the operator that overload begins, once a minute at most over all workers, and when that one is over.

@@ -171,7 +171,7 @@ mod linux {
             queued_bytes: figures[QUEUED],
             buffer_bytes: figures[BUFFER],
             drops: figures[DROPS],
-            filtered: false,
+            has_filter: false,
         })
     }
 

@@ -1,4 +1,4 @@
-//! What was limited, as one worker counts it and anyone reads it.
+//! Counts of limited requests, which one worker writes and any thread reads.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ use crate::Instant;
 use crate::lock::Lock;
 use crate::stats::Counter;
 
-/// What one governor has limited.
+/// The counts of limited requests of one governor, and its heaviest sources. One worker writes them, any thread reads them.
 #[derive(Debug)]
 pub(crate) struct Board {
     /// By class, width and verdict.
@@ -38,8 +38,8 @@ impl Board {
         }
     }
 
-    /// Shows the heaviest sources of the second before `now`.
-    pub(super) fn show(&self, now: Instant, heaviest: impl Iterator<Item = Heavy>) {
+    /// Publishes the heaviest sources of the second before `now`.
+    pub(super) fn publish_heaviest(&self, now: Instant, heaviest: impl Iterator<Item = Heavy>) {
         self.heaviest.with(|(at, shown)| {
             *at = now;
             shown.clear();
@@ -47,7 +47,7 @@ impl Board {
         });
     }
 
-    /// What was limited so far by all of `boards`, in the order of the enumerations; what never happened is left out.
+    /// The sums over all of `boards`, ordered by class, width and verdict; counts of zero are left out.
     pub(crate) fn sum<'a>(boards: impl Iterator<Item = &'a Self> + Clone) -> Vec<Limited> {
         let mut sums = Vec::new();
         for class in Class::ALL {
@@ -71,7 +71,7 @@ impl Board {
         sums
     }
 
-    /// The heaviest sources that were shown at `since` or later.
+    /// The heaviest sources that were published at `since` or later.
     pub(crate) fn heaviest(&self, since: Instant) -> Vec<Heavy> {
         self.heaviest
             .with(|(at, shown)| if *at >= since { shown.clone() } else { Vec::new() })
@@ -89,12 +89,13 @@ impl Board {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limited {
-    /// What they were.
+    /// The class of the requests.
     pub class: Class,
-    /// Which network was over its limit: the narrowest of those that were.
+    /// The prefix length of the narrowest network that was over its limit.
     pub width: Width,
-    /// What was done.
+    /// What was done about the requests.
     pub verdict: Verdict,
-    /// How often. While all is calm only one request in eight is weighed, and stands for the others.
+    /// How many requests. While no source uses more than half of its limit, one request in up to eight is sampled, and counts
+    /// as so many.
     pub count: u64,
 }

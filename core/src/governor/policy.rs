@@ -186,7 +186,7 @@ impl Governor {
         self.board.add(class, prefix.width(), verdict, weight);
         let second = now.as_secs();
         if self.heaviest.note(second, prefix, class.is_proven(), weight) {
-            self.board.show(now, self.heaviest.of_last(second));
+            self.board.publish_heaviest(now, self.heaviest.of_last(second));
         }
         match self.mode {
             LimitMode::On => verdict,
