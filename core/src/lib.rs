@@ -71,6 +71,7 @@ mod lock;
 mod maintenance;
 pub mod overload;
 pub mod prefetch;
+pub mod proxy;
 pub mod scope;
 pub mod seed;
 pub mod snapshot;
