@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::proxy::Proxies;
 use crate::time::Minute;
 
 /// The settings of a tracker. One that exists is valid.
@@ -24,7 +25,8 @@ pub struct Config {
     full_scrape: bool,
     /// Invariant: empty, or as [`with_path_prefix`](Self::with_path_prefix) takes it, without a slash at its end.
     path_prefix: String,
-    trusted_proxies: Option<Vec<IpNet>>,
+    proxies: Option<Proxies>,
+    external: ExternalAddresses,
     limits: Limits,
     swarms: SwarmConfig,
 }
@@ -134,7 +136,8 @@ impl Default for Config {
             keep_alive: false,
             full_scrape: false,
             path_prefix: String::new(),
-            trusted_proxies: None,
+            proxies: None,
+            external: ExternalAddresses::default(),
             limits: Limits {
                 mode: LimitMode::On,
                 announces_per_sec: 500,
@@ -226,10 +229,23 @@ impl Config {
         Ok(self)
     }
 
-    /// Turns on `X-Forwarded-For`, which only connections from these networks may send.
+    /// Takes the client's address from `X-Forwarded-For`, if the connection is from these networks.
     #[must_use]
-    pub fn with_trusted_proxies(mut self, networks: Vec<IpNet>) -> Self {
-        self.trusted_proxies = Some(networks);
+    pub fn with_trusted_proxies(self, networks: Vec<IpNet>) -> Self {
+        self.with_proxies(Proxies::new(networks))
+    }
+
+    /// Takes the client's address from trusted proxies.
+    #[must_use]
+    pub fn with_proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = Some(proxies);
+        self
+    }
+
+    /// Sets the addresses under which peers of the tracker's own network are stored and handed out.
+    #[must_use]
+    pub const fn with_external_addresses(mut self, external: ExternalAddresses) -> Self {
+        self.external = external;
         self
     }
 
@@ -362,10 +378,16 @@ impl Config {
         self.path_prefix.as_str()
     }
 
-    /// Who may send `X-Forwarded-For`; `None` if the header is ignored.
+    /// Who may name clients, and by what; `None` if nobody is asked for them.
     #[must_use]
-    pub fn trusted_proxies(&self) -> Option<&[IpNet]> {
-        self.trusted_proxies.as_deref()
+    pub const fn proxies(&self) -> Option<&Proxies> {
+        self.proxies.as_ref()
+    }
+
+    /// The addresses under which peers of the tracker's own network are stored and handed out.
+    #[must_use]
+    pub const fn external_addresses(&self) -> ExternalAddresses {
+        self.external
     }
 
     /// What one source may ask of the tracker.
@@ -378,6 +400,28 @@ impl Config {
     #[must_use]
     pub const fn swarms(&self) -> &SwarmConfig {
         &self.swarms
+    }
+}
+
+/// The addresses by which the Internet reaches the tracker's own network, one of each family at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExternalAddresses {
+    /// For IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// For IPv6.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl ExternalAddresses {
+    /// The address under which a peer at `ip` is stored and handed out: another one than its own if it is in one of
+    /// [`PRIVATE_NETWORKS`] or link-local.
+    #[must_use]
+    pub fn of(self, ip: IpAddr) -> IpAddr {
+        let external = match ip {
+            IpAddr::V4(_) => self.v4.map(IpAddr::V4),
+            IpAddr::V6(_) => self.v6.map(IpAddr::V6),
+        };
+        external.filter(|_| is_of_own_network(ip)).unwrap_or(ip)
     }
 }
 
@@ -595,6 +639,14 @@ const fn v4_network([a, b, c, d]: [u8; 4], prefix_len: u8) -> IpNet {
 
 const fn v6_network(ip: Ipv6Addr, prefix_len: u8) -> IpNet {
     IpNet::new_assert(IpAddr::V6(ip), prefix_len)
+}
+
+fn is_of_own_network(ip: IpAddr) -> bool {
+    let is_link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    is_link_local || PRIVATE_NETWORKS.iter().any(|network| network.contains(&ip))
 }
 
 fn check(what: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<u32, OutOfRange> {

@@ -96,8 +96,13 @@ impl Detector {
         };
         self.ignored
             .update(now, patience, count(Count::HttpForwardedIgnoredLocal));
-        self.missing
-            .update(now, patience, count(Count::HttpForwardedMissing));
+        let missing = [
+            Count::HttpForwardedMissing,
+            Count::HttpProxyMalformed,
+            Count::UdpUnnamed,
+        ];
+        let missing = missing.map(count).into_iter().fold(0, u64::wrapping_add);
+        self.missing.update(now, patience, missing);
         self.full.update(now, patience, count(Count::AddressFullLocal));
         self.update_http(now, patience, workers);
         let udp = Tally::of(workers.iter().map(|worker| &worker.votes.udp));

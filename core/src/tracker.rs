@@ -371,7 +371,8 @@ impl Worker {
 
     /// Begins an announce of a batch: [`prefetch`](Self::prefetch) follows for the whole batch, and then
     /// [`announce_prepared`](Self::announce_prepared) for each.
-    pub fn prepare(&mut self, announce: Announce) -> Prepared {
+    pub fn prepare(&mut self, mut announce: Announce) -> Prepared {
+        announce.peer.ip = self.tracker.config.external_addresses().of(announce.peer.ip);
         let state = self.tracker.swarms.prepare(&announce.info_hash, &mut self.random);
         Prepared { announce, state }
     }
@@ -483,6 +484,13 @@ impl Worker {
         observed.buffer_bytes
     }
 
+    /// Whether `ip` is a trusted proxy's: its [network](crate::proxy::Proxies::networks) is trusted, or in the
+    /// [list](Access::proxies) in force.
+    #[must_use]
+    pub fn trusts(&self, ip: IpAddr) -> bool {
+        trusts(&self.tracker.config, self.view.as_deref(), ip)
+    }
+
     /// Whether requests from this address are answered. Drivers check it before they read from a connection;
     /// [`udp::Front`](crate::udp::Front) checks it for datagrams.
     #[must_use]
@@ -536,15 +544,28 @@ impl Worker {
     /// is carried out.
     #[inline]
     pub fn judge(&mut self, now: Instant, source: IpAddr, charge: impl Into<Charge>) -> governor::Verdict {
-        let tracker = &self.tracker;
-        self.governor
-            .judge(now, source, charge.into(), || tracker.stands_for_many(source))
+        let Self {
+            tracker,
+            view,
+            governor,
+            ..
+        } = self;
+        let stands_for_many =
+            || tracker.stands_for_many(source) || trusts(&tracker.config, view.as_deref(), source);
+        governor.judge(now, source, charge.into(), stands_for_many)
     }
 
     /// Adds one to a count of this worker.
     pub fn count(&self, count: Count) {
         self.counters.add(count, 1);
     }
+}
+
+fn trusts(config: &Config, view: Option<&AccessView>, ip: IpAddr) -> bool {
+    let is_listed = |view: &AccessView| view.with(|access| access.proxies.contains(ip));
+    config
+        .proxies()
+        .is_some_and(|proxies| proxies.contain(ip) || view.is_some_and(is_listed))
 }
 
 /// An announce of a batch, with its hashes and the lookups so far.

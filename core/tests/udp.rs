@@ -2,12 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::cell::Cell;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use etracker_core::announce::{Announce, Counts, Endpoint, Event};
-use etracker_core::config::Config;
+use etracker_core::config::{Config, ExternalAddresses};
 use etracker_core::prefetch::{NoPrefetch, Prefetch};
+use etracker_core::proxy::{Proxies, ProxyHeader, Transport};
 use etracker_core::stats::Count;
 use etracker_core::udp::packet::{
     ANNOUNCE, AnnounceRequest, AnnounceResponse, CONNECT, PROTOCOL_ID, RequestHead, Response, SCRAPE,
@@ -20,6 +21,7 @@ use quickcheck::{Arbitrary, Gen, quickcheck};
 const NOW: Instant = Instant::from_secs(1_800_000_000);
 const HASH: InfoHash = InfoHash(*b"11112222333344445555");
 const V4: &str = "192.0.2.1:1234";
+const PROXY: &str = "10.0.0.1:4000";
 const V6: &str = "[2001:db8::1]:1234";
 
 #[test]
@@ -397,6 +399,135 @@ fn a_datagram_answered_where_it_lies_gets_the_same_reply() {
         let reply = handled.replies().next().map(|(_, reply)| reply.to_vec());
         assert_eq!(reply, expected.ok());
     }
+}
+
+/// A worker whose trusted proxies speak the PROXY protocol.
+fn worker_behind_proxies() -> Worker {
+    let proxies = Proxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+    worker(Config::default().with_proxies(proxies.with_header(None).with_protocol(true)))
+}
+
+/// `payload` behind a header of each version, from `client`.
+fn passed_on(client: &str, payload: &[u8]) -> [Vec<u8>; 2] {
+    let header = ProxyHeader::Client {
+        source: client.parse().unwrap(),
+        destination: "192.0.2.99:6969".parse().unwrap(),
+    };
+    let [mut line, mut binary] = [vec![], vec![]];
+    header.encode_v1(&mut line);
+    assert!(header.encode_v2(Transport::Datagram, &[0xea, 0, 1, 7], &mut binary));
+    [line, binary].map(|header| [&header, payload].concat())
+}
+
+#[test]
+fn what_a_trusted_proxy_passes_on_is_of_the_client_that_it_names() {
+    for client in [V4, V6] {
+        for version in [0, 1] {
+            let mut worker = worker_behind_proxies();
+            let mut ask = |payload: &[u8]| {
+                let payload = &passed_on(client, payload)[version];
+                let apart = ask(&mut worker, PROXY, payload);
+                let mut buffer = [0; 2048];
+                buffer[..payload.len()].copy_from_slice(payload);
+                let proxy = PROXY.parse().unwrap();
+                let mut batch = [Datagram::in_place(proxy, &mut buffer, payload.len())];
+                let front = Front::new(worker.tracker().seed());
+                _ = front.handle(&mut worker, NOW, &mut batch);
+                assert_eq!(
+                    batch[0].reply().map(<[u8]>::to_vec).ok_or(()),
+                    apart.clone().map_err(drop)
+                );
+                assert_eq!(
+                    (batch[0].sender(), batch[0].client()),
+                    (proxy, client.parse().unwrap())
+                );
+                apart
+            };
+            let Some(Response::Connect(connect)) =
+                Response::decode(&ask(&RequestHead::connect(1).encode()).unwrap())
+            else {
+                panic!("a connect is answered");
+            };
+            assert_eq!(connect.connection_id, id_of(client));
+            let request = AnnounceRequest {
+                connection_id: connect.connection_id,
+                ..announce_of(6881)
+            };
+            ask(&request.encode()).unwrap();
+            let of_the_proxy = proven(PROXY, announce_of(6881)).encode();
+            assert_eq!(ask(&of_the_proxy), Err(DropReason::Unproven));
+            let scrape = [
+                &RequestHead {
+                    connection_id: connect.connection_id,
+                    action: SCRAPE,
+                    transaction_id: 5,
+                }
+                .encode()[..],
+                &HASH.0,
+            ];
+            let reply = ask(&scrape.concat()).unwrap();
+            assert!(
+                matches!(Response::decode(&reply), Some(Response::Scrape(response)) if response.counts().count() == 1)
+            );
+            let asker = if client == V4 {
+                "192.0.2.2:1"
+            } else {
+                "[2001:db8::2]:1"
+            };
+            let (leechers, _, peers) = announce(&mut worker, asker, announce_of(1));
+            let ip = client.parse::<SocketAddr>().unwrap().ip();
+            let ip = match ip {
+                IpAddr::V4(ip) => ip.octets().to_vec(),
+                IpAddr::V6(ip) => ip.octets().to_vec(),
+            };
+            assert_eq!((leechers, peers), (1, [&ip[..], &[0x1a, 0xe1]].concat()));
+        }
+    }
+}
+
+#[test]
+fn a_proxy_has_to_name_a_client_and_nobody_else_may() {
+    let mut worker = worker_behind_proxies();
+    let connect = RequestHead::connect(1).encode();
+    let mut nobody = vec![];
+    ProxyHeader::Nobody.encode_v2(Transport::Datagram, &[], &mut nobody);
+    let [line, binary] = passed_on(V4, &[]);
+    let lying = [&binary[..14], &[0, 200], &binary[16..], &connect].concat();
+    for payload in [
+        connect.to_vec(),
+        vec![],
+        [&nobody[..], &connect].concat(),
+        [b"PROXY UNKNOWN\r\n", &connect[..]].concat(),
+        line[..line.len() - 1].to_vec(),
+        lying,
+    ] {
+        assert_eq!(ask(&mut worker, PROXY, &payload), Err(DropReason::Unnamed));
+    }
+    assert_eq!(worker.counters().get(Count::UdpUnnamed), 6);
+    for payload in passed_on(V4, &connect) {
+        assert_eq!(ask(&mut worker, V4, &payload), Err(DropReason::Malformed));
+        let mut without = self::worker(Config::default());
+        assert_eq!(ask(&mut without, PROXY, &payload), Err(DropReason::Malformed));
+    }
+    assert!(ask(&mut worker, V4, &connect).is_ok());
+}
+
+#[test]
+fn peers_of_the_own_network_are_handed_out_under_the_external_address() {
+    let external = ExternalAddresses {
+        v4: Some([192, 0, 2, 200].into()),
+        v6: Some([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xff].into()),
+    };
+    let mut worker = worker(Config::default().with_external_addresses(external));
+    announce(&mut worker, "192.168.1.7:1", announce_of(7));
+    announce(&mut worker, "[fe80::7]:1", announce_of(7));
+    let handed = announce(&mut worker, V4, announce_of(1)).2;
+    assert_eq!(handed, [192, 0, 2, 200, 0, 7]);
+    let handed = announce(&mut worker, V6, announce_of(1)).2;
+    assert_eq!(
+        handed,
+        [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0, 7]
+    );
 }
 
 #[test]

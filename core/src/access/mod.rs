@@ -25,6 +25,8 @@ pub struct Access {
     pub torrents: Torrents,
     /// Addresses whose requests are dropped, and which are handed out to no peer.
     pub denied: AddressList,
+    /// Trusted proxies, beside those of the [configuration](crate::proxy::Proxies::networks).
+    pub proxies: AddressList,
 }
 
 impl Access {
@@ -77,7 +79,7 @@ mod tests {
     fn access(torrents: Torrents) -> Access {
         Access {
             torrents,
-            denied: AddressList::default(),
+            ..Access::default()
         }
     }
 

@@ -9,7 +9,7 @@ mod swarm;
 
 pub use datagram::udp_datagram;
 pub use limits::governor;
-pub use parsers::{access_list, bep41_options, forwarded_header, query_string};
+pub use parsers::{access_list, bep41_options, forwarded_header, proxy_header, query_string};
 pub use state::state_file;
 pub use stream::http_stream;
 pub use swarm::swarm_ops;

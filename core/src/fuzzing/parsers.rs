@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 
 use crate::InfoHash;
 use crate::access::{AddressList, BadLines, Entry, Network, Reader, TorrentList};
-use crate::http::forwarded;
+use crate::http::forwarded::{self, Origin};
 use crate::http::query::{AnnounceQuery, ScrapeQuery};
 use crate::http::request::Request;
+use crate::proxy::{ClientHeader, PROXY_HEADER_MAX, Proxies, ProxyHeader, Transport};
 use crate::udp::options::{Options, encode_url};
 
 use super::{address, take};
@@ -72,24 +73,70 @@ fn read<'a, E: Entry>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Vec<E>, 
     reader.finish()
 }
 
-/// Header fields: the client of an untrusted peer is the peer itself, and that of a trusted proxy an address in its header.
+/// A field of each form: the client of an untrusted peer is the peer itself, and that of a trusted proxy an address in the field.
 pub fn forwarded_header(data: &[u8]) {
-    let head = [b"GET / HTTP/1.1\r\nX-Forwarded-For: ", data, b"\r\n\r\n"].concat();
+    for name in ["X-Forwarded-For", "Forwarded"] {
+        forwarded_field(name, data);
+    }
+}
+
+fn forwarded_field(name: &str, data: &[u8]) {
+    let head = [b"GET / HTTP/1.1\r\n", name.as_bytes(), b": ", data, b"\r\n\r\n"].concat();
     let Ok(request) = Request::parse(&head) else {
         return;
     };
     let (proxy, stranger) = (address(1, false), address(2, false));
-    let trusted = vec![proxy.into()];
+    let proxies = Proxies::new(vec![proxy.into()]).with_header(ClientHeader::named(name).ok());
+    let client = |ip, proxies: Option<&Proxies>| {
+        let is_trusted = |ip| proxies.is_some_and(|proxies| proxies.contain(ip));
+        let is_named = false;
+        forwarded::client(&request, Origin { ip, is_named }, proxies, is_trusted)
+    };
     assert!(
-        forwarded::client(&request, stranger, Some(&trusted)) == Ok(stranger),
+        client(stranger, Some(&proxies)) == Ok(stranger),
         "a stranger is believed"
     );
-    assert!(
-        forwarded::client(&request, proxy, None) == Ok(proxy),
-        "a header is believed unasked"
-    );
-    if let Ok(ip) = forwarded::client(&request, proxy, Some(&trusted)) {
+    assert!(client(proxy, None) == Ok(proxy), "a header is believed unasked");
+    if let Ok(ip) = client(proxy, Some(&proxies)) {
         assert!(ip == ip.to_canonical(), "a mapped address is let through");
+    }
+}
+
+/// What a proxy puts in front, behind a byte that says where it is cut: it is waited for until it is whole, whatever comes then
+/// changes nothing, and what is understood of it stays the same when it is written and read again.
+pub fn proxy_header(mut data: &[u8]) {
+    let cut = usize::from(take(&mut data));
+    let whole = ProxyHeader::decode(data);
+    if let Ok(Some((header, len))) = whole {
+        assert!(
+            (1..=data.len()).contains(&len),
+            "a header is longer than what came"
+        );
+        let shorter = data.get(..cut.min(len - 1)).unwrap_or_default();
+        assert!(ProxyHeader::decode(shorter) == Ok(None), "half a header is one");
+        assert!(
+            ProxyHeader::decode(data.get(..len).unwrap_or_default()) == whole,
+            "what follows a header changes it"
+        );
+        let (mut line, mut binary) = (Vec::new(), Vec::new());
+        header.encode_v1(&mut line);
+        assert!(
+            header.encode_v2(Transport::Datagram, &[], &mut binary),
+            "a header without TLVs is too long"
+        );
+        for written in [line, binary] {
+            let again = ProxyHeader::decode(&written);
+            assert!(
+                again == Ok(Some((header, written.len()))),
+                "a header changes on its way"
+            );
+        }
+    }
+    if whole == Ok(None) {
+        assert!(
+            data.len() < PROXY_HEADER_MAX,
+            "a header is waited for without end"
+        );
     }
 }
 

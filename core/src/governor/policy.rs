@@ -13,6 +13,7 @@ use super::sketch::{Amount, LINE_BYTES, Poured, Sketch};
 use super::verdict::Verdict;
 use crate::access::{AddressList, Network};
 use crate::config::{Config, LimitMode};
+use crate::proxy::Proxies;
 use crate::seed::{Key, Random, Seed};
 use crate::time::Instant;
 
@@ -48,7 +49,7 @@ impl Governor {
     pub(crate) fn new(config: &Config, seed: &Seed, number: u64, board: Arc<Board>) -> Self {
         let limits = config.limits();
         let key = seed.key("governor");
-        let proxies = config.trusted_proxies().unwrap_or_default();
+        let proxies = config.proxies().map(Proxies::networks).unwrap_or_default();
         let exempt = limits.exempt().iter().chain(proxies).copied();
         Self {
             mode: limits.mode(),

@@ -4,7 +4,7 @@ use core::fmt;
 use core::net::IpAddr;
 
 use super::HEAD_MAX;
-use super::forwarded::{self, ForwardedFault};
+use super::forwarded::{self, ForwardedFault, Origin};
 use super::front::Front;
 use super::full_scrape::FullScrape;
 use super::head::{self, Framing, Status};
@@ -33,16 +33,16 @@ pub(super) enum Answer {
     Impossible,
 }
 
-/// Answers a request, or refuses malformed bytes, of a connection from `peer`.
+/// Answers a request, or refuses malformed bytes, of a connection from `origin`.
 pub(super) fn answer(
     now: Instant,
     request: Result<Request<'_>, RequestFault>,
-    peer: IpAddr,
+    origin: Origin,
     front: &Front,
     worker: &mut Worker,
     reply: &mut [u8],
 ) -> Answer {
-    worker.count(match peer {
+    worker.count(match origin.ip {
         IpAddr::V4(_) => Count::HttpRequest4,
         IpAddr::V6(_) => Count::HttpRequest6,
     });
@@ -52,7 +52,7 @@ pub(super) fn answer(
         }
         Ok(request) => request,
         Err(fault) => {
-            let verdict = worker.judge(now, peer, Class::BadRequest);
+            let verdict = worker.judge(now, origin.ip, Class::BadRequest);
             if verdict == governor::Verdict::Silence {
                 return Answer::Impossible;
             }
@@ -63,7 +63,7 @@ pub(super) fn answer(
     let exchange = Exchange {
         now,
         request: &request,
-        peer,
+        origin,
         framing,
         front,
     };
@@ -222,8 +222,8 @@ impl RetryPolicy {
 struct Exchange<'a> {
     now: Instant,
     request: &'a Request<'a>,
-    /// The remote address of the connection: of the client or of a proxy.
-    peer: IpAddr,
+    /// The client, or a proxy.
+    origin: Origin,
     framing: Framing,
     front: &'a Front,
 }
@@ -242,16 +242,11 @@ impl Exchange<'_> {
     }
 
     fn announce(&self, worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Rejection> {
-        let Self { request, peer, .. } = *self;
-        let config = worker.tracker().config();
-        let ids_kept = config.swarms().peer_ids();
-        let client = forwarded::client(request, peer, config.trusted_proxies()).map_err(|fault| {
-            worker.count(Count::HttpForwardedMissing);
-            Rejection::Forwarded(fault)
-        })?;
-        let is_ignored = forwarded::is_ignored(request, peer, config.trusted_proxies());
+        let ids_kept = worker.tracker().config().swarms().peer_ids();
+        let client = self.client(worker).map_err(|fault| unnamed(fault, worker))?;
+        let is_ignored = forwarded::is_ignored(self.request, self.origin, |ip| worker.trusts(ip));
         let AnnounceQuery { mut announce, form } =
-            AnnounceQuery::parse(request.query, client).map_err(Rejection::Query)?;
+            AnnounceQuery::parse(self.request.query, client).map_err(Rejection::Query)?;
         note_source(&mut announce, is_ignored, worker);
         let shed = worker.shed_announce(announce.event);
         if shed == governor::Verdict::Silence {
@@ -260,15 +255,17 @@ impl Exchange<'_> {
         let verdict = self.judge(client, Class::Announce, worker)?.max(shed);
         announce.numwant = verdict.numwant(&announce);
         let ids = form == PeerForm::Dictionaries { ids: true } && ids_kept;
-        let intervals = worker.tracker().config().intervals();
+        let config = worker.tracker().config();
+        let (intervals, external) = (config.intervals(), config.external_addresses());
         let (mut announced, peers) = worker
             .announce_into_scratch(self.now, &announce, ids)
             .map_err(Rejection::Refused)?;
         if verdict.postpones(announce.event) {
             announced = announced.postponed(intervals);
         }
+        let external_ip = external.of(client);
         let len = head::encode(Status::Ok, self.framing, reply, |out| {
-            encode_announce(client, form, &announced, peers, out)
+            encode_announce(external_ip, form, &announced, peers, out)
         });
         worker.count(Count::HttpAnnounce);
         Ok(complete(len, Status::Ok, self.framing, worker))
@@ -280,7 +277,8 @@ impl Exchange<'_> {
             return self.full_scrape(worker, reply);
         }
         let charge = Charge::scrape(query.info_hashes().len());
-        let _ = self.judge(self.reader(worker), charge, worker)?;
+        let reader = self.reader(worker)?;
+        let _ = self.judge(reader, charge, worker)?;
         if worker.sheds(Level::Scrapes, Count::ShedScrape) {
             return Err(Rejection::Overloaded);
         }
@@ -295,7 +293,7 @@ impl Exchange<'_> {
         if !worker.tracker().config().full_scrape() {
             return Err(Rejection::FullScrapeOff);
         }
-        let reader = self.reader(worker);
+        let reader = self.reader(worker)?;
         let _ = self.judge(reader, Class::FullScrape, worker)?;
         if worker.sheds(Level::Extras, Count::ShedFullScrape) {
             return Err(Rejection::Overloaded);
@@ -333,19 +331,25 @@ impl Exchange<'_> {
         }
     }
 
-    /// Who asks for what tells nothing about its client, so that no proxy has to name it.
-    fn reader(&self, worker: &Worker) -> IpAddr {
-        let proxies = worker.tracker().config().trusted_proxies();
-        forwarded::client(self.request, self.peer, proxies).unwrap_or(self.peer)
+    fn client(&self, worker: &Worker) -> Result<IpAddr, ForwardedFault> {
+        let proxies = worker.tracker().config().proxies();
+        forwarded::client(self.request, self.origin, proxies, |ip| worker.trusts(ip))
+    }
+
+    /// The source of a scrape. No header has to name it, as nothing is stored of it; the PROXY protocol is spoken for every request.
+    fn reader(&self, worker: &Worker) -> Result<IpAddr, Rejection> {
+        match self.client(worker) {
+            Err(fault @ ForwardedFault::NoProxyHeader) => Err(unnamed(fault, worker)),
+            client => Ok(client.unwrap_or(self.origin.ip)),
+        }
     }
 
     /// Answers with the page at `path`, which is relative to the prefix.
     fn page(&self, path: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Result<Answer, Rejection> {
         let (request, framing) = (self.request, self.framing);
-        let proxies = worker.tracker().config().trusted_proxies();
         // The proxy host itself may read pages without the header; a malformed header is refused.
-        let reader = match forwarded::client(request, self.peer, proxies) {
-            Err(ForwardedFault::Missing) => self.peer,
+        let reader = match self.client(worker) {
+            Err(ForwardedFault::Missing | ForwardedFault::NoProxyHeader) => self.origin.ip,
             reader => reader.map_err(Rejection::Forwarded)?,
         };
         match worker.judge(self.now, reader, Class::Page) {
@@ -373,6 +377,11 @@ impl Exchange<'_> {
     }
 }
 
+fn unnamed(fault: ForwardedFault, worker: &Worker) -> Rejection {
+    worker.count(Count::HttpForwardedMissing);
+    Rejection::Forwarded(fault)
+}
+
 /// Whether the path has no segments: `/`, or several slashes.
 fn is_root(path: &[u8]) -> bool {
     path.iter().all(|byte| *byte == b'/')
@@ -398,7 +407,7 @@ fn note_source(announce: &mut Announce, is_ignored: bool, worker: &Worker) {
 
 /// Writes an announce answer with as many peers as fit.
 fn encode_announce(
-    client: IpAddr,
+    external_ip: IpAddr,
     form: PeerForm,
     announced: &AnnounceOutcome,
     mut peers: Peers<'_>,
@@ -413,7 +422,7 @@ fn encode_announce(
         let response = AnnounceResponse {
             complete: Some(announced.counts.complete),
             downloaded: Some(announced.counts.downloaded),
-            external_ip: Some(client),
+            external_ip: Some(external_ip),
             incomplete: Some(announced.counts.incomplete),
             interval_secs: announced.interval_secs,
             interval_min_secs: Some(announced.interval_min_secs),

@@ -7,6 +7,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::answer::{Answer, Rejection, answer, refuse_and_close};
+use super::forwarded::Origin;
 use super::front::Front;
 use super::progress::Progress;
 use super::request::{Request, head_end, is_foreign};
@@ -30,6 +31,8 @@ use crate::{Instant, Worker};
 pub struct Connection {
     front: Arc<Front>,
     peer: SocketAddr,
+    /// Whether a PROXY header named `peer`.
+    is_named: bool,
     timeout: Duration,
     deadline: Instant,
     state: State,
@@ -83,6 +86,7 @@ impl Connection {
         Self {
             front: Arc::clone(front),
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            is_named: false,
             timeout,
             deadline: now.saturating_add(timeout),
             state: State::Reading,
@@ -96,10 +100,18 @@ impl Connection {
         }
     }
 
-    /// The remote address, never a mapped one. Behind a proxy it is the proxy's.
+    /// The client whom a PROXY header names, or else the other end of the connection; never a mapped address. Behind a proxy that
+    /// does not speak the PROXY protocol this is the proxy.
     #[must_use]
     pub const fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Takes `client` for the other end, as the PROXY header says that a trusted proxy sent first. The header is not among the bytes
+    /// that are [received](Self::receive).
+    pub const fn set_client(&mut self, client: SocketAddr) {
+        self.peer = client;
+        self.is_named = true;
     }
 
     /// Takes the bytes of a read. Answers at most one request.
@@ -211,7 +223,7 @@ impl Connection {
             self.scanned = 0;
             let request = Request::parse(head);
             self.client_is_done = head.len() == input.len() && request.is_ok_and(|request| request.is_last());
-            let answer = answer(now, request, self.peer.ip(), &self.front, worker, reply);
+            let answer = answer(now, request, self.origin(), &self.front, worker, reply);
             self.begin(now, answer, worker, reply);
             return blank + head.len();
         }
@@ -312,6 +324,13 @@ impl Connection {
         self.step = Step::Close;
         self.input = Vec::new();
         self.step
+    }
+
+    const fn origin(&self) -> Origin {
+        Origin {
+            ip: self.peer.ip(),
+            is_named: self.is_named,
+        }
     }
 
     fn extend_deadline(&mut self, now: Instant) {

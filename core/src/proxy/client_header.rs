@@ -7,7 +7,7 @@ use core::str;
 
 use nom::branch::alt;
 use nom::bytes::complete::{is_not, tag, take_while1};
-use nom::character::complete::{anychar, space0};
+use nom::character::complete::{anychar, multispace0};
 use nom::combinator::{opt, recognize};
 use nom::multi::many0_count;
 use nom::sequence::{delimited, preceded, separated_pair};
@@ -138,8 +138,12 @@ fn element_of(named: Option<Option<IpAddr>>, is_empty: bool) -> Option<Option<Ip
     (!is_empty).then(|| named.flatten())
 }
 
-/// A parameter and its value without quotes, if one is there. A value need not be quoted where that does no harm.
-fn pair(input: &[u8]) -> IResult<&[u8], Option<(&[u8], &[u8])>> {
+/// A parameter and its value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
+/// A parameter and its value without quotes, if one is there. The space around it may be that of a folded line. A value need not
+/// be quoted where that does no harm.
+fn pair(input: &[u8]) -> IResult<&[u8], Option<Pair<'_>>> {
     let quoted = delimited(
         tag(&b"\""[..]),
         recognize(many0_count(alt((
@@ -150,7 +154,7 @@ fn pair(input: &[u8]) -> IResult<&[u8], Option<(&[u8], &[u8])>> {
     );
     let plain = take_while1(|byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';'));
     let pair = separated_pair(take_while1(is_token), tag(&b"="[..]), alt((quoted, plain)));
-    delimited(space0, opt(pair), space0).parse(input)
+    delimited(multispace0, opt(pair), multispace0).parse(input)
 }
 
 /// An address with or without brackets and port, which may be obfuscated (RFC 7239, section 6.2); a mapped one is unmapped.

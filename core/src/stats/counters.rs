@@ -41,8 +41,10 @@ macro_rules! counts {
                     Self::UdpMalformed
                         | Self::UdpUnproven
                         | Self::UdpDenied
+                        | Self::UdpUnnamed
                         | Self::AcceptDenied
                         | Self::HttpForeign
+                        | Self::HttpProxyMalformed
                         | Self::Http400
                         | Self::Http403
                         | Self::Http404
@@ -106,6 +108,8 @@ counts! {
     UdpUnproven = "udp_unproven",
     /// Datagrams from denied addresses, dropped.
     UdpDenied = "udp_denied",
+    /// Datagrams of trusted proxies that name no client by the PROXY protocol: dropped.
+    UdpUnnamed = "udp_unnamed",
     /// UDP datagrams that the kernel dropped because a receive buffer was full.
     UdpKernelDropped = "udp_kernel_dropped",
     /// UDP datagrams that a socket filter dropped. While one is attached, those that a full buffer drops may be among them.
@@ -209,6 +213,8 @@ counts! {
     HttpForwardedIgnored = "http_forwarded_ignored",
     /// Of these, announces from loopback and private addresses. Those of proxies are answered, and not stored.
     HttpForwardedIgnoredLocal = "http_forwarded_ignored_local",
-    /// HTTP announces of trusted proxies that name no client: refused.
+    /// HTTP announces of trusted proxies that name no client, and with the PROXY protocol scrapes: refused.
     HttpForwardedMissing = "http_forwarded_missing",
+    /// Connections of trusted proxies with a malformed header of the PROXY protocol: closed.
+    HttpProxyMalformed = "http_proxy_malformed",
 }

@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 #[derive(Debug)]
 pub struct Datagram<'a> {
     sender: SocketAddr,
+    client: SocketAddr,
     pub(super) room: Room<'a>,
     pub(super) verdict: Verdict,
 }
@@ -36,6 +37,7 @@ impl<'a> Datagram<'a> {
     const fn with_room(sender: SocketAddr, room: Room<'a>) -> Self {
         Self {
             sender,
+            client: sender,
             room,
             verdict: Verdict::Drop(DropReason::Unhandled),
         }
@@ -45,6 +47,12 @@ impl<'a> Datagram<'a> {
     #[must_use]
     pub const fn sender(&self) -> SocketAddr {
         self.sender
+    }
+
+    /// The client: the sender, or whom a trusted proxy names once the datagram is handled.
+    #[must_use]
+    pub const fn client(&self) -> SocketAddr {
+        self.client
     }
 
     /// Bytes of the request.
@@ -77,6 +85,19 @@ impl<'a> Datagram<'a> {
         match self.verdict {
             Verdict::Reply(len) => buffer.get(..len),
             Verdict::Drop(_) => None,
+        }
+    }
+
+    /// Takes `client` for the one who sent it, and what follows the first `header_len` bytes for the request.
+    pub(super) fn remove_header(&mut self, client: SocketAddr, header_len: usize) {
+        self.client = client;
+        match &mut self.room {
+            Room::Apart { payload, .. } => *payload = payload.get(header_len..).unwrap_or_default(),
+            Room::Shared { buffer, len } => {
+                let header_len = header_len.min(*len);
+                buffer.copy_within(header_len..*len, 0);
+                *len -= header_len;
+            }
         }
     }
 
@@ -161,6 +182,8 @@ pub enum DropReason {
     Malformed,
     /// Its connection id does not prove the sender's address.
     Unproven,
+    /// It is a trusted proxy's that names no client by the PROXY protocol.
+    Unnamed,
     /// Its source is over its limit.
     Limited,
     /// The worker is overloaded, and gives up requests of its kind.

@@ -6,6 +6,7 @@ use crate::announce::{Announce, Endpoint};
 use crate::governor::{self, Charge, Class};
 use crate::overload::Level;
 use crate::prefetch::{NoPrefetch, Prefetch};
+use crate::proxy::{Proxies, ProxyHeader};
 use crate::stats::Count;
 use crate::swarm::{Handout, PREFETCHED_TOGETHER};
 use crate::{InfoHash, Instant, Prepared, Seed, Worker};
@@ -75,8 +76,8 @@ impl<P: Prefetch> Front<P> {
     /// prefetched.
     fn handle_piece<const N: usize>(&self, worker: &mut Worker, now: Instant, piece: &mut [Datagram<'_>]) {
         let mut requests = [const { Request::Dropped(DropReason::Unhandled) }; N];
-        for (request, datagram) in requests.iter_mut().zip(piece.iter()) {
-            *request = self.read(worker, now, datagram.sender(), datagram.payload());
+        for (request, datagram) in requests.iter_mut().zip(piece.iter_mut()) {
+            *request = self.read(worker, now, datagram);
         }
         // A single announce has no other work to overlap with a prefetch.
         if N > 1 {
@@ -87,7 +88,17 @@ impl<P: Prefetch> Front<P> {
         }
     }
 
-    fn read(&self, worker: &mut Worker, now: Instant, sender: SocketAddr, payload: &[u8]) -> Request {
+    fn read(&self, worker: &mut Worker, now: Instant, datagram: &mut Datagram<'_>) -> Request {
+        let config = worker.tracker().config();
+        if config.proxies().is_some_and(Proxies::protocol)
+            && let Err(reason) = find_client(worker, datagram)
+        {
+            return Request::Dropped(reason);
+        }
+        self.read_request(worker, now, datagram.client(), datagram.payload())
+    }
+
+    fn read_request(&self, worker: &mut Worker, now: Instant, sender: SocketAddr, payload: &[u8]) -> Request {
         if !worker.permits_address(sender.ip()) {
             return Request::Dropped(DropReason::Denied);
         }
@@ -133,13 +144,19 @@ impl<P: Prefetch> Front<P> {
         let (count, len) = match *request {
             Request::Dropped(reason) => return drop_datagram(worker, reason),
             Request::Connect(transaction_id) => {
-                let (sender, room) = (datagram.sender(), datagram.len());
+                let (client, room) = (datagram.client(), datagram.len());
                 let reply = datagram.reply_buffer();
                 // The sender is unproven: a reply longer than the request would amplify forged ones.
                 let reply = reply.get_mut(..room).unwrap_or_default();
-                self.connect_to(now, sender, transaction_id, reply)
+                self.connect_to(now, client, transaction_id, reply)
             }
             Request::Announce(transaction_id, ref prepared, verdict) => {
+                // Peers of the tracker's own network are stored under another address.
+                let ip = datagram.client().ip();
+                worker.counters().votes.udp(Endpoint {
+                    ip,
+                    ..prepared.announce().peer
+                });
                 let reply = datagram.reply_buffer();
                 announce_to(worker, now, transaction_id, prepared, verdict, reply)
             }
@@ -158,13 +175,13 @@ impl<P: Prefetch> Front<P> {
     fn connect_to(
         &self,
         now: Instant,
-        sender: SocketAddr,
+        client: SocketAddr,
         transaction_id: u32,
         reply: &mut [u8],
     ) -> (Count, usize) {
         let response = ConnectResponse {
             transaction_id,
-            connection_id: self.connection_ids.make(now, sender.ip()),
+            connection_id: self.connection_ids.make(now, client.ip()),
         };
         let len = reply.first_chunk_mut().map_or(0, |place| {
             *place = response.encode();
@@ -195,6 +212,21 @@ impl Request {
             Self::Announce(_, prepared, _) => Some(prepared),
             Self::Dropped(_) | Self::Connect(_) | Self::Scrape(_) | Self::Refused(..) => None,
         }
+    }
+}
+
+/// Finds the client of a datagram from a trusted proxy in the header of the PROXY protocol, which has to be there. What a proxy
+/// passes on is proven by the connection id as all else is: the id is the client's, and its reply goes through the proxy.
+fn find_client(worker: &Worker, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
+    if !worker.trusts(datagram.sender().ip()) {
+        return Ok(());
+    }
+    match ProxyHeader::decode(datagram.payload()) {
+        Ok(Some((ProxyHeader::Client { source, .. }, len))) => {
+            datagram.remove_header(source, len);
+            Ok(())
+        }
+        Ok(Some((ProxyHeader::Nobody, _)) | None) | Err(_) => Err(DropReason::Unnamed),
     }
 }
 
@@ -263,6 +295,7 @@ fn drop_datagram(worker: &Worker, reason: DropReason) -> Verdict {
         DropReason::Malformed => worker.count(Count::UdpMalformed),
         DropReason::Unproven => worker.count(Count::UdpUnproven),
         DropReason::Denied => worker.count(Count::UdpDenied),
+        DropReason::Unnamed => worker.count(Count::UdpUnnamed),
         // What is limited is counted by the governor, and what is shed by what it was.
         DropReason::Unhandled | DropReason::NoRoom | DropReason::Limited | DropReason::Shed => {}
     }
@@ -278,7 +311,6 @@ fn announce_to(
     reply: &mut [u8],
 ) -> (Count, usize) {
     let family = prepared.announce().peer.family();
-    worker.counters().votes.udp(prepared.announce().peer);
     let wanted = worker
         .tracker()
         .config()

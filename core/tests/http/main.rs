@@ -4,5 +4,6 @@
 mod announces;
 mod bytes;
 mod connections;
+mod proxies;
 mod scrapes;
 mod support;

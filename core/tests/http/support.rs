@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use etracker_core::access::Access;
 use etracker_core::announce::{Announce, Endpoint, Event};
 use etracker_core::http::response::{AnnounceResponse, Failure};
 use etracker_core::http::{Connection, Front, Misuse, REPLY_MAX, Response, Step};
@@ -32,6 +33,18 @@ impl House {
             tracker,
             front,
             now: Cell::new(now),
+        }
+    }
+
+    /// A tracker with lists.
+    pub(crate) fn with_access(config: Config, access: Access) -> Self {
+        let house = Self::new(config.clone());
+        let tracker = Tracker::new(config, Seed::new([7; 32]), house.now.get());
+        let tracker = Arc::new(tracker.with_access(access));
+        Self {
+            worker: RefCell::new(Worker::new(Arc::clone(&tracker))),
+            tracker,
+            ..house
         }
     }
 
@@ -105,6 +118,13 @@ impl Client<'_> {
     /// Whether the client announced its last request.
     pub(crate) const fn client_is_done(&self) -> bool {
         self.connection.client_is_done()
+    }
+
+    /// Has a PROXY header name the client at `ip`.
+    pub(crate) fn named(mut self, ip: &str) -> Self {
+        let ip: IpAddr = ip.parse().unwrap();
+        self.connection.set_client(SocketAddr::new(ip, 50_000));
+        self
     }
 
     /// What the driver did out of order.
