@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use etracker_core::hidden_clients::{Cause, Finding};
+use etracker_core::proxy::{ClientHeader, Proxies};
 use etracker_core::{Config, Instant, Tracker};
 
 /// A cause that hides clients, in words, with a remedy.
@@ -31,8 +32,14 @@ impl Hidden {
                 heed(address, config),
             ),
             Cause::HeaderMissing => (
-                "trusted proxies send announces without a valid X-Forwarded-For, which are refused".to_owned(),
-                "have the proxy send it (nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for), or let clients who come directly be in no --trusted-proxy".to_owned(),
+                format!(
+                    "trusted proxies send announces without a valid {}, which are refused",
+                    named_by(config)
+                ),
+                format!(
+                    "have the proxy send it{}, or let clients who come directly be in no --trusted-proxy",
+                    sending(config)
+                ),
             ),
             Cause::OneAddressHttp => (most("HTTP", finding), through_http(finding, config)),
             Cause::OneAddressUdp => (most("UDP", finding), through_udp(finding)),
@@ -55,10 +62,33 @@ fn at(address: Option<IpAddr>) -> String {
 
 fn heed(address: Option<IpAddr>, config: &Config) -> String {
     let network = address.map_or_else(|| "NETWORK".to_owned(), |ip| ip.to_string());
-    if config.trusted_proxies().is_some() {
+    if config.proxies().is_some() {
         format!("--trusted-proxy {network} beside the others: who is named by it replaces the default list")
     } else {
         "--x-forwarded-for, and --trusted-proxy if the proxy has a global address".to_owned()
+    }
+}
+
+/// What names the client.
+fn named_by(config: &Config) -> &str {
+    let proxies = config.proxies();
+    if proxies.is_some_and(Proxies::protocol) {
+        return "header of the PROXY protocol";
+    }
+    proxies
+        .and_then(Proxies::header)
+        .map_or("X-Forwarded-For", ClientHeader::name)
+}
+
+/// How proxies that are in use send it.
+fn sending(config: &Config) -> &'static str {
+    let proxies = config.proxies();
+    if proxies.is_some_and(Proxies::protocol) {
+        " (haproxy: send-proxy-v2; nginx: proxy_protocol on)"
+    } else if proxies.and_then(Proxies::header) == Some(&ClientHeader::X_FORWARDED_FOR) {
+        " (nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for)"
+    } else {
+        ""
     }
 }
 
@@ -73,15 +103,15 @@ fn through_http(finding: Finding, config: &Config) -> String {
     if finding.ordinary {
         return IN_ORDER.to_owned();
     }
-    let heed = heed(finding.address, config);
-    format!("if a proxy stands there, have it send X-Forwarded-For, and give {heed}; else {UNTRANSLATED}")
+    let (name, heed) = (named_by(config), heed(finding.address, config));
+    format!("if a proxy stands there, have it send {name}, and give {heed}; else {UNTRANSLATED}")
 }
 
 fn through_udp(finding: Finding) -> String {
     if finding.ordinary {
         return IN_ORDER.to_owned();
     }
-    format!("{UNTRANSLATED}: a proxy cannot tell clients over UDP")
+    format!("{UNTRANSLATED}; a proxy tells clients over UDP by the PROXY protocol alone (--proxy-protocol)")
 }
 
 const IN_ORDER: &str = "nothing, if the clients are there";

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use etracker_core::Tracker;
-use etracker_core::access::{Access, AddressList, BadLines, Entry, Reader, TorrentList, Torrents};
+use etracker_core::access::{Access, AddressList, BadLines, Entry, Network, Reader, TorrentList, Torrents};
 use etracker_runtime_common::Plain;
 use tracing::{info, warn};
 
@@ -25,6 +25,8 @@ pub(crate) struct ListFiles {
     pub(crate) torrents: Option<TorrentFile>,
     /// The list of denied networks.
     pub(crate) denied_addresses: Option<ListFile>,
+    /// The lists of trusted proxies.
+    pub(crate) trusted_proxies: Vec<ListFile>,
 }
 
 /// A file of info-hashes.
@@ -42,7 +44,7 @@ pub(crate) type ListFile = Setting<PathBuf>;
 impl ListFiles {
     /// Whether there are none.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.torrents.is_none() && self.denied_addresses.is_none()
+        self.torrents.is_none() && self.denied_addresses.is_none() && self.trusted_proxies.is_empty()
     }
 
     /// Reads the lists, and prints how many entries they hold.
@@ -59,24 +61,30 @@ impl ListFiles {
 
     /// Reads all lists, also after a bad one, so that one attempt shows all bad lines. Their sizes are reported only if all are good.
     fn read(&self) -> Result<(Access, Vec<String>), ListError> {
-        let mut counts = Vec::new();
+        let (mut counts, mut errors) = (Vec::new(), Vec::new());
         let torrents = match &self.torrents {
             None => Ok(Torrents::Any),
             Some(TorrentFile::Allow(file)) => torrents(file, "allowed", &mut counts).map(Torrents::Only),
             Some(TorrentFile::Deny(file)) => torrents(file, "denied", &mut counts).map(Torrents::AllBut),
         };
-        let denied = match &self.denied_addresses {
-            None => Ok(AddressList::default()),
-            Some(file) => read(file).map(|networks| {
-                let path = file.value.display();
-                counts.push(format!("{path}: {} networks denied", networks.len()));
-                AddressList::new(&networks)
-            }),
+        let torrents = torrents.unwrap_or_else(|error| {
+            errors.push(error);
+            Torrents::Any
+        });
+        let denied = networks(&self.denied_addresses, "denied", &mut counts, &mut errors);
+        let proxies = networks(&self.trusted_proxies, "trusted", &mut counts, &mut errors);
+        let access = Access {
+            torrents,
+            denied,
+            proxies,
         };
-        match (torrents, denied) {
-            (Ok(torrents), Ok(denied)) => Ok((Access { torrents, denied }, counts)),
-            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
-            (Err(one), Err(other)) => Err(ListError::Both(Box::new([one, other]))),
+        match errors.pop() {
+            None => Ok((access, counts)),
+            Some(error) if errors.is_empty() => Err(error),
+            Some(error) => {
+                errors.push(error);
+                Err(ListError::Several(errors))
+            }
         }
     }
 }
@@ -109,7 +117,7 @@ pub(crate) fn requests() -> (SyncSender<&'static str>, Receiver<&'static str>) {
 fn reload(signal: &str, files: &ListFiles, tracker: &Tracker) {
     if files.is_empty() {
         say(format_args!(
-            "{signal}: nothing to reload: there are no lists (--allow-list, --deny-list, --deny-address)"
+            "{signal}: nothing to reload: there are no lists (--allow-list, --deny-list, --deny-address, --trusted-proxy)"
         ));
         return;
     }
@@ -136,6 +144,27 @@ fn torrents(file: &ListFile, fate: &str, counts: &mut Vec<String>) -> Result<Tor
     let path = file.value.display();
     counts.push(format!("{path}: {} info-hashes {fate}", list.len()));
     Ok(list)
+}
+
+/// The networks of all `files` together.
+fn networks<'a>(
+    files: impl IntoIterator<Item = &'a ListFile>,
+    fate: &str,
+    counts: &mut Vec<String>,
+    errors: &mut Vec<ListError>,
+) -> AddressList {
+    let mut networks: Vec<Network> = Vec::new();
+    for file in files {
+        match read::<Network>(file) {
+            Ok(read) => {
+                let path = file.value.display();
+                counts.push(format!("{path}: {} networks {fate}", read.len()));
+                networks.extend(read);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    AddressList::new(&networks)
 }
 
 fn read<E: Entry>(list: &ListFile) -> Result<Vec<E>, ListError> {
@@ -165,8 +194,8 @@ pub(crate) enum ListError {
     Unreadable(Source, PathBuf, io::Error),
     /// Lines are bad.
     Bad(PathBuf, BadLines),
-    /// Both files have bad lines.
-    Both(Box<[Self; 2]>),
+    /// Of several files.
+    Several(Vec<Self>),
 }
 
 impl fmt::Display for ListError {
@@ -176,7 +205,10 @@ impl fmt::Display for ListError {
                 write!(f, "{source}={}: {}", path.display(), Plain(error))
             }
             Self::Bad(path, lines) => write!(f, "{}: {lines}", path.display()),
-            Self::Both(errors) => write!(f, "{}; {}", errors[0], errors[1]),
+            Self::Several(errors) => {
+                let errors: Vec<_> = errors.iter().map(Self::to_string).collect();
+                f.write_str(&errors.join("; "))
+            }
         }
     }
 }

@@ -1,15 +1,19 @@
 //! The tracker's output at start and at its end.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use etracker_core::Tracker;
+use etracker_core::config::ExternalAddresses;
 use etracker_core::config::LimitMode;
 use etracker_core::governor::BYTES_PER_WORKER;
+use etracker_core::ipnet::IpNet;
+use etracker_core::proxy::{ClientHeader, Proxies};
 use etracker_core::stats::Count;
+use etracker_core::{Config, Tracker};
 use etracker_runtime_common::{Listen, Opened, Protocol};
 
-use crate::lists::TorrentFile;
+use crate::lists::{ListFile, TorrentFile};
 use crate::options::{Options, Setting};
 use crate::revision::revision;
 use crate::sockets::{addresses, port};
@@ -82,7 +86,7 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         Some(TorrentFile::Deny(path)) => (None, Some(path)),
         None => (None, None),
     };
-    vec![
+    let mut settings = vec![
         ("port", port(listen).to_string()),
         ("interval", intervals.initial.to_string()),
         ("workers", listen.workers.to_string()),
@@ -96,11 +100,9 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("charset", options.charset.clone()),
         ("locale", options.locale.clone()),
         ("maxLoadAvg", format!("{:.2}", config.load_limit())),
-        ("xForwardedFor", switch(config.trusted_proxies().is_some())),
-        (
-            "trustedProxies",
-            list(config.trusted_proxies().unwrap_or_default(), "none"),
-        ),
+    ];
+    settings.extend(behind(config, &lists.trusted_proxies));
+    settings.extend([
         ("bind", list(&addresses(listen), "all")),
         ("pathPrefix", path(config.path_prefix())),
         ("fullScrape", switch(config.full_scrape())),
@@ -136,7 +138,42 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("chroot", file(value(process.chroot.as_ref()))),
         ("state", file(process.state.as_ref())),
         ("statePeriod", process.state_period.as_secs().to_string()),
+    ]);
+    settings
+}
+
+/// The settings of what stands between the tracker and its clients.
+fn behind(config: &Config, files: &[ListFile]) -> [(&'static str, String); 5] {
+    let proxies = config.proxies();
+    let header = proxies.and_then(Proxies::header);
+    [
+        (
+            "xForwardedFor",
+            switch(header == Some(&ClientHeader::X_FORWARDED_FOR)),
+        ),
+        (
+            "clientAddressFrom",
+            header.map_or("none", ClientHeader::name).to_owned(),
+        ),
+        ("proxyProtocol", switch(proxies.is_some_and(Proxies::protocol))),
+        ("trustedProxies", list(&trusted(proxies, files), "none")),
+        ("externalAddress", external(config.external_addresses())),
     ]
+}
+
+/// Networks, and the files of others.
+fn trusted(proxies: Option<&Proxies>, files: &[ListFile]) -> Vec<String> {
+    let networks = proxies.map(Proxies::networks).unwrap_or_default();
+    let files = files.iter().map(|file| file.value.display().to_string());
+    networks.iter().map(IpNet::to_string).chain(files).collect()
+}
+
+fn external(ExternalAddresses { v4, v6 }: ExternalAddresses) -> String {
+    let addresses: Vec<_> = [v4.map(IpAddr::from), v6.map(IpAddr::from)]
+        .into_iter()
+        .flatten()
+        .collect();
+    list(&addresses, "none")
 }
 
 fn path(prefix: &str) -> String {

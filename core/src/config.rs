@@ -421,7 +421,17 @@ impl ExternalAddresses {
             IpAddr::V4(_) => self.v4.map(IpAddr::V4),
             IpAddr::V6(_) => self.v6.map(IpAddr::V6),
         };
-        external.filter(|_| is_of_own_network(ip)).unwrap_or(ip)
+        external.filter(|_| Self::are_for(ip)).unwrap_or(ip)
+    }
+
+    /// Whether `ip` is of the tracker's own network, so that others know it by another address.
+    #[must_use]
+    pub fn are_for(ip: IpAddr) -> bool {
+        let is_link_local = match ip {
+            IpAddr::V4(ip) => ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        is_link_local || PRIVATE_NETWORKS.iter().any(|network| network.contains(&ip))
     }
 }
 
@@ -639,14 +649,6 @@ const fn v4_network([a, b, c, d]: [u8; 4], prefix_len: u8) -> IpNet {
 
 const fn v6_network(ip: Ipv6Addr, prefix_len: u8) -> IpNet {
     IpNet::new_assert(IpAddr::V6(ip), prefix_len)
-}
-
-fn is_of_own_network(ip: IpAddr) -> bool {
-    let is_link_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    is_link_local || PRIVATE_NETWORKS.iter().any(|network| network.contains(&ip))
 }
 
 fn check(what: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<u32, OutOfRange> {

@@ -1,5 +1,6 @@
 //! One connection, driven.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -226,12 +227,19 @@ impl<S: Stream> OpenConnection<S> {
             }
             Ok(len) => {
                 self.is_idle = false;
+                if let Some(client) = self.stream.take_client() {
+                    self.session.set_client(client);
+                }
                 self.session.count(worker, Traffic::Received(len));
                 self.session.receive(now, &input[..len], worker, reply)
             }
             Err(error) => {
-                // A connection that was reset takes no answer either.
-                let failed = Traffic::ReceiveFailed(error_number(&error));
+                // A connection that was reset takes no answer either. No system reports this kind of error.
+                let failed = if error.kind() == ErrorKind::InvalidData {
+                    Traffic::ProxyMalformed
+                } else {
+                    Traffic::ReceiveFailed(error_number(&error))
+                };
                 self.session.count(worker, failed);
                 return Poll::Ready(Err(Close::AtOnce));
             }
@@ -399,7 +407,7 @@ mod tests {
         }
 
         fn try_read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::WouldBlock.into())
+            Err(ErrorKind::WouldBlock.into())
         }
 
         fn shut_down_write(&mut self) -> io::Result<()> {

@@ -35,6 +35,9 @@ pub trait ConnectionFront: Debug + Send + Sync {
 /// The server's side of one connection, which does no IO. A worker begins as if told [`Step::Read`], and does after each call
 /// what the returned [`Step`] says.
 pub trait Session: Debug {
+    /// Takes `client` for the one who opened the connection: a trusted proxy says so. The default leaves it at the proxy.
+    fn set_client(&mut self, _client: SocketAddr) {}
+
     /// Takes what was read. What is to be written is put at the start of `reply`.
     fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step;
 
@@ -65,6 +68,8 @@ pub trait Session: Debug {
 pub enum Traffic {
     /// So many bytes were read.
     Received(usize),
+    /// The connection began with a malformed header of the PROXY protocol.
+    ProxyMalformed,
     /// Reading failed, with this error number of the system.
     ReceiveFailed(i32),
     /// So many bytes were written.
@@ -89,6 +94,10 @@ impl DatagramFront for UdpFront {
 }
 
 impl Session for http::Connection {
+    fn set_client(&mut self, client: SocketAddr) {
+        Self::set_client(self, client);
+    }
+
     #[inline]
     fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step {
         let failures = worker.counters().get(Count::HttpFailure);
@@ -130,6 +139,7 @@ impl Session for http::Connection {
         let counters = worker.counters();
         match traffic {
             Traffic::Received(len) => counters.add(Count::HttpReceivedBytes, len as u64),
+            Traffic::ProxyMalformed => worker.count(Count::HttpProxyMalformed),
             Traffic::ReceiveFailed(error) => counters.fail(Operation::Receive, error),
             Traffic::Sent(len) => counters.add(Count::HttpSentBytes, len as u64),
             Traffic::Answered => worker.count(Count::HttpSent),
@@ -165,6 +175,13 @@ pub(crate) enum AnySession {
 }
 
 impl Session for AnySession {
+    fn set_client(&mut self, client: SocketAddr) {
+        match self {
+            Self::Http(session) => session.set_client(client),
+            Self::Other(session) => session.set_client(client),
+        }
+    }
+
     #[inline]
     fn receive(&mut self, now: Instant, bytes: &[u8], worker: &mut Worker, reply: &mut [u8]) -> Step {
         match self {

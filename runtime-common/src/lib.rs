@@ -68,6 +68,7 @@ mod open_error;
 mod plain;
 mod prefetch;
 mod protocol;
+mod proxied;
 mod pulse;
 mod slots;
 mod socket_failures;

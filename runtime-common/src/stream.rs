@@ -1,6 +1,7 @@
 //! A connection, as far as it depends on the runtime.
 
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 /// A TCP connection of a runtime. Dropping it closes the connection.
@@ -11,6 +12,11 @@ pub trait Stream: Unpin + 'static {
 
     /// Writes some of `bytes`. If none can be written, the task is woken when some can.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// The client whom a proxy has named as the one that it passes the connection on for; once, after a read.
+    fn take_client(&mut self) -> Option<SocketAddr> {
+        None
+    }
 
     /// Wakes the tasks that something has come for by now, if a look at what is ready takes no waiting.
     fn look(&self) {}

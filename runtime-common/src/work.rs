@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use etracker_core::proxy::Proxies;
 use etracker_core::stats::{Count, Operation};
 use etracker_core::udp::BATCH_MAX;
 use etracker_core::{Host, Instant, Tracker, Worker};
@@ -19,6 +20,7 @@ use crate::datagram_io::error_number;
 use crate::front::AnyConnectionFront;
 use crate::intake::Intake;
 use crate::job::WorkerJob;
+use crate::proxied::Proxied;
 use crate::pulse::{BEAT, Pulse};
 use crate::socket_failures::log_socket_failure;
 use crate::worker_state::{Ending, WorkerHandle};
@@ -114,7 +116,11 @@ pub async fn work<M: Mechanism>(
     }
 }
 
-fn start<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, job: WorkerJob) -> io::Result<()> {
+fn start<M: Mechanism>(
+    mechanism: &M,
+    handle: &WorkerHandle<Proxied<M::Stream>>,
+    job: WorkerJob,
+) -> io::Result<()> {
     let fronts = &job.fronts;
     // One batch serves all sockets of the worker: it is borrowed for an exchange only, in which nothing waits.
     let datagrams = Rc::new(RefCell::new(mechanism.datagrams()?));
@@ -209,7 +215,11 @@ impl<M: Mechanism> Drop for Source<M> {
     }
 }
 
-fn spawn_datagrams<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>, source: Source<M>) {
+fn spawn_datagrams<M: Mechanism>(
+    mechanism: &M,
+    handle: &WorkerHandle<Proxied<M::Stream>>,
+    source: Source<M>,
+) {
     let (answering, keeping, source) = (mechanism.clone(), mechanism.clone(), Rc::new(source));
     let answered = Rc::clone(&source);
     spawn_essential(mechanism, handle, |handle| async move {
@@ -223,8 +233,8 @@ fn spawn_datagrams<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>
 /// Spawns a task that the worker cannot do without: if it fails, the worker ends.
 fn spawn_essential<M: Mechanism, F>(
     mechanism: &M,
-    handle: &WorkerHandle<M::Stream>,
-    task: impl FnOnce(WorkerHandle<M::Stream>) -> F,
+    handle: &WorkerHandle<Proxied<M::Stream>>,
+    task: impl FnOnce(WorkerHandle<Proxied<M::Stream>>) -> F,
 ) where
     F: Future<Output = io::Result<Infallible>> + 'static,
 {
@@ -241,7 +251,7 @@ fn spawn_essential<M: Mechanism, F>(
 /// and other sockets that are as full.
 async fn answer_datagrams<M: Mechanism>(
     mechanism: &M,
-    handle: &WorkerHandle<M::Stream>,
+    handle: &WorkerHandle<Proxied<M::Stream>>,
     source: &Source<M>,
 ) -> io::Result<Infallible> {
     let mut batches = 0;
@@ -278,7 +288,7 @@ async fn answer_datagrams<M: Mechanism>(
 /// Does once a second what the receive queue of a socket needs, whether datagrams come or not.
 async fn keep_queue<M: Mechanism>(
     mechanism: &M,
-    handle: &WorkerHandle<M::Stream>,
+    handle: &WorkerHandle<Proxied<M::Stream>>,
     source: &Source<M>,
 ) -> io::Result<Infallible> {
     loop {
@@ -295,7 +305,7 @@ async fn keep_queue<M: Mechanism>(
 /// Accepts clients while there is room for them, and serves them.
 async fn accept_clients<M: Mechanism>(
     mechanism: &M,
-    handle: &WorkerHandle<M::Stream>,
+    handle: &WorkerHandle<Proxied<M::Stream>>,
     listener: &M::Tcp,
     front: &AnyConnectionFront,
 ) -> io::Result<Infallible> {
@@ -310,6 +320,11 @@ async fn accept_clients<M: Mechanism>(
                 log_client(state.clock.now(), peer, Count::AcceptDenied);
             }
             Ok((stream, peer)) => {
+                let stream = if speaks_for_others(&handle.borrow().worker, peer.ip()) {
+                    Proxied::from_proxy(stream)
+                } else {
+                    Proxied::direct(stream)
+                };
                 let (conversation, guard) = (
                     Conversation::new(handle, front, stream, peer),
                     PanicGuard(handle.clone()),
@@ -344,6 +359,12 @@ async fn accept_clients<M: Mechanism>(
     }
 }
 
+/// Whether a connection from `ip` begins with a header of the PROXY protocol, if it passes on what clients ask.
+fn speaks_for_others(worker: &Worker, ip: IpAddr) -> bool {
+    let proxies = worker.tracker().config().proxies();
+    proxies.is_some_and(Proxies::protocol) && worker.trusts(ip)
+}
+
 /// Waits out an error, unless it is there to stay.
 async fn pause(mechanism: &impl Mechanism, error: io::Error) -> io::Result<()> {
     if SocketError::of(&error) == SocketError::Fatal {
@@ -355,7 +376,10 @@ async fn pause(mechanism: &impl Mechanism, error: io::Error) -> io::Result<()> {
 }
 
 /// Sees to it that connections keep their time. One coarse clock for all of them: none has a timer of its own.
-async fn tick<M: Mechanism>(mechanism: &M, handle: &WorkerHandle<M::Stream>) -> io::Result<Infallible> {
+async fn tick<M: Mechanism>(
+    mechanism: &M,
+    handle: &WorkerHandle<Proxied<M::Stream>>,
+) -> io::Result<Infallible> {
     loop {
         // Without connections there are no deadlines: an idle worker is not woken four times a second.
         handle.wait_for_connection().await;

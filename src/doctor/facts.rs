@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 
+use etracker_core::access::{Access, AddressList};
 use etracker_core::config::Intervals;
 use etracker_core::{Config, Tracker};
 use etracker_runtime_common::{
@@ -13,7 +14,7 @@ use etracker_runtime_common::{
 
 use super::addresses::{self, Absent};
 use super::conntrack::Conntrack;
-use super::probe::{Hidden, Probe, ProbeResult};
+use super::probe::{Hidden, Probe, ProbeResult, Trust};
 use crate::failure::Failure;
 use crate::limits;
 use crate::memory::{Cap, cgroup_bytes, machine_bytes};
@@ -150,7 +151,7 @@ impl Facts {
             system: [cgroup, machine_bytes()].into_iter().flatten().min(),
         });
         let (broken, round_trips) = if is_in_use(&steps) {
-            (None, ask_all(options)?)
+            (None, ask_all(options, &listed(&ready))?)
         } else {
             serve_and_ask(options, ready)?
         };
@@ -299,14 +300,19 @@ const fn locked_memory(_options: &Options) -> Option<LockedMemory> {
     None
 }
 
-/// Starts a tracker without lists and state on the open sockets, probes it, and stops it. Returns its error, if it failed.
+/// Starts a tracker without state, and with no list but that of trusted proxies, on the open sockets, probes it, and stops it. Returns its error, if it failed.
 fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec<RoundTrip>), Failure> {
+    let listed = listed(&ready);
     let (Some(opened), Some(serve)) = (ready.opened, ready.serve) else {
         return Ok((None, Vec::new()));
     };
     let (clock, control) = (Clock::start(), Arc::new(Control::new()));
+    let access = Access {
+        proxies: listed.clone(),
+        ..Access::default()
+    };
     let job = Job {
-        tracker: Arc::new(tracker(options.config.clone(), clock)?),
+        tracker: Arc::new(tracker(options.config.clone(), clock)?.with_access(access)),
         fronts: Fronts::new(&seed()?, &options.config),
         sockets: opened.workers,
         clock,
@@ -315,7 +321,7 @@ fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec
     };
     let server = thread::Builder::new().name("serve".to_owned());
     let server = server.spawn(move || serve(job)).map_err(Failure::Thread)?;
-    let round_trips = ask_all(options);
+    let round_trips = ask_all(options, &listed);
     control.stop();
     let broken = match server.join() {
         Ok(Err(error)) => Some(error.to_string()),
@@ -325,14 +331,23 @@ fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec
     Ok((broken, round_trips?))
 }
 
+/// The trusted proxies of lists.
+fn listed(ready: &Ready) -> AddressList {
+    let access = ready.access.as_ref();
+    access.map(|access| access.proxies.clone()).unwrap_or_default()
+}
+
 fn tracker(config: Config, clock: Clock) -> Result<Tracker, Failure> {
     Ok(Tracker::new(config, seed()?, clock.now()))
 }
 
 /// Probes all addresses concurrently, so that several silent ones cost one timeout.
-fn ask_all(options: &Options) -> Result<Vec<RoundTrip>, Failure> {
+fn ask_all(options: &Options, listed: &AddressList) -> Result<Vec<RoundTrip>, Failure> {
     let listen = &options.listen;
-    let probe = Probe::new(options.config.trusted_proxies().is_some())?;
+    let probe = Probe::new(Trust {
+        proxies: options.config.proxies(),
+        listed: Some(listed),
+    })?;
     let protocols = [Protocol::Udp, Protocol::Http].into_iter();
     let protocols = protocols.filter(|&protocol| listen.serves(protocol));
     let addresses = addresses::reachable(&bound(listen)).into_iter();
@@ -357,7 +372,7 @@ fn ask_all(options: &Options) -> Result<Vec<RoundTrip>, Failure> {
     })
 }
 
-fn ask(probe: Probe, transport: Transport, at: SocketAddr) -> RoundTrip {
+fn ask(probe: Probe<'_>, transport: Transport, at: SocketAddr) -> RoundTrip {
     let asked = match transport {
         Transport::Udp => probe.udp(at),
         Transport::Tcp => probe.http(at),
@@ -367,7 +382,7 @@ fn ask(probe: Probe, transport: Transport, at: SocketAddr) -> RoundTrip {
 
 /// Asks the first address that answers over HTTP for hidden clients.
 fn hidden(round_trips: &[RoundTrip]) -> Result<Vec<Hidden>, Failure> {
-    let probe = Probe::new(false)?;
+    let probe = Probe::new(Trust::default())?;
     let answers = |trip: &&RoundTrip| trip.transport == Transport::Tcp && trip.asked.is_ok();
     let found = round_trips.iter().find(answers);
     Ok(found.map(|trip| probe.hidden(trip.at)).unwrap_or_default())

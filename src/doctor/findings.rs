@@ -324,7 +324,7 @@ fn remedy(failure: &Failure) -> String {
                 "give {option} a file that the tracker's user can read; with --chroot, the path is relative to it"
             )
         }
-        Failure::Lists(ListError::Bad(..) | ListError::Both(..)) => {
+        Failure::Lists(ListError::Bad(..) | ListError::Several(..)) => {
             "correct them: one info-hash or network a line, # before a comment".to_owned()
         }
         Failure::Privileges(error) => privilege_remedy(error),

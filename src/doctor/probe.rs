@@ -4,11 +4,13 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use etracker_core::access::AddressList;
 use etracker_core::announce::{Announce, Endpoint, Event};
 use etracker_core::http::Response as HttpResponse;
 use etracker_core::http::query::{AnnounceQuery, PeerForm};
 use etracker_core::http::request::encode_get;
 use etracker_core::http::response;
+use etracker_core::proxy::{Proxies, ProxyHeader, Transport};
 use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response};
 use etracker_core::{InfoHash, PeerId};
 use serde::Deserialize;
@@ -64,18 +66,57 @@ impl From<io::Error> for ProbeError {
 
 /// Announces `stopped` for a fixed torrent, so that no peer is stored.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Probe {
+pub(super) struct Probe<'a> {
     transaction_id: u32,
-    /// Whether to send the forwarding header of a proxy.
-    forwarded: bool,
+    /// The trusted proxies, as one of which it asks if this host's address is trusted.
+    trust: Trust<'a>,
 }
 
-impl Probe {
-    pub(super) fn new(forwarded: bool) -> Result<Self, Failure> {
+/// Who is trusted to name clients, and by what. By default nobody is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trust<'a> {
+    pub(super) proxies: Option<&'a Proxies>,
+    /// The trusted networks of lists.
+    pub(super) listed: Option<&'a AddressList>,
+}
+
+impl Trust<'_> {
+    /// What goes before a request from `ip`: a header of the PROXY protocol, if the tracker demands one.
+    fn preamble(self, ip: IpAddr, at: SocketAddr, transport: Transport) -> Vec<u8> {
+        let mut preamble = Vec::new();
+        let speaks = |proxies: &Proxies| {
+            proxies.protocol()
+                && (proxies.contain(ip) || self.listed.is_some_and(|listed| listed.contains(ip)))
+        };
+        if self.proxies.is_some_and(speaks) {
+            let client = match ip {
+                IpAddr::V4(_) => IpAddr::from(CLIENT),
+                IpAddr::V6(_) => CLIENT.to_ipv6_mapped().into(),
+            };
+            let header = ProxyHeader::Client {
+                source: (client, 6881).into(),
+                destination: at,
+            };
+            header.encode_v2(transport, &[], &mut preamble);
+        }
+        preamble
+    }
+
+    /// The field that names a client, with its value.
+    fn field(self) -> Option<String> {
+        let header = self.proxies?.header()?;
+        let is_forwarded = header.name().eq_ignore_ascii_case("Forwarded");
+        let parameter = if is_forwarded { "for=" } else { "" };
+        Some(format!("{}: {parameter}{CLIENT}\r\n\r\n", header.name()))
+    }
+}
+
+impl<'a> Probe<'a> {
+    pub(super) fn new(trust: Trust<'a>) -> Result<Self, Failure> {
         let transaction_id = getrandom::u32().map_err(Failure::Seed)?;
         Ok(Self {
             transaction_id,
-            forwarded,
+            trust,
         })
     }
 
@@ -83,13 +124,14 @@ impl Probe {
     pub(super) fn udp(self, at: SocketAddr) -> ProbeResult {
         // Not connected: a connected socket would drop answers from other addresses, which must be detected.
         let socket = UdpSocket::bind((any(at.ip()), 0))?;
+        let preamble = self.trust.preamble(source(at)?, at, Transport::Datagram);
         let connect = RequestHead::connect(self.transaction_id).encode();
-        let reply = self.exchange(&socket, at, &connect)?;
+        let reply = self.exchange(&socket, at, &[&preamble, &connect[..]].concat())?;
         let Some(Response::Connect(connected)) = Response::decode(&reply) else {
             return Err(ProbeError::Unreadable);
         };
         let request = AnnounceRequest::of(&announce(), connected.connection_id, self.transaction_id);
-        let reply = self.exchange(&socket, at, &request.encode())?;
+        let reply = self.exchange(&socket, at, &[&preamble, &request.encode()[..]].concat())?;
         match Response::decode(&reply) {
             Some(Response::Announce(announced, _)) => Ok(Answer::Interval(announced.interval_secs)),
             Some(Response::Error(error)) => Ok(Answer::Refused(plain(error.message))),
@@ -102,7 +144,9 @@ impl Probe {
         let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        stream.write_all(&self.http_request(at))?;
+        let local = stream.local_addr()?.ip().to_canonical();
+        let preamble = self.trust.preamble(local, at, Transport::Stream);
+        stream.write_all(&[preamble, self.http_request(at)].concat())?;
         let response = read_response(&mut stream, RESPONSE_MAX)?;
         if let Ok(failure) = response::Failure::decode(&response.body) {
             return Ok(Answer::Refused(plain(failure.reason)));
@@ -165,10 +209,10 @@ impl Probe {
         let (announce, form) = (announce(), PeerForm::Compact);
         AnnounceQuery { announce, form }.encode(&mut query);
         encode_get(&at.to_string(), "/announce", &query, AGENT, &mut request);
-        if self.forwarded {
+        if let Some(field) = self.trust.field() {
             // The header goes before the empty line at the end.
             request.truncate(request.len() - 2);
-            request.extend_from_slice(FORWARDED);
+            request.extend_from_slice(field.as_bytes());
         }
         request
     }
@@ -214,6 +258,13 @@ fn announce() -> Announce {
     }
 }
 
+/// The address of this host that packets to `at` have.
+fn source(at: SocketAddr) -> io::Result<IpAddr> {
+    let socket = UdpSocket::bind((any(at.ip()), 0))?;
+    socket.connect(at)?;
+    Ok(socket.local_addr()?.ip().to_canonical())
+}
+
 const fn any(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -248,8 +299,8 @@ const STATS_MAX: usize = 1 << 20;
 const HIDDEN_MAX: usize = 8;
 /// Characters shown of a reason.
 const REASON_MAX: usize = 100;
-/// The forwarding header of a proxy, for a client in a documentation network.
-const FORWARDED: &[u8] = b"X-Forwarded-For: 192.0.2.1\r\n\r\n";
+/// A client in a documentation network, whom the probe names as a proxy does.
+const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 #[cfg(test)]
 mod tests {
@@ -270,7 +321,7 @@ mod tests {
             let reply = [&[0; 4], &request[12..16], &[7; 8]].concat();
             elsewhere.send_to(&reply, client).unwrap();
         });
-        let outcome = Probe::new(false).unwrap().udp(at);
+        let outcome = Probe::new(Trust::default()).unwrap().udp(at);
         answer.join().unwrap();
         assert!(
             matches!(outcome, Err(ProbeError::From(source)) if source == from),
@@ -287,7 +338,7 @@ mod tests {
             let _ = client.read(&mut [0; 4096]);
             client.write_all(b"220 mail.example ESMTP\r\n").unwrap();
         });
-        let outcome = Probe::new(false).unwrap().http(at);
+        let outcome = Probe::new(Trust::default()).unwrap().http(at);
         answer.join().unwrap();
         assert!(matches!(outcome, Err(ProbeError::Unreadable)), "{outcome:?}");
     }
@@ -298,7 +349,7 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        let outcome = Probe::new(false).unwrap().http(port);
+        let outcome = Probe::new(Trust::default()).unwrap().http(port);
         assert!(matches!(outcome, Err(ProbeError::Io(_))), "{outcome:?}");
     }
 }

@@ -27,6 +27,7 @@ pub(super) struct Arguments {
     pub(super) swarms: Swarms,
     pub(super) limits: Limits,
     pub(super) http: Http,
+    pub(super) behind: Behind,
     pub(super) access: Access,
     pub(super) pages: Pages,
     pub(super) logs: Logs,
@@ -88,7 +89,15 @@ pub(super) struct Http {
     pub(super) socket_timeout: Option<String>,
     pub(super) full_scrape: bool,
     pub(super) path_prefix: Option<String>,
+}
+
+/// Options of what stands between the tracker and its clients.
+#[derive(Clone, Debug)]
+pub(super) struct Behind {
+    pub(super) client_address_from: Option<String>,
+    pub(super) proxy_protocol: bool,
     pub(super) trusted_proxy: Vec<String>,
+    pub(super) external_address: Vec<String>,
 }
 
 /// Options of lists.
@@ -130,6 +139,7 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
     let swarms = swarms(&defaults);
     let limits = limits(&defaults);
     let http = http(&defaults);
+    let behind = behind();
     let access = access();
     let pages = pages();
     let logs = logs();
@@ -142,6 +152,7 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
         swarms,
         limits,
         http,
+        behind,
         access,
         pages,
         logs,
@@ -296,16 +307,31 @@ fn http(defaults: &Config) -> impl Parser<Http> + use<> {
     let full_scrape = switch(name::FULL_SCRAPE, "Answer scrapes of all torrents");
     let prefix = "Path of the tracker behind a proxy, such as /tracker (none)";
     let path_prefix = value(name::PATH_PREFIX, "PATH", prefix);
-    let proxies =
-        "Networks that may send X-Forwarded-For, repeatable; with --x-forwarded-for only (loopback, private)";
-    let trusted_proxy = values(name::TRUSTED_PROXY, "CIDR", proxies);
     construct!(Http {
         socket_timeout,
         full_scrape,
-        path_prefix,
-        trusted_proxy
+        path_prefix
     })
     .group_help("HTTP:")
+}
+
+fn behind() -> impl Parser<Behind> {
+    let header =
+        "Take the client's address from this header: Forwarded, CF-Connecting-IP, X-Real-IP or another";
+    let client_address_from = value(name::CLIENT_ADDRESS_FROM, "NAME", header);
+    let protocol = "Take the client's address from the PROXY protocol, over TCP and UDP";
+    let proxy_protocol = switch(name::PROXY_PROTOCOL, protocol);
+    let trusted = "Who may name clients: a network or a file of networks, repeatable (loopback, private)";
+    let trusted_proxy = values(name::TRUSTED_PROXY, "CIDR|FILE", trusted);
+    let external = "Store peers on loopback and private networks under this address, one of a family (none)";
+    let external_address = values(name::EXTERNAL_ADDRESS, "ADDRESS", external);
+    construct!(Behind {
+        client_address_from,
+        proxy_protocol,
+        trusted_proxy,
+        external_address
+    })
+    .group_help("Behind a proxy or a router:")
 }
 
 fn pages() -> impl Parser<Pages> {

@@ -5,6 +5,7 @@ mod environment;
 mod intervals;
 pub(crate) mod name;
 mod process;
+mod proxies;
 mod ranges;
 mod reader;
 mod refusal;
@@ -27,7 +28,7 @@ use etracker_core::ipnet::IpNet;
 use etracker_runtime_common::{Address, Listen, Protocol};
 use strsim::osa_distance;
 
-use crate::lists::{ListFiles, TorrentFile};
+use crate::lists::{ListFile, ListFiles, TorrentFile};
 use crate::logs::{LogFormat, LogSettings};
 use arguments::{Arguments, Common};
 pub(crate) use environment::Environment;
@@ -137,12 +138,14 @@ impl Options {
         let charset = label(reader, name::CHARSET, pages.charset, CHARSET_DEFAULT)?;
         let locale = label(reader, name::LOCALE, pages.locale, LOCALE_DEFAULT)?;
         let stats_from = reader.list(name::STATS_FROM, common.stats_from.clone())?;
-        let stats_from: Vec<_> = stats_from.into_iter().map(network).collect::<Result<_, _>>()?;
+        let stats_from: Vec<_> = stats_from
+            .into_iter()
+            .map(|text| network(text, NETWORK))
+            .collect::<Result<_, _>>()?;
         let page_hosts = reader.list(name::PAGE_HOST, pages.page_host)?;
         let named = page_hosts.first().map(|host| host.source);
-        needs(named, name::STATS_FROM, !stats_from.is_empty())?;
+        needs(named, &[name::STATS_FROM], !stats_from.is_empty())?;
         let page_hosts = page_hosts.into_iter().map(host).collect::<Result<_, _>>()?;
-        let lists = lists(reader, given.access)?;
         let logs = logs(reader, given.logs)?;
         let failures = reader.number(name::FAILURES, None, 0..=u32::MAX)?;
         let process = process::read(reader, &common, given.process)?;
@@ -156,6 +159,8 @@ impl Options {
         )?;
         let config = limits(reader, config, given.limits)?;
         let config = http(reader, config, &common, given.http)?;
+        let (config, trusted_proxies) = proxies::read(reader, config, &common, given.behind)?;
+        let lists = lists(reader, given.access, trusted_proxies)?;
         Ok(Self {
             config,
             listen,
@@ -322,7 +327,10 @@ fn limits(reader: Reader<'_>, mut config: Config, given: arguments::Limits) -> R
     }
     let exempt = reader.list(name::LIMIT_EXEMPT, given.exempt)?;
     let (nobody, exempt): (Vec<_>, Vec<_>) = exempt.into_iter().partition(|text| text.value == NOBODY);
-    let named: Vec<_> = exempt.into_iter().map(network).collect::<Result<_, _>>()?;
+    let named: Vec<_> = exempt
+        .into_iter()
+        .map(|text| network(text, NETWORK))
+        .collect::<Result<_, _>>()?;
     let private = if nobody.is_empty() {
         &PRIVATE_NETWORKS[..]
     } else {
@@ -347,24 +355,14 @@ fn http(
         let prefixed = config.with_path_prefix(&text.value);
         config = prefixed.map_err(|wanted| text.refuse(&wanted.to_string()))?;
     }
-    let forwarded = reader.switch(name::X_FORWARDED_FOR, common.x_forwarded_for)?;
-    let proxies = reader.list(name::TRUSTED_PROXY, given.trusted_proxy)?;
-    needs(
-        proxies.first().map(|proxy| proxy.source),
-        name::X_FORWARDED_FOR,
-        forwarded,
-    )?;
-    match (forwarded, proxies.is_empty()) {
-        (false, _) => Ok(config),
-        (true, true) => Ok(config.with_trusted_proxies(PRIVATE_NETWORKS.to_vec())),
-        (true, false) => {
-            let networks = proxies.into_iter().map(network).collect::<Result<_, _>>()?;
-            Ok(config.with_trusted_proxies(networks))
-        }
-    }
+    Ok(config)
 }
 
-fn lists(reader: Reader<'_>, given: arguments::Access) -> Result<ListFiles, Refusal> {
+fn lists(
+    reader: Reader<'_>,
+    given: arguments::Access,
+    trusted_proxies: Vec<ListFile>,
+) -> Result<ListFiles, Refusal> {
     let wanted = "the path of a file";
     let allow = reader.filled(name::ALLOW_LIST, given.allow_list, wanted)?;
     let deny = reader.filled(name::DENY_LIST, given.deny_list, wanted)?;
@@ -378,6 +376,7 @@ fn lists(reader: Reader<'_>, given: arguments::Access) -> Result<ListFiles, Refu
     Ok(ListFiles {
         torrents,
         denied_addresses: denied.map(Setting::into_setting),
+        trusted_proxies,
     })
 }
 
@@ -437,8 +436,11 @@ const fn is_broadcast(ip: IpAddr) -> bool {
     matches!(ip.to_canonical(), IpAddr::V4(ip) if ip.is_broadcast())
 }
 
-/// A network, or a single address.
-fn network(text: Text) -> Result<IpNet, Refusal> {
+/// What an option takes that wants networks.
+const NETWORK: &str = "a network like 10.0.0.0/8 or fc00::/7, or an address";
+
+/// A network, or a single address. `wanted` says what the option takes.
+fn network(text: Text, wanted: &str) -> Result<IpNet, Refusal> {
     if let Ok(single) = IpAddr::from_str(&text.value) {
         return Ok(single.into());
     }
@@ -450,7 +452,7 @@ fn network(text: Text) -> Result<IpNet, Refusal> {
             network.trunc(),
             network.addr()
         ))),
-        Err(_) => Err(text.refuse("a network like 10.0.0.0/8 or fc00::/7, or an address")),
+        Err(_) => Err(text.refuse(wanted)),
     }
 }
 

@@ -48,7 +48,10 @@ pub(super) const SOCKET_TIMEOUT: Name = both('e', "socket-timeout");
 pub(super) const FULL_SCRAPE: Name = long("full-scrape");
 pub(super) const PATH_PREFIX: Name = long("path-prefix");
 pub(super) const X_FORWARDED_FOR: Name = long("x-forwarded-for");
-pub(super) const TRUSTED_PROXY: Name = long("trusted-proxy");
+pub(super) const CLIENT_ADDRESS_FROM: Name = long("client-address-from");
+pub(super) const PROXY_PROTOCOL: Name = long("proxy-protocol");
+pub(crate) const TRUSTED_PROXY: Name = long("trusted-proxy");
+pub(super) const EXTERNAL_ADDRESS: Name = long("external-address");
 pub(super) const ALLOW_LIST: Name = long("allow-list");
 pub(crate) const DENY_LIST: Name = long("deny-list");
 pub(super) const DENY_ADDRESS: Name = long("deny-address");
@@ -95,7 +98,10 @@ pub(super) const IN_ENVIRONMENT: &[Name] = &[
     FULL_SCRAPE,
     PATH_PREFIX,
     X_FORWARDED_FOR,
+    CLIENT_ADDRESS_FROM,
+    PROXY_PROTOCOL,
     TRUSTED_PROXY,
+    EXTERNAL_ADDRESS,
     ALLOW_LIST,
     DENY_LIST,
     DENY_ADDRESS,

@@ -36,8 +36,12 @@ pub(super) fn read(
     let period = reader.number(name::STATE_PERIOD, given.state_period, STATE_PERIOD_SECS)?;
     let source = |chroot: &Setting<String>| chroot.source;
     // A chroot without another user is no protection: root can leave it.
-    needs(chroot.as_ref().map(source), name::USER, user.is_some())?;
-    needs(period.map(|period| period.source), name::STATE, state.is_some())?;
+    needs(chroot.as_ref().map(source), &[name::USER], user.is_some())?;
+    needs(
+        period.map(|period| period.source),
+        &[name::STATE],
+        state.is_some(),
+    )?;
     Ok(ProcessOptions {
         restarts: restarts.map_or(0, |restarts| restarts.value),
         user,

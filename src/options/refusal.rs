@@ -18,7 +18,7 @@ pub(crate) enum Refusal {
         wanted: String,
     },
     /// An option that depends on another one, which is not given.
-    Alone { source: Source, needs: Name },
+    Alone { source: Source, needs: &'static [Name] },
     /// An unknown variable, and the one that was probably meant.
     Mistyped(String, String),
     /// A word that is neither an option nor a command, and advice.
@@ -40,12 +40,20 @@ impl fmt::Display for Refusal {
                 value,
                 wanted,
             } => write!(f, "{source}={}: must be {wanted}", value.escape_debug()),
-            Self::Alone { source, needs } => {
-                write!(
+            Self::Alone { source, needs } => match needs {
+                [needed] => write!(
                     f,
-                    "{source} needs {needs}: give {needs} too, or leave {source} out"
-                )
-            }
+                    "{source} needs {needed}: give {needed} too, or leave {source} out"
+                ),
+                _ => {
+                    let needs: Vec<_> = needs.iter().map(Name::to_string).collect();
+                    let needs = needs.join(" or ");
+                    write!(
+                        f,
+                        "{source} needs {needs}: give one of them too, or leave {source} out"
+                    )
+                }
+            },
             Self::Mistyped(name, meant) => write!(f, "{name} is no option: {meant} is"),
             Self::Word(word, advice) => write!(f, "`{}`: {advice}", word.escape_debug()),
             Self::TwoLists(allow, deny) => {
@@ -69,7 +77,7 @@ impl From<OutOfRange> for Refusal {
 }
 
 /// Refuses an option that depends on another one which is not given.
-pub(super) fn needs(given: Option<Source>, needed: Name, is_given: bool) -> Result<(), Refusal> {
+pub(super) fn needs(given: Option<Source>, needed: &'static [Name], is_given: bool) -> Result<(), Refusal> {
     match given {
         Some(source) if !is_given => Err(Refusal::Alone {
             source,

@@ -1,7 +1,9 @@
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use etracker_core::config::{INTERVAL_SECS, Intervals};
+use etracker_core::config::{ExternalAddresses, INTERVAL_SECS, Intervals};
+use etracker_core::proxy::ClientHeader;
 
 use super::*;
 use crate::sockets::{addresses, port};
@@ -62,7 +64,8 @@ fn nothing_given_is_the_defaults() {
     assert_eq!(config.peers_per_response_max(), 60);
     assert_eq!(config.socket_timeout(), Duration::from_secs(3));
     assert!(!config.keep_alive() && !config.full_scrape());
-    assert_eq!(config.trusted_proxies(), None);
+    assert!(config.proxies().is_none());
+    assert_eq!(config.external_addresses(), ExternalAddresses::default());
     assert!(config.swarms().peer_ids() && config.swarms().private_peers());
     assert_eq!(config.swarms().peers_per_address_max(), Some(64));
 }
@@ -99,6 +102,14 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("--full-scrape", "", "fullScrape", "1"),
     ("--path-prefix", "/a/b", "pathPrefix", "/a/b"),
     ("--x-forwarded-for", "", "xForwardedFor", "1"),
+    (
+        "--client-address-from",
+        "Forwarded",
+        "clientAddressFrom",
+        "Forwarded",
+    ),
+    ("--proxy-protocol", "", "proxyProtocol", "1"),
+    ("--external-address", "192.0.2.7", "externalAddress", "192.0.2.7"),
     ("--charset", "koi8-r", "charset", "koi8-r"),
     ("--locale", "C", "locale", "C"),
     ("--allow-list", "/a/b", "allowList", "/a/b"),
@@ -317,7 +328,6 @@ fn an_option_that_is_about_another_needs_it() {
     for (option, value, needed) in [
         ("--chroot", "/srv", "--user"),
         ("--state-period", "10", "--state"),
-        ("--trusted-proxy", "10.0.0.0/8", "--x-forwarded-for"),
         ("--page-host", "box", "--stats-from"),
     ] {
         let variable = format!("ETRACKER_{}", option[2..].replace('-', "_").to_ascii_uppercase());
@@ -330,6 +340,10 @@ fn an_option_that_is_about_another_needs_it() {
         }
         options("", &[(&variable, "")]);
     }
+    let expected = "--trusted-proxy needs --x-forwarded-for or --client-address-from or --proxy-protocol: give one of them \
+                    too, or leave --trusted-proxy out";
+    assert_eq!(refusal("--trusted-proxy 10.0.0.0/8", &[]), expected);
+    options("", &[("ETRACKER_TRUSTED_PROXY", "")]);
     let process = options("--chroot /srv --user nobody --state /a --state-period 10", &[]).process;
     assert_eq!(process.chroot.unwrap().value, PathBuf::from("/srv"));
     assert_eq!(process.state_period, Duration::from_secs(10));
@@ -553,7 +567,7 @@ fn networks_that_are_not_limited_are_added_to_the_private_ones_unless_there_are_
 #[test]
 fn private_networks_are_trusted_to_forward_if_no_proxy_is_named() {
     let options = options("--x-forwarded-for", &[]);
-    let trusted = options.config.trusted_proxies().unwrap_or_default();
+    let trusted = options.config.proxies().unwrap().networks();
     assert_eq!(trusted.len(), PRIVATE_NETWORKS.len());
     let is_trusted = |ip: &str| {
         trusted
@@ -585,15 +599,17 @@ fn proxies_are_networks_or_addresses() {
     let options = options(arguments, &[]);
     let networks: Vec<String> = options
         .config
-        .trusted_proxies()
-        .unwrap_or_default()
+        .proxies()
+        .unwrap()
+        .networks()
         .iter()
         .map(IpNet::to_string)
         .collect();
     assert_eq!(networks, ["203.0.113.0/24", "2001:db8::1/128"]);
     assert_eq!(
         refusal("--x-forwarded-for --trusted-proxy proxy.example", &[]),
-        "--trusted-proxy=proxy.example: must be a network like 10.0.0.0/8 or fc00::/7, or an address"
+        "--trusted-proxy=proxy.example: must be a network like 10.0.0.0/8 or fc00::/7, an address, or the path of a file that \
+         begins with / or ."
     );
     assert_eq!(
         refusal("--x-forwarded-for --trusted-proxy 1.2.3.4/8", &[]),
@@ -602,6 +618,76 @@ fn proxies_are_networks_or_addresses() {
     assert_eq!(
         refusal("", &[("ETRACKER_STATS_FROM", "::1, 2001:db8::1/32")]),
         "ETRACKER_STATS_FROM=2001:db8::1/32: must be 2001:db8::/32, or 2001:db8::1 alone: bits are set below the prefix"
+    );
+}
+
+#[test]
+fn proxies_of_files_are_read_with_the_lists_and_replace_the_default() {
+    let options = options(
+        "--proxy-protocol --trusted-proxy ./cdn --trusted-proxy 192.0.2.1 --trusted-proxy /etc/cdn",
+        &[],
+    );
+    let proxies = options.config.proxies().unwrap();
+    assert_eq!(proxies.networks(), ["192.0.2.1/32".parse().unwrap()]);
+    assert!(proxies.protocol() && proxies.header().is_none());
+    let files = options.lists.trusted_proxies.iter();
+    let files: Vec<_> = files.map(|file| file.value.to_str().unwrap()).collect();
+    assert_eq!(files, ["./cdn", "/etc/cdn"]);
+    assert!(!options.lists.is_empty());
+    let shown = crate::report::settings(&options);
+    assert!(shown.contains(&("trustedProxies", "192.0.2.1/32 ./cdn /etc/cdn".to_owned())));
+}
+
+#[test]
+fn one_header_names_clients_and_its_name_is_a_token() {
+    for arguments in [
+        "--x-forwarded-for",
+        "--client-address-from x-forwarded-for",
+        "--x-forwarded-for --client-address-from X-FORWARDED-FOR",
+    ] {
+        let config = options(arguments, &[]).config;
+        let header = config.proxies().unwrap().header();
+        assert_eq!(header, Some(&ClientHeader::X_FORWARDED_FOR), "{arguments}");
+    }
+    let refused = refusal("--x-forwarded-for --client-address-from Forwarded", &[]);
+    assert!(
+        refused.starts_with("--client-address-from=Forwarded: must be X-Forwarded-For, as"),
+        "{refused}"
+    );
+    for name in ["X-Real-IP:", "a,b", "\u{e4}"] {
+        let refused = refusal("", &[("ETRACKER_CLIENT_ADDRESS_FROM", name)]);
+        assert!(
+            refused.contains("must be the name of a header field"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn external_addresses_are_one_of_a_family_and_others_can_reach_them() {
+    let both = options("--external-address 192.0.2.7 --external-address 2001:db8::7", &[]);
+    let external = both.config.external_addresses();
+    assert_eq!(external.v4.unwrap(), Ipv4Addr::new(192, 0, 2, 7));
+    assert_eq!(external.v6.unwrap().to_string(), "2001:db8::7");
+    let mapped = options("--external-address ::ffff:192.0.2.7", &[]);
+    assert_eq!(mapped.config.external_addresses().v6, None);
+    for (address, wanted) in [
+        ("router.example", "an address like"),
+        ("192.0.2.0/24", "an address like"),
+        ("192.168.1.1", "others reach"),
+        ("127.0.0.1", "others reach"),
+        ("fe80::1", "others reach"),
+        ("fd00::1", "others reach"),
+        ("0.0.0.0", "others reach"),
+        ("224.0.0.1", "others reach"),
+    ] {
+        let refused = refusal(&format!("--external-address {address}"), &[]);
+        assert!(refused.contains(wanted), "{refused}");
+    }
+    let refused = refusal("--external-address 192.0.2.7 --external-address 192.0.2.8", &[]);
+    assert!(
+        refused.starts_with("--external-address=192.0.2.8: must be one address of a family"),
+        "{refused}"
     );
 }
 

@@ -224,10 +224,7 @@ fn requests(moment: &Moment<'_>, to: &mut Families) {
     let slow = "Scrapes of all torrents ended because the client was too slow";
     to.counter("etracker_full_scrapes_slow", None, slow)
         .number([], count(Count::HttpFullScrapeSlow));
-    to.counter("etracker_unanswered", None, "Datagrams left unanswered")
-        .number([("reason", "malformed".to_owned())], count(Count::UdpMalformed))
-        .number([("reason", "unproven".to_owned())], count(Count::UdpUnproven))
-        .number([("reason", "denied".to_owned())], count(Count::UdpDenied));
+    unanswered(moment, to);
     let mut statuses = to.counter("etracker_http_responses", None, "HTTP responses by status");
     let mut refused = Vec::new();
     for &one in Count::ALL {
@@ -265,6 +262,16 @@ fn requests(moment: &Moment<'_>, to: &mut Families) {
     to.counter("etracker_sent", Some(Unit::Bytes), "Bytes sent")
         .number([("protocol", "http".to_owned())], count(Count::HttpSentBytes))
         .number([("protocol", "udp".to_owned())], count(Count::UdpSentBytes));
+}
+
+fn unanswered(moment: &Moment<'_>, to: &mut Families) {
+    let count = |count: Count| moment.figures.count(count);
+    let reason = |reason: &str| [("reason", reason.to_owned())];
+    to.counter("etracker_unanswered", None, "Datagrams left unanswered")
+        .number(reason("malformed"), count(Count::UdpMalformed))
+        .number(reason("unproven"), count(Count::UdpUnproven))
+        .number(reason("denied"), count(Count::UdpDenied))
+        .number(reason("unnamed"), count(Count::UdpUnnamed));
 }
 
 fn overload(moment: &Moment<'_>, to: &mut Families) {

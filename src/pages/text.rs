@@ -195,6 +195,11 @@ impl Text<'_> {
             " (connection id too old or foreign: no answer)",
         );
         self.count("denied_udp", &[Count::UdpDenied], " (--deny-address: no answer)");
+        self.count(
+            "unnamed_udp",
+            &[Count::UdpUnnamed],
+            " (--proxy-protocol: a trusted proxy names no client: no answer)",
+        );
         self.count("denied_accept", &[Count::AcceptDenied], " (--deny-address)");
         self.count(
             "foreign",

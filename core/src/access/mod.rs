@@ -53,7 +53,7 @@ impl Access {
             Torrents::Any => 0,
             Torrents::Only(list) | Torrents::AllBut(list) => list.bytes(),
         };
-        torrents + self.denied.bytes()
+        torrents + self.denied.bytes() + self.proxies.bytes()
     }
 }
 
@@ -90,6 +90,7 @@ mod tests {
         let access = Access {
             torrents: Torrents::Only(TorrentList::new(hashes)),
             denied: AddressList::new(&[Network(network)]),
+            ..Access::default()
         };
         assert!((2008..2500).contains(&access.bytes()), "{}", access.bytes());
         assert_eq!(Access::default().bytes(), 0);
