@@ -564,7 +564,7 @@ fn both_stores_do_the_same() {
         run.ops.iter().for_each(|op| pair.apply(op));
         pair.sweep(100);
     }
-    QuickCheck::new().tests(60).quickcheck(holds as fn(Run, u8));
+    QuickCheck::new().tests(30).quickcheck(holds as fn(Run, u8));
 }
 
 /// Run by `cargo test --release -p etracker-core --lib -- --ignored very_long`; `SWARM_OPS` and `SWARM_SEED` are taken
