@@ -4,6 +4,7 @@ mod arguments;
 mod environment;
 mod intervals;
 pub(crate) mod name;
+mod network;
 mod process;
 mod proxies;
 mod ranges;
@@ -33,6 +34,7 @@ use crate::logs::{LogFormat, LogSettings};
 use arguments::{Arguments, Common};
 pub(crate) use environment::Environment;
 pub(crate) use name::FAILURES_VARIABLE;
+use network::network;
 pub(crate) use process::ProcessOptions;
 use ranges::{CHARSET_DEFAULT, LOAD_LIMITS, LOCALE_DEFAULT, MEMORY_MAX, PORT_DEFAULT, PORTS, WORKERS};
 pub(crate) use reader::Setting;
@@ -438,23 +440,6 @@ const fn is_broadcast(ip: IpAddr) -> bool {
 
 /// What an option takes that wants networks.
 const NETWORK: &str = "a network like 10.0.0.0/8 or fc00::/7, or an address";
-
-/// A network, or a single address. `wanted` says what the option takes.
-fn network(text: Text, wanted: &str) -> Result<IpNet, Refusal> {
-    if let Ok(single) = IpAddr::from_str(&text.value) {
-        return Ok(single.into());
-    }
-    match IpNet::from_str(&text.value) {
-        Ok(network) if network == network.trunc() => Ok(network),
-        // `1.2.3.4/8` trusts 16 million addresses where one was probably meant.
-        Ok(network) => Err(text.refuse(&format!(
-            "{}, or {} alone: bits are set below the prefix",
-            network.trunc(),
-            network.addr()
-        ))),
-        Err(_) => Err(text.refuse(wanted)),
-    }
-}
 
 /// The name of a host, as browsers send it.
 fn host(text: Text) -> Result<String, Refusal> {

@@ -11,7 +11,7 @@ use etracker_core::scope::Scope;
 
 use super::arguments;
 use super::name;
-use super::network;
+use super::network::network;
 use super::reader::{Reader, Setting, Text};
 use super::refusal::{Refusal, needs};
 use crate::lists::ListFile;
