@@ -53,8 +53,18 @@ fn one_torrent_or_peer_more_than_the_limits_is_refused_over_both_protocols_and_c
 
 #[test]
 fn a_source_over_its_limit_is_answered_short_then_refused_and_shown_and_another_is_served() {
-    let arguments = ["--limit-exempt", "none", "--limit-rate", "1", "--limits"];
-    let tracker = Tracker::start(&[&arguments[..], &["on"]].concat());
+    // Each worker has an account of its own.
+    let arguments = [
+        "-w",
+        "1",
+        "--limit-exempt",
+        "none",
+        "--limit-rate",
+        "1",
+        "--limits",
+        "on",
+    ];
+    let tracker = Tracker::start(&arguments);
     let seeder = Announce {
         left: 0,
         ..newcomer(InfoHash([1; 20]), ([127, 0, 0, 2], 2001).into())
