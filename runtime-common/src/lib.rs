@@ -1,7 +1,7 @@
 //! What every runtime needs from the operating system: sockets, batched datagrams, the clock, the load average; and
 //! what all runtimes do alike: driving connections, limits, time-outs. A runtime adds only the mechanism: waiting.
 //!
-//! - [`open`] opens the sockets of all workers; [`exchange`] answers what waits at one of them, with the system calls of
+//! - [`open`] opens the sockets of all workers; [`exchange()`] answers what waits at one of them, with the system calls of
 //!   [`UdpBatch`] or any other [`DatagramIo`].
 //! - [`work()`] is a whole worker, of which a runtime provides the [`Mechanism`]; [`run_workers`] gives each a thread.
 //! - A runtime's `serve` takes a [`Job`], and ends by [`Control::stop`].

@@ -186,7 +186,7 @@ impl<M: Mechanism> Source<M> {
         }
     }
 
-    /// Receives and answers one batch: see [`exchange`].
+    /// Receives and answers one batch: see [`exchange()`].
     fn exchange(&self, now: Instant, worker: &mut Worker) -> io::Result<usize> {
         let front = &*self.front;
         let (socket, datagrams) = (M::socket(&self.socket), &mut *self.datagrams.borrow_mut());

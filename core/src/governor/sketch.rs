@@ -16,7 +16,7 @@ use crate::Instant;
 /// It is less full by at most what keys without a slot have poured into its two lines while it was not empty.
 #[derive(Debug)]
 pub(crate) struct Sketch {
-    /// Invariant: holds [`lines`](Self::lines) lines behind `offset`.
+    /// Invariant: holds `mask` + 1 lines behind `offset`.
     slots: Vec<u64>,
     /// Slots before the first whole line of the cache.
     offset: usize,
