@@ -168,7 +168,8 @@ fn trusted(proxies: Option<&Proxies>, files: &[ListFile]) -> Vec<String> {
     networks.iter().map(IpNet::to_string).chain(files).collect()
 }
 
-fn external(ExternalAddresses { v4, v6 }: ExternalAddresses) -> String {
+fn external(addresses: Option<&ExternalAddresses>) -> String {
+    let ExternalAddresses { v4, v6 } = addresses.copied().unwrap_or_default();
     let addresses: Vec<_> = [v4.map(IpAddr::from), v6.map(IpAddr::from)]
         .into_iter()
         .flatten()

@@ -26,7 +26,7 @@ pub struct Config {
     /// Invariant: empty, or as [`with_path_prefix`](Self::with_path_prefix) takes it, without a slash at its end.
     path_prefix: String,
     proxies: Option<Proxies>,
-    external: ExternalAddresses,
+    external: Option<ExternalAddresses>,
     limits: Limits,
     swarms: SwarmConfig,
 }
@@ -137,7 +137,7 @@ impl Default for Config {
             full_scrape: false,
             path_prefix: String::new(),
             proxies: None,
-            external: ExternalAddresses::default(),
+            external: None,
             limits: Limits {
                 mode: LimitMode::On,
                 announces_per_sec: 500,
@@ -245,7 +245,7 @@ impl Config {
     /// Sets the addresses under which peers of the tracker's own network are stored and handed out.
     #[must_use]
     pub const fn with_external_addresses(mut self, external: ExternalAddresses) -> Self {
-        self.external = external;
+        self.external = Some(external);
         self
     }
 
@@ -384,10 +384,10 @@ impl Config {
         self.proxies.as_ref()
     }
 
-    /// The addresses under which peers of the tracker's own network are stored and handed out.
+    /// The addresses under which peers of the tracker's own network are stored and handed out; `None` if these are their own.
     #[must_use]
-    pub const fn external_addresses(&self) -> ExternalAddresses {
-        self.external
+    pub const fn external_addresses(&self) -> Option<&ExternalAddresses> {
+        self.external.as_ref()
     }
 
     /// What one source may ask of the tracker.
@@ -416,12 +416,12 @@ impl ExternalAddresses {
     /// The address under which a peer at `ip` is stored and handed out: another one than its own if it is in one of
     /// [`PRIVATE_NETWORKS`] or link-local.
     #[must_use]
-    pub fn of(self, ip: IpAddr) -> IpAddr {
-        let external = match ip {
-            IpAddr::V4(_) => self.v4.map(IpAddr::V4),
-            IpAddr::V6(_) => self.v6.map(IpAddr::V6),
-        };
-        external.filter(|_| Self::are_for(ip)).unwrap_or(ip)
+    pub fn of(&self, ip: IpAddr) -> IpAddr {
+        match (ip, self) {
+            (IpAddr::V4(_), Self { v4: Some(v4), .. }) if Self::are_for(ip) => (*v4).into(),
+            (IpAddr::V6(_), Self { v6: Some(v6), .. }) if Self::are_for(ip) => (*v6).into(),
+            _ => ip,
+        }
     }
 
     /// Whether `ip` is of the tracker's own network, so that others know it by another address.

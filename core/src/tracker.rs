@@ -372,7 +372,9 @@ impl Worker {
     /// Begins an announce of a batch: [`prefetch`](Self::prefetch) follows for the whole batch, and then
     /// [`announce_prepared`](Self::announce_prepared) for each.
     pub fn prepare(&mut self, mut announce: Announce) -> Prepared {
-        announce.peer.ip = self.tracker.config.external_addresses().of(announce.peer.ip);
+        if let Some(external) = self.tracker.config.external_addresses() {
+            announce.peer.ip = external.of(announce.peer.ip);
+        }
         let state = self.tracker.swarms.prepare(&announce.info_hash, &mut self.random);
         Prepared { announce, state }
     }

@@ -67,7 +67,7 @@ fn handle(
         .filter_map(|(place, datagram)| match datagram.verdict() {
             Verdict::Reply(len) => Some((place, len)),
             Verdict::Drop(reason) => {
-                log_client(now, datagram.client(), reason);
+                log_client(now, datagram.sender(), reason);
                 None
             }
         })

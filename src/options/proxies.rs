@@ -24,7 +24,10 @@ pub(super) fn read(
     given: arguments::Behind,
 ) -> Result<(Config, Vec<ListFile>), Refusal> {
     let external = external(reader.list(name::EXTERNAL_ADDRESS, given.external_address)?)?;
-    let config = config.with_external_addresses(external);
+    let config = match external {
+        Some(external) => config.with_external_addresses(external),
+        None => config,
+    };
     let header = header(reader, common.x_forwarded_for, given.client_address_from)?;
     let protocol = reader.switch(name::PROXY_PROTOCOL, given.proxy_protocol)?;
     let trusted = reader.list(name::TRUSTED_PROXY, given.trusted_proxy)?;
@@ -74,7 +77,10 @@ fn networks_and_files(trusted: Vec<Text>) -> Result<(Vec<IpNet>, Vec<ListFile>),
     Ok((networks.collect::<Result<_, _>>()?, files))
 }
 
-fn external(texts: Vec<Text>) -> Result<ExternalAddresses, Refusal> {
+fn external(texts: Vec<Text>) -> Result<Option<ExternalAddresses>, Refusal> {
+    if texts.is_empty() {
+        return Ok(None);
+    }
     let mut external = ExternalAddresses::default();
     for text in texts {
         let refuse = |wanted: &str| Err(text.clone().refuse(wanted));
@@ -91,7 +97,7 @@ fn external(texts: Vec<Text>) -> Result<ExternalAddresses, Refusal> {
             return refuse("one address of a family: there is one already");
         }
     }
-    Ok(external)
+    Ok(Some(external))
 }
 
 /// The options by which proxies name clients.

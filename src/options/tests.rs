@@ -2,7 +2,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use etracker_core::config::{ExternalAddresses, INTERVAL_SECS, Intervals};
+use etracker_core::config::{INTERVAL_SECS, Intervals};
 use etracker_core::proxy::ClientHeader;
 
 use super::*;
@@ -65,7 +65,7 @@ fn nothing_given_is_the_defaults() {
     assert_eq!(config.socket_timeout(), Duration::from_secs(3));
     assert!(!config.keep_alive() && !config.full_scrape());
     assert!(config.proxies().is_none());
-    assert_eq!(config.external_addresses(), ExternalAddresses::default());
+    assert_eq!(config.external_addresses(), None);
     assert!(config.swarms().peer_ids() && config.swarms().private_peers());
     assert_eq!(config.swarms().peers_per_address_max(), Some(64));
 }
@@ -666,11 +666,11 @@ fn one_header_names_clients_and_its_name_is_a_token() {
 #[test]
 fn external_addresses_are_one_of_a_family_and_others_can_reach_them() {
     let both = options("--external-address 192.0.2.7 --external-address 2001:db8::7", &[]);
-    let external = both.config.external_addresses();
+    let external = both.config.external_addresses().unwrap();
     assert_eq!(external.v4.unwrap(), Ipv4Addr::new(192, 0, 2, 7));
     assert_eq!(external.v6.unwrap().to_string(), "2001:db8::7");
     let mapped = options("--external-address ::ffff:192.0.2.7", &[]);
-    assert_eq!(mapped.config.external_addresses().v6, None);
+    assert_eq!(mapped.config.external_addresses().unwrap().v6, None);
     for (address, wanted) in [
         ("router.example", "an address like"),
         ("192.0.2.0/24", "an address like"),

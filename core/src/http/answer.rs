@@ -256,14 +256,16 @@ impl Exchange<'_> {
         announce.numwant = verdict.numwant(&announce);
         let ids = form == PeerForm::Dictionaries { ids: true } && ids_kept;
         let config = worker.tracker().config();
-        let (intervals, external) = (config.intervals(), config.external_addresses());
+        let intervals = config.intervals();
+        let external_ip = config
+            .external_addresses()
+            .map_or(client, |external| external.of(client));
         let (mut announced, peers) = worker
             .announce_into_scratch(self.now, &announce, ids)
             .map_err(Rejection::Refused)?;
         if verdict.postpones(announce.event) {
             announced = announced.postponed(intervals);
         }
-        let external_ip = external.of(client);
         let len = head::encode(Status::Ok, self.framing, reply, |out| {
             encode_announce(external_ip, form, &announced, peers, out)
         });

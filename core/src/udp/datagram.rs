@@ -6,7 +6,6 @@ use core::net::SocketAddr;
 #[derive(Debug)]
 pub struct Datagram<'a> {
     sender: SocketAddr,
-    client: SocketAddr,
     pub(super) room: Room<'a>,
     pub(super) verdict: Verdict,
 }
@@ -37,22 +36,16 @@ impl<'a> Datagram<'a> {
     const fn with_room(sender: SocketAddr, room: Room<'a>) -> Self {
         Self {
             sender,
-            client: sender,
             room,
             verdict: Verdict::Drop(DropReason::Unhandled),
         }
     }
 
-    /// The sender's address.
+    /// Who sent it. Once it is handled, this is the client whom a trusted proxy named in it, if one did; the reply goes to where the
+    /// datagram came from all the same.
     #[must_use]
     pub const fn sender(&self) -> SocketAddr {
         self.sender
-    }
-
-    /// The client: the sender, or whom a trusted proxy names once the datagram is handled.
-    #[must_use]
-    pub const fn client(&self) -> SocketAddr {
-        self.client
     }
 
     /// Bytes of the request.
@@ -90,7 +83,7 @@ impl<'a> Datagram<'a> {
 
     /// Takes `client` for the one who sent it, and what follows the first `header_len` bytes for the request.
     pub(super) fn remove_header(&mut self, client: SocketAddr, header_len: usize) {
-        self.client = client;
+        self.sender = client;
         match &mut self.room {
             Room::Apart { payload, .. } => *payload = payload.get(header_len..).unwrap_or_default(),
             Room::Shared { buffer, len } => {

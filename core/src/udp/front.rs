@@ -75,9 +75,15 @@ impl<P: Prefetch> Front<P> {
     /// Parses and proves all datagrams before it carries out the first request: meanwhile the memory that they read is
     /// prefetched.
     fn handle_piece<const N: usize>(&self, worker: &mut Worker, now: Instant, piece: &mut [Datagram<'_>]) {
+        let proxies = worker.tracker().config().proxies();
+        let has_proxies = proxies.is_some_and(Proxies::protocol);
         let mut requests = [const { Request::Dropped(DropReason::Unhandled) }; N];
         for (request, datagram) in requests.iter_mut().zip(piece.iter_mut()) {
-            *request = self.read(worker, now, datagram);
+            if has_proxies && !find_client(worker, datagram) {
+                *request = Request::Dropped(DropReason::Unnamed);
+            } else {
+                *request = self.read(worker, now, datagram.sender(), datagram.payload());
+            }
         }
         // A single announce has no other work to overlap with a prefetch.
         if N > 1 {
@@ -88,17 +94,7 @@ impl<P: Prefetch> Front<P> {
         }
     }
 
-    fn read(&self, worker: &mut Worker, now: Instant, datagram: &mut Datagram<'_>) -> Request {
-        let config = worker.tracker().config();
-        if config.proxies().is_some_and(Proxies::protocol)
-            && let Err(reason) = find_client(worker, datagram)
-        {
-            return Request::Dropped(reason);
-        }
-        self.read_request(worker, now, datagram.client(), datagram.payload())
-    }
-
-    fn read_request(&self, worker: &mut Worker, now: Instant, sender: SocketAddr, payload: &[u8]) -> Request {
+    fn read(&self, worker: &mut Worker, now: Instant, sender: SocketAddr, payload: &[u8]) -> Request {
         if !worker.permits_address(sender.ip()) {
             return Request::Dropped(DropReason::Denied);
         }
@@ -144,19 +140,13 @@ impl<P: Prefetch> Front<P> {
         let (count, len) = match *request {
             Request::Dropped(reason) => return drop_datagram(worker, reason),
             Request::Connect(transaction_id) => {
-                let (client, room) = (datagram.client(), datagram.len());
+                let (client, room) = (datagram.sender(), datagram.len());
                 let reply = datagram.reply_buffer();
                 // The sender is unproven: a reply longer than the request would amplify forged ones.
                 let reply = reply.get_mut(..room).unwrap_or_default();
                 self.connect_to(now, client, transaction_id, reply)
             }
             Request::Announce(transaction_id, ref prepared, verdict) => {
-                // Peers of the tracker's own network are stored under another address.
-                let ip = datagram.client().ip();
-                worker.counters().votes.udp(Endpoint {
-                    ip,
-                    ..prepared.announce().peer
-                });
                 let reply = datagram.reply_buffer();
                 announce_to(worker, now, transaction_id, prepared, verdict, reply)
             }
@@ -215,18 +205,22 @@ impl Request {
     }
 }
 
-/// Finds the client of a datagram from a trusted proxy in the header of the PROXY protocol, which has to be there. What a proxy
-/// passes on is proven by the connection id as all else is: the id is the client's, and its reply goes through the proxy.
-fn find_client(worker: &Worker, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
+/// Finds the client of a datagram from a trusted proxy in the header of the PROXY protocol; false if it names none, as it has to.
+///
+/// What a proxy passes on is proven by the connection id as all else is: the id is the client's, and its reply goes through the
+/// proxy.
+#[cold]
+#[inline(never)]
+fn find_client(worker: &Worker, datagram: &mut Datagram<'_>) -> bool {
     if !worker.trusts(datagram.sender().ip()) {
-        return Ok(());
+        return true;
     }
     match ProxyHeader::decode(datagram.payload()) {
         Ok(Some((ProxyHeader::Client { source, .. }, len))) => {
             datagram.remove_header(source, len);
-            Ok(())
+            true
         }
-        Ok(Some((ProxyHeader::Nobody, _)) | None) | Err(_) => Err(DropReason::Unnamed),
+        Ok(Some((ProxyHeader::Nobody, _)) | None) | Err(_) => false,
     }
 }
 
@@ -282,6 +276,8 @@ fn read_announce(
     match verdict {
         governor::Verdict::Serve | governor::Verdict::Short => {
             let mut announce = meaning(request, sender);
+            // Before the address of a peer of the tracker's own network is replaced.
+            worker.counters().votes.udp(announce.peer);
             announce.numwant = verdict.numwant(&announce);
             Request::Announce(request.transaction_id, worker.prepare(announce), verdict)
         }
