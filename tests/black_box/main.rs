@@ -25,6 +25,7 @@ mod logs;
 mod memory;
 mod pages;
 mod privileges;
+mod proxies;
 mod real_clients;
 #[cfg(feature = "glommio")]
 mod runtimes;
