@@ -137,7 +137,11 @@ impl Intake {
 struct Filter;
 
 #[cfg(not(target_os = "linux"))]
-#[expect(clippy::unused_self, reason = "as the filter of Linux is called")]
+#[expect(
+    clippy::unused_self,
+    clippy::needless_pass_by_ref_mut,
+    reason = "as the filter of Linux is called"
+)]
 impl Filter {
     const fn new(_: &UdpSocket) -> Self {
         Self
@@ -147,9 +151,9 @@ impl Filter {
         false
     }
 
-    fn renew(&self, _: Instant, _: &UdpSocket, _: Vec<etracker_core::ipnet::IpNet>, _: Option<u32>) {}
+    fn renew(&mut self, _: Instant, _: &UdpSocket, _: Vec<etracker_core::ipnet::IpNet>, _: Option<u32>) {}
 
-    const fn end(&self, _: &UdpSocket) {}
+    const fn end(&mut self, _: &UdpSocket) {}
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use socket2::{Domain, Socket, Type};
 
 use crate::listen::{Place, places};
 use crate::open_error::refused;
-use crate::{Listen, OpenError, Protocol, Transport, sys};
+#[cfg(target_os = "linux")]
+use crate::sys;
+use crate::{Listen, OpenError, Protocol, Transport};
 
 /// The sockets of all workers, listening.
 #[derive(Debug)]
