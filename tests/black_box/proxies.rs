@@ -78,13 +78,20 @@ fn nginx_passes_streams_and_datagrams_on_by_the_proxy_protocol() {
 fn haproxy_names_clients_by_both_versions_of_the_proxy_protocol_and_checks_the_trackers_health() {
     for send in ["send-proxy", "send-proxy-v2", "send-proxy-v2 check-send-proxy"] {
         let tracker = Tracker::start(&[TRUSTED, &["--proxy-protocol"]].concat());
+        let state = free_port();
         let proxy = Proxy::haproxy("tcp", &|_| {
             format!(
-                "option httpchk GET /\n server etracker {} {send} check inter 100ms fall 1\n",
+                "option httpchk GET /\n timeout check 20s\n server etracker {} {send} check inter 500ms\n\
+                 listen state\n mode http\n bind 127.0.0.1:{state}\n stats enable\n stats uri /state\n",
                 tracker.v4()
             )
         });
         assert_clients_are_seen(proxy.port, "/announce", "X-Forwarded-For: 9.9.9.9");
+        wait_until(|| {
+            let at = (Ipv4Addr::LOCALHOST, state).into();
+            let csv = http_get(Ipv4Addr::LOCALHOST.into(), at, "/state;csv");
+            String::from_utf8_lossy(&csv.body).contains("L7OK")
+        });
     }
 }
 
