@@ -7,7 +7,7 @@ use super::compact::Compact;
 use super::page::{Page, Record, SMALL_MAX, TORRENTS_MAX};
 use super::path::{PackedPrefetched, Stored, Torrent};
 use super::set::Newcomer;
-use super::stamp::{BEEN_SEEDER, SEEDER, Stamp, Tick};
+use super::stamp::{BEEN_SEEDER, SEEDER, Stamp, Tick, Window};
 use super::swarm::Swarm;
 use super::{Packed, work};
 
@@ -61,23 +61,11 @@ impl Packed {
         if room != Room::Some || torrents >= TORRENTS_MAX {
             return Err(Refusal::TorrentsFull);
         }
-        let completed = arrival.completes();
-        let record = self.edit(index, |page, rules| {
-            let window = page.reach(rules, peer.announced);
-            let record = page.add(window, arrival.member.info_hash);
-            let record = page.add_peer(rules, &record, &peer.entry(window));
-            // `downloaded` takes four bytes, which most torrents do without.
-            Some(if completed {
-                page.set_downloaded(rules, &record, 1)
-            } else {
-                record
-            })
-        });
-        let record = record.ok_or(Refusal::TorrentsFull)?;
+        let info_hash = arrival.member.info_hash;
+        let add = |page: &mut Page, window| page.add(window, info_hash);
+        let (change, torrent) = self.add_to_page(index, arrival, peer, 0, add)?;
         self.totals.torrents += 1;
-        *self.totals.of_mut(peer.endpoint.family, peer.seeder) += 1;
-        let torrent = self.split_beside(Torrent { index, record }, arrival);
-        Ok((Change::Added { completed }, Stored::Page(torrent, 0)))
+        Ok((change, Stored::Page(torrent, 0)))
     }
 
     /// Stores a peer of a torrent that has its peers in the page.
@@ -141,20 +129,35 @@ impl Packed {
             let hash = self.rules.peer_hash(&peer.endpoint);
             return self.put_in_swarm(number, arrival, *peer, hash, room);
         }
+        let (change, torrent) = self.add_to_page(index, arrival, peer, small.downloaded, |_, _| record)?;
+        Ok((change, Stored::Page(torrent, own)))
+    }
+
+    /// Adds a peer to the torrent of a page that `torrent` gives, which had been downloaded so often. Returns where it is then.
+    fn add_to_page(
+        &mut self,
+        index: usize,
+        arrival: &Arrival<'_>,
+        peer: &Newcomer,
+        downloaded: u32,
+        torrent: impl FnOnce(&mut Page, Window) -> Record,
+    ) -> Result<(Change, Torrent), Refusal> {
         let completed = arrival.completes();
         let record = self.edit(index, |page, rules| {
             let window = page.reach(rules, peer.announced);
+            let record = torrent(page, window);
             let record = page.add_peer(rules, &record, &peer.entry(window));
+            // `downloaded` takes four bytes, which most torrents do without.
             Some(if completed {
-                page.set_downloaded(rules, &record, small.downloaded.saturating_add(1))
+                page.set_downloaded(rules, &record, downloaded.saturating_add(1))
             } else {
                 record
             })
         });
         let record = record.ok_or(Refusal::TorrentsFull)?;
-        *self.totals.of_mut(family, peer.seeder) += 1;
+        *self.totals.of_mut(peer.endpoint.family, peer.seeder) += 1;
         let torrent = self.split_beside(Torrent { index, record }, arrival);
-        Ok((Change::Added { completed }, Stored::Page(torrent, own)))
+        Ok((Change::Added { completed }, torrent))
     }
 
     /// Splits a page if need be, and says where a torrent is afterwards: the page that was split may be its own.
