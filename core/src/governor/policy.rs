@@ -123,8 +123,7 @@ impl Governor {
     /// The sources of proven traffic that have used more than an eighth of what they may, with all their requests in the last full
     /// second or in this one, whichever are more.
     pub(crate) fn busiest(&mut self, now: Instant) -> impl Iterator<Item = Heavy> + '_ {
-        let busiest = self.busiest.of_recent(now.as_secs());
-        busiest.filter(|heavy| heavy.proven)
+        self.busiest.of_recent(now.as_secs())
     }
 
     /// Puts a request into the buckets of its source; the narrowest one that has no room, if one has none.
@@ -157,8 +156,10 @@ impl Governor {
     }
 
     fn note_busy(&mut self, now: Instant, prefix: Prefix, purse: Purse, weight: u32) {
-        self.busiest
-            .note(now.as_secs(), prefix, purse == Purse::Proven, weight);
+        // Forged sources are never filtered, and would take the places of others.
+        if purse == Purse::Proven {
+            self.busiest.note(now.as_secs(), prefix, true, weight);
+        }
     }
 
     /// Chooses the next request to weigh.
