@@ -295,6 +295,23 @@ fn a_crowd_fills_what_others_leave_empty() {
 }
 
 #[test]
+fn an_answer_beside_a_crowd_that_is_mostly_too_old_is_full() {
+    let mut swarm = Swarm::new(0, |_| false);
+    let of_crowd = |number: u32| Endpoint {
+        ip: IpAddr::V4(Ipv4Addr::from_bits(0x7801_0000 + (number & 0xff))),
+        port: 1000 + u16::try_from(number >> 8).unwrap(),
+    };
+    (0..2000).for_each(|number| drop(swarm.ask(of_crowd(number), false, 0)));
+    // All of them are too old, and not swept yet.
+    swarm.now = Minute::new(NOW.get() + 60);
+    (0..20).for_each(|number| drop(swarm.ask(of_crowd(100 * number), false, 0)));
+    swarm.announce(1, true, 0);
+    for _ in 0..1000 {
+        assert_eq!(swarm.announce(2, false, 5).len(), 5);
+    }
+}
+
+#[test]
 fn where_all_are_of_one_network_the_choice_is_uniform_as_ever() {
     let mut poisoned = Poisoned::new(Family::V6, 0, 500, false, true);
     let mut hits = BTreeMap::new();

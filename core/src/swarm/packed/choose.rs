@@ -172,30 +172,55 @@ fn from_swarm(
     peers: &mut Handout<'_>,
 ) {
     let wanted = peers.wanted();
-    let mut look = Look::new(rules, rules.shape(asker.family), now, wanted);
+    let look = Look::new(rules, rules.shape(asker.family), now, wanted);
+    let before = random.clone();
+    let together = neighbours(swarm, look, asker, random, peers);
+    // Chance spreads the peers of a network over the buckets, so that an answer can seldom have too many of one. An answer
+    // with room left has all that there are: none of them is in another's place.
+    if together > of_network_max(wanted) && peers.wanted() == 0 && !asker.ip.is_loopback() {
+        spread(swarm, &look, asker, random, peers);
+        if peers.wanted() > 0 {
+            again(swarm, look, asker, before, peers);
+        }
+    }
+}
+
+/// Hands out neighbours, whatever their networks. Returns how many of them can be of one network.
+#[inline]
+fn neighbours(
+    swarm: &Swarm,
+    mut look: Look<'_>,
+    asker: &Asker,
+    random: &mut Random,
+    peers: &mut Handout<'_>,
+) -> usize {
+    let wanted = peers.wanted();
     let leechers = swarm.set(asker.family, false);
     // A seeder has no use for others.
     if asker.seeder {
         let mut round = look.round(leechers, None, asker.starts.leecher, random);
         round.hand_out(&mut look, &mut Runs, wanted, peers);
-    } else {
-        let seeders = swarm.set(asker.family, true);
-        let share = asker.leechers_share(swarm, wanted, random);
-        let mut leechers = look.round(leechers, asker.own, asker.starts.leecher, random);
-        let mut seeders = look.round(seeders, None, asker.starts.seeder, random);
-        leechers.hand_out(&mut look, &mut Runs, share, peers);
-        let rest = peers.wanted();
-        seeders.hand_out(&mut look, &mut Runs, rest, peers);
-        // Where some turned out to be too old, the others make up for them.
-        let rest = peers.wanted();
-        leechers.hand_out(&mut look, &mut Runs, rest, peers);
+        return look.together;
     }
-    // Chance spreads the peers of a network over the buckets, so that an answer can seldom have too many of one. An answer
-    // with room left has all that there are: none of them is in another's place.
-    if look.together > of_network_max(wanted) && peers.wanted() == 0 && !asker.ip.is_loopback() {
-        let look = Look::new(rules, rules.shape(asker.family), now, wanted);
-        spread(swarm, &look, asker, random, peers);
-    }
+    let seeders = swarm.set(asker.family, true);
+    let share = asker.leechers_share(swarm, wanted, random);
+    let mut leechers = look.round(leechers, asker.own, asker.starts.leecher, random);
+    let mut seeders = look.round(seeders, None, asker.starts.seeder, random);
+    leechers.hand_out(&mut look, &mut Runs, share, peers);
+    let rest = peers.wanted();
+    seeders.hand_out(&mut look, &mut Runs, rest, peers);
+    // Where some turned out to be too old, the others make up for them.
+    let rest = peers.wanted();
+    leechers.hand_out(&mut look, &mut Runs, rest, peers);
+    look.together
+}
+
+/// Chooses as at first, which filled the answer: where most peers are too old, the search that spreads ends before it has
+/// found enough.
+#[cold]
+fn again(swarm: &Swarm, look: Look<'_>, asker: &Asker, mut random: Random, peers: &mut Handout<'_>) {
+    peers.clear();
+    neighbours(swarm, look, asker, &mut random, peers);
 }
 
 impl Asker {
