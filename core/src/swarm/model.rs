@@ -564,7 +564,7 @@ fn both_stores_do_the_same() {
         run.ops.iter().for_each(|op| pair.apply(op));
         pair.sweep(100);
     }
-    QuickCheck::new().tests(30).quickcheck(holds as fn(Run, u8));
+    QuickCheck::new().tests(60).quickcheck(holds as fn(Run, u8));
 }
 
 /// Run by `cargo test --release -p etracker-core --lib -- --ignored very_long`; `SWARM_OPS` and `SWARM_SEED` are taken
@@ -604,8 +604,7 @@ fn a_walk_among_changes_shows_what_stays_exactly_once() {
             ..Seen::new(&pair.config)
         };
         let mut position = Default::default();
-        // Each of them is followed by a look at everything.
-        let mut during = during.iter().take(200);
+        let mut during = during.iter();
         while !pair.packed.walk(work.into(), &mut position, &mut seen) {
             for op in during.by_ref().take(1 + usize::from(work)) {
                 pair.apply(op);
