@@ -58,6 +58,7 @@ extern crate std;
 pub mod access;
 pub mod announce;
 pub mod bencode;
+pub mod cluster;
 pub mod config;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
