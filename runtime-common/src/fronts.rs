@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use etracker_core::cluster::{Secret, Secrets};
 use etracker_core::{Config, Seed, http, udp};
 
 use crate::front::AnyConnectionFront;
@@ -23,8 +24,21 @@ impl Fronts {
     /// Fronts without pages, whose connection ids come from `seed`.
     #[must_use]
     pub fn new(seed: &Seed, config: &Config) -> Self {
+        Self::of(udp::Front::new(seed), config)
+    }
+
+    /// Fronts without pages, whose connection ids come from the first of the secrets, and which accept those of all of them.
+    #[must_use]
+    pub fn of_cluster(secrets: &Secrets, config: &Config) -> Self {
+        let first = udp::Front::new(&secrets.first().connection_seed());
+        let others = secrets.others().iter().map(Secret::connection_seed);
+        let udp = others.fold(first, |front, seed| front.accepting(&seed));
+        Self::of(udp, config)
+    }
+
+    fn of(udp: udp::Front, config: &Config) -> Self {
         Self {
-            udp: Arc::new(udp::Front::new(seed).with_prefetch(Prefetcher)),
+            udp: Arc::new(udp.with_prefetch(Prefetcher)),
             http: Arc::new(http::Front::new(config)),
             over_datagrams: Vec::new(),
             over_connections: Vec::new(),

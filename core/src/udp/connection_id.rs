@@ -1,5 +1,6 @@
 //! Stateless connection ids, which prove that a sender receives datagrams at its address (BEP 15).
 
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::Instant;
@@ -9,39 +10,63 @@ use crate::seed::{Key, Seed};
 ///
 /// An id is 8 bits of a tick of 16 seconds and 56 bits of a MAC over the whole tick and the address. The port is left
 /// out, because address translators change it.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionIds(Key);
+#[derive(Clone, Debug)]
+pub struct ConnectionIds {
+    key: Key,
+    /// The keys of ids that are accepted beside.
+    others: Vec<Key>,
+}
 
 impl ConnectionIds {
     /// The ids of trackers with this seed.
     #[must_use]
     pub fn new(seed: &Seed) -> Self {
-        Self(seed.key("udp connection ids"))
+        Self {
+            key: key_of(seed),
+            others: Vec::new(),
+        }
+    }
+
+    /// The same ids, which accept those of trackers with another seed too. Each is tried for every id that the ones before did not
+    /// make.
+    #[must_use]
+    pub fn accepting(mut self, seed: &Seed) -> Self {
+        self.others.push(key_of(seed));
+        self
     }
 
     /// The id for a client at `ip`.
     #[must_use]
     pub fn make(&self, now: Instant, ip: IpAddr) -> u64 {
-        self.of_tick(tick(now), ip)
+        of_tick(&self.key, tick(now), ip)
     }
 
-    /// Whether `id` was made for `ip` during this tick or the eight before it.
+    /// Whether `id` was made for `ip` during this tick, the eight before it, or the next one: the clock of another tracker with
+    /// this seed may be ahead.
     #[must_use]
     pub fn check(&self, now: Instant, ip: IpAddr, id: u64) -> bool {
-        let now = tick(now);
-        let age = (now.wrapping_sub(id >> MAC_BITS)) & 0xff;
-        age <= AGE_MAX_TICKS && now >= age && self.of_tick(now - age, ip) == id
+        let next = tick(now) + 1;
+        let age = (next.wrapping_sub(id >> MAC_BITS)) & 0xff;
+        if age > AGE_MAX_TICKS + 1 || next < age {
+            return false;
+        }
+        let is_of = |key: &Key| of_tick(key, next - age, ip) == id;
+        is_of(&self.key) || self.others.iter().any(is_of)
     }
+}
 
-    fn of_tick(&self, tick: u64, ip: IpAddr) -> u64 {
-        let ip = match ip {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
-        let message = u128::from(tick).to_le_bytes();
-        let mac = self.0.mac([message, ip.octets()].as_flattened());
-        (tick << MAC_BITS) | (mac >> (u64::BITS - MAC_BITS))
-    }
+fn key_of(seed: &Seed) -> Key {
+    seed.key("udp connection ids")
+}
+
+fn of_tick(key: &Key, tick: u64, ip: IpAddr) -> u64 {
+    let ip = match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let message = u128::from(tick).to_le_bytes();
+    let mac = key.mac([message, ip.octets()].as_flattened());
+    (tick << MAC_BITS) | (mac >> (u64::BITS - MAC_BITS))
 }
 
 /// Ticks for which an id is accepted after its own: at least two minutes in all, as BEP 15 asks, and less than three.
@@ -90,10 +115,23 @@ mod tests {
             !ids().check(now, ip, ids().make(now, ip) ^ (1 << (bit % 64)))
         }
 
-        fn another_seed_makes_other_ids(seed: u8, ip: IpAddr) -> bool {
+        fn another_seed_makes_other_ids_which_are_accepted_where_they_are_to_be(seed: u8, ip: IpAddr) -> bool {
             let now = Instant::from_secs(1_000_000);
             let other = ConnectionIds::new(&Seed::new([seed; 32]));
-            other.check(now, ip, ids().make(now, ip)) == (seed == 7)
+            let id = ids().make(now, ip);
+            other.check(now, ip, id) == (seed == 7)
+                && other.accepting(&Seed::new([9; 32])).accepting(&Seed::new([7; 32])).check(now, ip, id)
+        }
+
+        fn an_id_holds_where_the_clock_is_up_to_a_tick_behind(millis: u64, ahead: u16, ip: IpAddr) -> bool {
+            let now = Instant::from_millis(millis / 2);
+            let ahead = Duration::from_millis(ahead.into());
+            let accepted = ids().check(now, ip, ids().make(now.saturating_add(ahead), ip));
+            match u64::try_from(ahead.as_millis()).unwrap() {
+                0..=TICK_MILLIS => accepted,
+                millis if millis < 2 * TICK_MILLIS => true,
+                _ => !accepted,
+            }
         }
     }
 

@@ -34,6 +34,13 @@ impl Front {
             prefetch: NoPrefetch,
         }
     }
+
+    /// The same front, which accepts connection ids that come from another seed too.
+    #[must_use]
+    pub fn accepting(mut self, seed: &Seed) -> Self {
+        self.connection_ids = self.connection_ids.accepting(seed);
+        self
+    }
 }
 
 impl<P: Prefetch> Front<P> {
