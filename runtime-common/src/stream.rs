@@ -36,3 +36,33 @@ pub trait Stream: Unpin + 'static {
     /// The client is gone.
     fn shut_down_write(&mut self) -> io::Result<()>;
 }
+
+impl<S: Stream + ?Sized> Stream for Box<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_read(cx, buffer)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_write(cx, bytes)
+    }
+
+    fn take_client(&mut self) -> Option<SocketAddr> {
+        (**self).take_client()
+    }
+
+    fn look(&self) {
+        (**self).look();
+    }
+
+    fn give_way(&self, cx: &mut Context<'_>) {
+        (**self).give_way(cx);
+    }
+
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (**self).try_read(buffer)
+    }
+
+    fn shut_down_write(&mut self) -> io::Result<()> {
+        (**self).shut_down_write()
+    }
+}

@@ -45,6 +45,11 @@ macro_rules! counts {
                         | Self::AcceptDenied
                         | Self::HttpForeign
                         | Self::HttpProxyMalformed
+                        | Self::TlsPlain
+                        | Self::TlsMalformed
+                        | Self::TlsIncompatible
+                        | Self::TlsUncertified
+                        | Self::ShedTls
                         | Self::Http400
                         | Self::Http403
                         | Self::Http404
@@ -217,4 +222,24 @@ counts! {
     HttpForwardedMissing = "http_forwarded_missing",
     /// Connections of trusted proxies with a malformed header of the PROXY protocol: closed.
     HttpProxyMalformed = "http_proxy_malformed",
+    /// TLS handshakes with a signature and a key exchange.
+    TlsFull = "tls_full",
+    /// TLS handshakes that resumed an earlier session.
+    TlsResumed = "tls_resumed",
+    /// Connections to the TLS port that began with something else, such as plain HTTP.
+    TlsPlain = "tls_plain",
+    /// TLS handshakes that broke the protocol, or were longer than 16 KiB.
+    TlsMalformed = "tls_malformed",
+    /// TLS handshakes without a version, cipher suite, group or application protocol in common.
+    TlsIncompatible = "tls_incompatible",
+    /// TLS handshakes for which there was no certificate: none at all, or none that the client can check.
+    TlsUncertified = "tls_uncertified",
+    /// TLS handshakes ended by a client that does not trust the certificate.
+    TlsDistrusted = "tls_distrusted",
+    /// TLS handshakes ended by another alert of the client.
+    TlsAlert = "tls_alert",
+    /// TLS handshakes that the client left, or that took too long.
+    TlsUnfinished = "tls_unfinished",
+    /// Connections for TLS refused under overload.
+    ShedTls = "shed_tls",
 }
