@@ -1,10 +1,14 @@
-//! Opening files of the operator.
+//! Files of the operator and of the tracker.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 
 /// Opens a file for reading, also through symbolic links. Anything but a regular file and /dev/null is refused by its kind: to
 /// open a FIFO without a writer would block forever.
@@ -48,6 +52,37 @@ pub(crate) fn folder(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."))
+}
+
+/// The path with a suffix.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+/// Whether this process may create and rename files in `folder`.
+///
+/// # Errors
+/// It may not.
+pub(crate) fn may_write_into(folder: &Path) -> io::Result<()> {
+    let wanted = AccessFlags::W_OK | AccessFlags::X_OK;
+    Ok(faccessat(AT_FDCWD, folder, wanted, AtFlags::AT_EACCESS)?)
+}
+
+/// Creates a file that only this user can read, as it holds secrets. Replaces an earlier one.
+///
+/// # Errors
+/// The folder cannot be written.
+pub(crate) fn create_secret(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path),
+    }
 }
 
 fn check(metadata: &Metadata) -> io::Result<()> {

@@ -5,9 +5,8 @@
 
 mod lock;
 
-use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,10 +20,8 @@ use etracker_core::snapshot::{
 };
 use etracker_core::{Seed, Tracker};
 use etracker_runtime_common::{Clock, Control, Plain, Prefetcher};
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, faccessat};
 
-use crate::files;
+use crate::files::{self, with_suffix};
 use crate::options::Setting;
 use crate::terminal::{complain, say};
 use lock::{Lock, LockError};
@@ -49,7 +46,7 @@ impl StateFile {
         let failed = |act, error| StateError::new(act, path, error);
         let file = try_open(path)?;
         let path = files::followed(path).map_err(|error| failed("read", error))?;
-        may_write_into(files::folder(&path)).map_err(|error| failed("write", error))?;
+        files::may_write_into(files::folder(&path)).map_err(|error| failed("write", error))?;
         Ok(FoundState { path, file })
     }
 
@@ -182,7 +179,7 @@ impl StateFile {
         pace: Pace,
         stop: impl Fn() -> bool,
     ) -> io::Result<Option<(u64, u64)>> {
-        let mut file = create(fresh)?;
+        let mut file = files::create_secret(fresh)?;
         reached(Stage::Created);
         let mut piece = Vec::new();
         let mut encoder = Encoder::begin(clock.now(), &self.seed, &mut piece);
@@ -231,7 +228,7 @@ impl StateFile {
     /// Checks at the start that a file can be written, rather than at the first write.
     fn check_writable(&self) -> Result<(), StateError> {
         let fresh = with_suffix(&self.path, NEW);
-        create(&fresh)
+        files::create_secret(&fresh)
             .and_then(|_| fs::remove_file(&fresh))
             .map_err(|error| self.error("write", error))
     }
@@ -482,25 +479,6 @@ fn report(path: &Path, content: &Content, took: Duration) {
     }
 }
 
-/// Creates a file that only this user can read, as it holds secrets.
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => options.open(path),
-    }
-}
-
-/// The path with a suffix.
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
-}
-
 /// The path for a damaged state, and whether it replaces another one.
 fn refused_path(path: &Path) -> (PathBuf, bool) {
     let place = |number| match number {
@@ -511,12 +489,6 @@ fn refused_path(path: &Path) -> (PathBuf, bool) {
         .map(place)
         .find(|place| place.symlink_metadata().is_err());
     free.map_or_else(|| (place(REFUSED_MAX), true), |free| (free, false))
-}
-
-/// Whether this process may create and rename files in `folder`.
-fn may_write_into(folder: &Path) -> io::Result<()> {
-    let wanted = AccessFlags::W_OK | AccessFlags::X_OK;
-    Ok(faccessat(AT_FDCWD, folder, wanted, AtFlags::AT_EACCESS)?)
 }
 
 /// Bytes of one read.
