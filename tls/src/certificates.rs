@@ -66,7 +66,8 @@ impl Certificates {
         });
     }
 
-    /// Answers challenges for `domain` over `acme-tls/1` with this pair (TLS-ALPN-01, RFC 8737); with none, no longer.
+    /// Answers challenges for `domain` over `acme-tls/1` with this pair, which [`Pair::for_challenge`] makes (TLS-ALPN-01,
+    /// RFC 8737); with none, no longer.
     pub fn set_challenge(&self, domain: &str, pair: Option<Pair>) {
         let domain = domain.to_ascii_lowercase();
         self.served.change(|set| {
@@ -184,7 +185,7 @@ mod tests {
     use etracker_core::stats::Counters;
 
     use super::*;
-    use crate::testing::{Client, issue, issue_rsa};
+    use crate::testing::{Client, issue, issue_rsa, proof};
 
     /// Which of `pairs` the client is shown.
     fn shown(certificates: &Certificates, pairs: &[Pair], mut client: Client) -> Option<usize> {
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_challenge_is_answered_over_its_own_protocol_alone() {
-        let pairs = ["a.example", "a.example"].map(|name| issue(&[name]).pair());
+        let pairs = [issue(&["a.example"]).pair(), proof("a.example")];
         let [own, challenge] = pairs.clone();
         let certificates = Certificates::new(vec![own]).unwrap();
         let asked = |name| shown(&certificates, &pairs, Client::of_protocol(name, CHALLENGE));

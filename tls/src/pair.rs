@@ -61,6 +61,28 @@ impl Pair {
         })
     }
 
+    /// A proof for [`Certificates::set_challenge`](crate::Certificates::set_challenge): its certificate has a critical extension
+    /// (RFC 8737, section 3) by which it is good for nothing else. That the key is its own is not checked.
+    ///
+    /// # Errors
+    /// One of the two cannot be read.
+    pub fn for_challenge(
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, PairError> {
+        let chain = vec![certificate];
+        let facts = match Facts::of(&chain) {
+            Ok(Some(facts)) => facts,
+            Ok(None) | Err(Unreadable) => return Err(PairError::CertificateUnreadable),
+        };
+        let key = provider().key_provider.load_private_key(key);
+        let key = key.map_err(|_| PairError::KeyUnreadable)?;
+        Ok(Self {
+            certified: Arc::new(CertifiedKey::new(chain, key)),
+            facts: Arc::new(facts),
+        })
+    }
+
     /// What the certificate says.
     #[must_use]
     pub fn facts(&self) -> &Facts {

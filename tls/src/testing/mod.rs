@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use etracker_runtime_common::Stream;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
     SupportedProtocolVersion, version,
@@ -42,6 +42,18 @@ fn issue_with(names: &[&str], key: &rcgen::KeyPair) -> Issued {
         chain: params.self_signed(key).unwrap().pem(),
         key: key.serialize_pem(),
     }
+}
+
+/// What proves a name to an ACME directory.
+pub(crate) fn proof(name: &str) -> Pair {
+    let (mut params, key) = (
+        rcgen::CertificateParams::new([name.to_owned()]).unwrap(),
+        rcgen::KeyPair::generate().unwrap(),
+    );
+    params.custom_extensions = vec![rcgen::CustomExtension::new_acme_identifier(&[7; 32])];
+    let certificate = params.self_signed(&key).unwrap().der().clone();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    Pair::for_challenge(certificate, key.into()).unwrap()
 }
 
 impl Issued {
