@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etracker_core::announce::{Announce, Endpoint, Event, Family};
+use etracker_core::config::LimitMode;
 use etracker_core::seed::Random;
 use etracker_core::swarm::{Handout, Swarms};
 use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response, ScrapeRequest};
@@ -27,16 +28,28 @@ pub(crate) fn hold() -> Result<(), Box<dyn Error>> {
         return Err("usage: instructions KIND COUNT".into());
     };
     let count = count.parse()?;
+    let config = Config::default().with_keep_alive(true);
     match kind.as_str() {
-        "udp-connect" => Scene::set()?.datagrams(count, BATCH, connect),
-        "udp-announce" => Scene::set()?.datagrams(count, BATCH, announce),
-        "udp-announce-flood" => Scene::set()?.datagrams(count, FLOOD, announce),
-        "udp-scrape" => Scene::set()?.datagrams(count, BATCH, scrape),
-        "http-announce" => Scene::set()?.requests(count, "keep-alive"),
-        "http-connection" => Scene::set()?.requests(count, "close"),
+        "udp-connect" => Scene::set(config)?.datagrams(count, BATCH, connect),
+        "udp-announce" => Scene::set(config)?.datagrams(count, BATCH, announce),
+        "udp-announce-limited" => Scene::set(limited(config))?.datagrams(count, BATCH, announce),
+        "udp-announce-unlimited" => Scene::set(unlimited(config))?.datagrams(count, BATCH, announce),
+        "udp-announce-flood" => Scene::set(config)?.datagrams(count, FLOOD, announce),
+        "udp-scrape" => Scene::set(config)?.datagrams(count, BATCH, scrape),
+        "http-announce" => Scene::set(config)?.requests(count, "keep-alive"),
+        "http-connection" => Scene::set(config)?.requests(count, "close"),
         "store-announce" => announce_in_the_store(count),
         _ => Err(format!("there is no kind {kind}").into()),
     }
+}
+
+/// Limits for these clients as for those from elsewhere: loopback is exempt by default.
+fn limited(config: Config) -> Config {
+    config.with_limit_exempt(Vec::new())
+}
+
+fn unlimited(config: Config) -> Config {
+    config.with_limit_mode(LimitMode::Off)
 }
 
 /// What is counted of a conversation: what the worker does between a batch of requests and its rest.
@@ -73,7 +86,7 @@ struct Client {
 }
 
 impl Scene {
-    fn set() -> Result<Self, Box<dyn Error>> {
+    fn set(config: Config) -> Result<Self, Box<dyn Error>> {
         let local = [Ipv4Addr::LOCALHOST.into()];
         let listen = Listen::new(1)
             .bind(Protocol::Http, &local, 0)
@@ -81,12 +94,8 @@ impl Scene {
         let opened = open(&listen)?;
         let at = opened.local.first().ok_or("there is no socket")?.at;
         let job = Job {
-            tracker: Arc::new(Tracker::new(
-                Config::default().with_keep_alive(true),
-                Seed::new([7; 32]),
-                NOW,
-            )),
-            fronts: Fronts::new(&Seed::new([7; 32]), &Config::default()),
+            fronts: Fronts::new(&Seed::new([7; 32]), &config),
+            tracker: Arc::new(Tracker::new(config, Seed::new([7; 32]), NOW)),
             sockets: opened.workers,
             clock: Clock::fixed(NOW),
             control: Arc::new(Control::new()),
