@@ -41,6 +41,8 @@ impl Hidden {
                     sending(config)
                 ),
             ),
+            Cause::OneAddressHttp if finding.limited => (flood("HTTP"), LIMITED.to_owned()),
+            Cause::OneAddressUdp if finding.limited => (flood("UDP"), LIMITED.to_owned()),
             Cause::OneAddressHttp => (most("HTTP", finding), through_http(finding, config)),
             Cause::OneAddressUdp => (most("UDP", finding), through_udp(finding)),
             Cause::AddressFull => (
@@ -99,6 +101,10 @@ fn most(protocol: &str, finding: Finding) -> String {
     format!("most announces over {protocol} come from {address}")
 }
 
+fn flood(protocol: &str) -> String {
+    format!("most announces over {protocol} come from one address, which is over its limit")
+}
+
 fn through_http(finding: Finding, config: &Config) -> String {
     if finding.ordinary {
         return IN_ORDER.to_owned();
@@ -114,6 +120,7 @@ fn through_udp(finding: Finding) -> String {
     format!("{UNTRANSLATED}; a proxy tells clients over UDP by the PROXY protocol alone (--proxy-protocol)")
 }
 
+const LIMITED: &str = "nothing, as it is limited: --deny-address shuts it out, --limit-exempt lets it in if it stands for many clients";
 const IN_ORDER: &str = "nothing, if the clients are there";
 const UNTRANSLATED: &str = "let packets in with their own source address (a container: host network, or no userland proxy and no masquerading inwards)";
 
@@ -127,8 +134,26 @@ mod tests {
             since: Instant::default(),
             address: address.map(IpAddr::from),
             ordinary: false,
+            limited: false,
         };
         Hidden::of(finding, config)
+    }
+
+    #[test]
+    fn a_source_over_its_limit_is_not_said_to_be_a_proxy() {
+        for cause in [Cause::OneAddressHttp, Cause::OneAddressUdp] {
+            let finding = Finding {
+                limited: true,
+                ..told(cause, None, &Config::default()).finding
+            };
+            let hidden = Hidden::of(finding, &Config::default());
+            assert!(hidden.what.contains("over its limit"), "{hidden:?}");
+            let said = hidden.what + &hidden.remedy;
+            assert!(
+                !said.contains("proxy") && said.contains("--deny-address"),
+                "{said}"
+            );
+        }
     }
 
     #[test]

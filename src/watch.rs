@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use etracker_core::governor::{Heavy, Limited, Pressure};
+use etracker_core::hidden_clients::Finding;
 use etracker_core::stats::{Count, Evaluation, Failed, Figures, Operation};
 use etracker_core::{Instant, Tracker};
 use etracker_runtime_common::{ADDRESSES, Clock};
@@ -99,12 +100,13 @@ struct Watch {
 }
 
 impl Watch {
-    /// Tells what hides clients, once until it is gone.
+    /// Tells what hides clients, once until it is gone, and again if it turns out to be a source over its limit.
     fn hidden_clients(&mut self) {
         let hidden = Hidden::all(self.clock.now(), &self.tracker);
         let is_told = |hidden: &Hidden| {
             let mut told = self.hidden.iter().map(|told| told.finding);
-            told.any(|told| (told.cause, told.since) == (hidden.finding.cause, hidden.finding.since))
+            let key = |finding: Finding| (finding.cause, finding.since, finding.limited);
+            told.any(|told| key(told) == key(hidden.finding))
         };
         for new in hidden.iter().filter(|hidden| !is_told(hidden)) {
             let (cause, what, remedy) = (new.finding.cause.name(), &new.what, &new.remedy);

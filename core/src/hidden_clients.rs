@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use crate::governor::Heavy;
 use crate::scope::Scope;
 use crate::stats::{Count, Counters};
 use crate::time::Instant;
@@ -63,8 +64,11 @@ pub struct Finding {
     pub since: Instant,
     /// The address that hides them, if it is known and not global.
     pub address: Option<IpAddr>,
-    /// Whether there is a harmless explanation: clients on the tracker's host, or a single client with one port.
+    /// Whether there is a harmless explanation: clients on the tracker's host, a single client with one port, or a source that is
+    /// limited.
     pub ordinary: bool,
+    /// Whether the one address is a global one that was over its limit: it is limited, and more likely a flood than a proxy.
+    pub limited: bool,
 }
 
 /// Judges the evidence of all workers, in fixed memory.
@@ -81,13 +85,14 @@ pub(crate) struct Detector {
 }
 
 impl Detector {
-    /// Judges at `now`. A cause without new evidence for `patience` is dropped. Meant to be called once a second; further calls
-    /// are harmless.
+    /// Judges at `now`. A cause without new evidence for `patience` is dropped. `heaviest` are the sources that were over their
+    /// limits lately. Meant to be called once a second; further calls are harmless.
     pub(crate) fn update(
         &mut self,
         now: Instant,
         patience: Duration,
         workers: &[Arc<Counters>],
+        heaviest: &[Heavy],
     ) -> Vec<Finding> {
         let count = |count| {
             workers
@@ -108,6 +113,9 @@ impl Detector {
         let udp = Tally::of(workers.iter().map(|worker| &worker.votes.udp));
         if self.udp.update(now, patience, udp) {
             workers.iter().for_each(|worker| worker.votes.udp.close());
+        }
+        for majority in [&mut self.http, &mut self.udp] {
+            majority.note_limited(heaviest);
         }
         self.findings()
     }
@@ -147,17 +155,18 @@ impl Detector {
 
     fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let mut add = |cause, since: Option<Instant>, address: Option<IpAddr>, ordinary| {
+        let mut add = |cause, since: Option<Instant>, address: Option<IpAddr>, ordinary, limited| {
             findings.extend(since.map(|since| Finding {
                 cause,
                 since,
                 address: address.filter(|ip| Scope::of(*ip) == Scope::Local),
-                ordinary,
+                ordinary: ordinary || limited,
+                limited,
             }));
         };
         let ignored = self.ignored.since.or(self.forwarded);
-        add(Cause::HeaderIgnored, ignored, self.http.address(), false);
-        add(Cause::HeaderMissing, self.missing.since, None, false);
+        add(Cause::HeaderIgnored, ignored, self.http.address(), false, false);
+        add(Cause::HeaderMissing, self.missing.since, None, false, false);
         for (cause, majority) in [
             (Cause::OneAddressHttp, &self.http),
             (Cause::OneAddressUdp, &self.udp),
@@ -166,9 +175,15 @@ impl Detector {
             let since = majority
                 .since
                 .filter(|_| cause == Cause::OneAddressUdp || ignored.is_none());
-            add(cause, since, majority.address(), majority.is_ordinary());
+            add(
+                cause,
+                since,
+                majority.address(),
+                majority.is_ordinary(),
+                majority.limited,
+            );
         }
-        add(Cause::AddressFull, self.full.since, None, false);
+        add(Cause::AddressFull, self.full.since, None, false, false);
         findings
     }
 }
@@ -206,6 +221,9 @@ struct Majority {
     since: Option<Instant>,
     /// The tally that showed or confirmed the majority.
     found: Tally,
+    /// Whether its address was over its limit. It stays so while the address has the majority: what is said of it does not change
+    /// with each lull of a flood.
+    limited: bool,
 }
 
 impl Majority {
@@ -221,6 +239,7 @@ impl Majority {
             return false;
         }
         if tally.by_candidate * 2 > tally.seen && tally.by_candidate >= EVIDENCE_MIN {
+            self.limited &= self.address() == Some(tally.address());
             self.since = self.since.or(Some(now));
             self.found = tally;
             return true;
@@ -230,6 +249,14 @@ impl Majority {
             return true;
         }
         tally.seen >= WINDOW
+    }
+
+    /// A private address is not limited once it is found, so that its first second says nothing about it.
+    fn note_limited(&mut self, heaviest: &[Heavy]) {
+        self.limited |= self.address().is_some_and(|ip| {
+            let is_it = |heavy: &Heavy| heavy.proven && heavy.hosts() == 1 && heavy.network.contains(&ip);
+            Scope::of(ip) == Scope::Global && heaviest.iter().any(is_it)
+        });
     }
 
     fn is_silent(&self, now: Instant, patience: Duration) -> bool {
@@ -265,6 +292,7 @@ mod tests {
         detector: Detector,
         workers: Vec<Arc<Counters>>,
         now: Instant,
+        heaviest: Vec<Heavy>,
     }
 
     impl Scene {
@@ -273,6 +301,7 @@ mod tests {
                 detector: Detector::default(),
                 workers: vec![Arc::default(), Arc::default(), Arc::default()],
                 now: START,
+                heaviest: Vec::new(),
             }
         }
 
@@ -297,7 +326,8 @@ mod tests {
 
         fn after(&mut self, secs: u64) -> Vec<Finding> {
             self.now = self.now.saturating_add(Duration::from_secs(secs));
-            self.detector.update(self.now, PATIENCE, &self.workers)
+            self.detector
+                .update(self.now, PATIENCE, &self.workers, &self.heaviest)
         }
 
         fn causes(&mut self) -> Vec<(Cause, bool)> {
@@ -350,6 +380,34 @@ mod tests {
                 "{ip}"
             );
             assert_eq!(found[0].address.is_none(), ip == "9.9.9.9", "{ip}");
+        }
+    }
+
+    #[test]
+    fn a_global_address_over_its_limit_is_said_to_be_limited_for_as_long_as_it_has_the_majority() {
+        for (ip, network, proven, limited) in [
+            ("9.9.9.9", "9.9.9.9/32", true, true),
+            ("2620:fe::9", "2620:fe::/64", true, true),
+            ("9.9.9.9", "9.9.9.8/32", true, false),
+            ("9.9.9.9", "9.9.9.0/24", true, false),
+            ("9.9.9.9", "9.9.9.9/32", false, false),
+            ("172.17.0.1", "172.17.0.1/32", true, false),
+        ] {
+            let mut scene = Scene::new();
+            (0..150).for_each(|number| scene.udp(number, ip, number));
+            assert_eq!(scene.causes(), [(Cause::OneAddressUdp, false)], "{ip}");
+            scene.heaviest = vec![Heavy {
+                network: network.parse().unwrap(),
+                proven,
+                per_sec: 1000,
+            }];
+            assert_eq!(scene.causes(), [(Cause::OneAddressUdp, limited)], "{ip}");
+            scene.heaviest.clear();
+            let after = scene.after(1);
+            assert_eq!((after[0].limited, after[0].ordinary), (limited, limited), "{ip}");
+            // Another address is judged anew.
+            (0..300).for_each(|number| scene.udp(number, "10.0.0.2", number));
+            assert_eq!(scene.causes(), [(Cause::OneAddressUdp, false)], "{ip}");
         }
     }
 

@@ -203,8 +203,10 @@ impl Tracker {
     pub fn hidden_clients(&self, now: Instant) -> Vec<hidden_clients::Finding> {
         let patience = Duration::from_secs((self.config.intervals().max + PEER_GRACE_SECS).into());
         let workers = self.counters.with(|all| all.clone());
+        let since = Instant::from_secs(now.as_secs().saturating_sub(LIMITED_SECS));
+        let heaviest = self.heaviest(since);
         self.detector
-            .with(|detector| detector.update(now, patience, &workers))
+            .with(|detector| detector.update(now, patience, &workers, &heaviest))
     }
 
     /// The heaviest sources over their limits, each as one worker saw it in the last second in which it limited something, if
@@ -682,6 +684,8 @@ const fn count_of(refusal: Refusal) -> Count {
 /// How many times its limit a source sends beyond it when it is filtered. One that exceeds it by less may be many clients behind
 /// one address: they have short answers.
 const FLOOD_FACTOR: u32 = 3;
+/// For how long a source counts as limited after it was over its limit.
+const LIMITED_SECS: u64 = 60;
 
 /// What becomes of datagrams whose sender has proven its address.
 const PROVEN: [Count; 5] = [

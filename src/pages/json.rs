@@ -175,6 +175,7 @@ fn hidden_clients(moment: &Moment<'_>) -> Value {
             "since": hidden.finding.since.as_secs(),
             "address": hidden.finding.address,
             "ordinary": hidden.finding.ordinary,
+            "limited": hidden.finding.limited,
             "what": hidden.what,
             "remedy": hidden.remedy,
         })
