@@ -22,6 +22,16 @@ const TILES = [
   ['Up for', 'uptime_secs', s => s.process.uptime_secs, duration],
 ];
 
+/* What an overloaded worker gives up, in order: names of levels, their counts, and words. */
+const GIVEN_UP = [['extras', ['shed_full_scrape', 'shed_page'], 'full scrapes and pages'], ['connects', ['shed_connect'], 'connects'],
+  ['scrapes', ['shed_scrape'], 'scrapes'], ['renewals', ['shed_renewal'], 'peers for known peers'],
+  ['new_peers', ['shed_new_peer'], 'new peers']];
+const PRESSURES = {
+  low: 'every torrent is admitted', high: 'new torrents come at their second announce',
+  full: 'new torrents are refused', exhausted: 'new torrents are refused, new peers not stored',
+};
+const VERDICTS = [['short', 'Short'], ['failure', 'Failure'], ['silence', 'Silence']];
+
 /* What the charts show: a title, lines as [name, column, colour], how values are written, and whether 0 is shown. */
 const CHARTS = [
   ['Requests per second', [['UDP, IPv4', 'udp_ipv4', 'a'], ['HTTP, IPv4', 'http_ipv4', 'b'], ['UDP, IPv6', 'udp_ipv6', 'c'],
@@ -36,6 +46,7 @@ const CHARTS = [
 ];
 
 let stats = null;
+let before = null;
 let range = 'hour';
 let pointed = null;
 
@@ -96,6 +107,67 @@ function showTiles() {
     return element('div', { class: 'card' }, element('dt', {}, name),
       element('dd', { id, 'data-value': raw }, write(raw)));
   }));
+}
+
+function showProtection() {
+  const { mode, announces_per_second: rate } = stats.limits;
+  const limits = mode === 'off' ? 'off' : `${mode}: ${number(rate)} announces a second from one address`;
+  const list = element('dl', {}, ...overload(), ...memory(), element('dt', {}, 'Limits'),
+    element('dd', { id: 'limits', 'data-value': mode }, limits));
+  document.getElementById('protection').replaceChildren(element('h2', {}, 'Overload, memory, limits'), list,
+    element('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Limited requests' }, limited()));
+}
+
+function overload() {
+  const { level, gives_up: name } = stats.overload;
+  const shed = GIVEN_UP.flatMap(([, counts]) => counts).reduce((total, count) => total + stats.counts[count], 0);
+  const now = level ? 'Gives up ' + GIVEN_UP.slice(0, level).map(([, , words]) => words).join(', ') : 'none';
+  return [element('dt', {}, 'Overload'), element('dd', { id: 'overload', 'data-value': name, class: level ? 'bad' : 'good' },
+    now + (shed ? `; ${number(shed)} requests given up since the start` : ''))];
+}
+
+function memory() {
+  const { resident, max, swarms, swarms_max: swarmsMax } = stats.memory_bytes;
+  const { pressure, refused_torrents: refused, evicted_torrents: evicted, unstored_peers: unstored } = stats.memory_shortage;
+  const done = [[refused, 'torrents refused'], [evicted, 'evicted'], [unstored, 'peers not stored']].filter(([count]) => count);
+  const words = [PRESSURES[pressure], ...done.map(([count, what]) => `${number(count)} ${what}`)].join('; ');
+  return [element('dt', {}, 'Memory'), element('dd', { id: 'memory_used', 'data-value': resident }, ...used(resident, max)),
+    element('dt', {}, 'Swarms'), element('dd', { id: 'memory_swarms', 'data-value': swarms },
+      ...used(swarms, swarmsMax), element('span', { class: pressure === 'low' ? 'good' : 'bad' }, words))];
+}
+
+/* How much of a limit is used, if there is one; a bar of another colour from nine tenths on. */
+function used(value, max) {
+  if (max === null) return [`${bytes(value)}; no limit`];
+  const bar = element('meter', { min: 0, max, low: max * .9, high: max, optimum: 0, value });
+  return [`${bytes(value)} of ${bytes(max)}`, bar];
+}
+
+/* Requests over the limits by class and verdict, of all prefixes, with their rate since the numbers before. */
+function limited() {
+  const classes = [...new Set(stats.limits.limited.map(one => one.class))];
+  if (!classes.length) return element('p', { id: 'limited' }, 'No source was over its limit.');
+  const heads = ['Limited', ...VERDICTS.map(([, words]) => words), 'Per s'];
+  const rows = classes.map(name => element('tr', {}, element('th', { scope: 'row' }, name.replace('_', ' ')),
+    ...VERDICTS.map(([verdict]) => {
+      const count = counted(stats, name, verdict);
+      return element('td', { id: `limited_${name}_${verdict}`, 'data-value': count }, number(count));
+    }), element('td', {}, rate(name))));
+  return element('table', { id: 'limited' },
+    element('thead', {}, element('tr', {}, ...heads.map(head => element('th', { scope: 'col' }, head)))),
+    element('tbody', {}, ...rows));
+}
+
+function counted(of, name, verdict) {
+  return of.limits.limited.filter(one => one.class === name && (!verdict || one.verdict === verdict))
+    .reduce((total, one) => total + one.count, 0);
+}
+
+function rate(name) {
+  const secs = before ? stats.time - before.time : 0;
+  const more = before ? counted(stats, name) - counted(before, name) : 0;
+  /* A tracker that was restarted has counted from 0 again. */
+  return secs > 0 && more >= 0 ? number(Math.round(more / secs)) : '–';
 }
 
 function showCharts() {
@@ -195,13 +267,16 @@ async function refresh() {
   try {
     const answer = await fetch('stats.json');
     if (!answer.ok) throw new Error('status ' + answer.status);
-    stats = await answer.json();
+    const fresh = await answer.json();
+    if (!stats || fresh.time !== stats.time) before = stats;
+    stats = fresh;
     trouble.textContent = '';
     const { revision, workers } = stats.process;
     document.getElementById('about').textContent = `${revision} · ${workers} ${workers === 1 ? 'worker' : 'workers'}`;
     showHidden();
     showUrls();
     showTiles();
+    showProtection();
     if (document.getElementById('charts').childElementCount) draw(); else showCharts();
   } catch (error) {
     trouble.textContent = `No new numbers: ${error.message}`;

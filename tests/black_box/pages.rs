@@ -302,6 +302,8 @@ fn the_live_page_shows_the_numbers_of_the_json() {
         ("seeders", sum(&swarms["seeders"])),
         ("leechers", sum(&swarms["leechers"])),
         ("interval_secs", json["interval_secs"]["served"].as_u64().unwrap()),
+        // Beside the value is the limit: 500 announces a second.
+        ("limits", 500),
     ] {
         let tile = dom
             .split(&format!("id=\"{id}\""))
