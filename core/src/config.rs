@@ -500,6 +500,14 @@ impl SwarmConfig {
         self.interval_min_minutes + 2
     }
 
+    /// Minutes after which an announce of a stored peer counts for the [credit](crate::governor) of its source: the shortest
+    /// interval, less what the clock of swarms may be off by.
+    #[must_use]
+    pub const fn renewal_minutes(&self) -> u32 {
+        let minutes = self.interval_min_minutes.saturating_sub(self.minutes_per_step());
+        if minutes == 0 { 1 } else { minutes }
+    }
+
     /// How much memory swarms may take; `None` is no limit.
     #[must_use]
     pub const fn memory(&self) -> Option<MemoryLimits> {

@@ -2,8 +2,9 @@
 //!
 //! Floods of random info-hashes announce each of them once; people announce theirs again and again. Up to nine tenths of
 //! the limit every torrent is admitted. From there on one that is not known is admitted at its second announce within two
-//! periods ([`SeenOnce`]). At the limit it is admitted only in the place of another one that was admitted under pressure and
-//! that nobody has announced again ([`Probation`]). New peers of known torrents have a sixteenth more than the limit.
+//! periods ([`SeenOnce`]), or at the first one of a source with credit ([`Credits`]). At the limit it is admitted only in the place
+//! of another one that was admitted under pressure and that nobody has announced again ([`Probation`]). New peers of known
+//! torrents have a sixteenth more than the limit.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -21,7 +22,7 @@ pub enum Pressure {
     /// Every torrent is admitted.
     #[default]
     Low,
-    /// Nine tenths of the limit are in use: a torrent is admitted at its second announce.
+    /// Nine tenths of the limit are in use: a torrent is admitted at its second announce, or if its source has credit.
     High,
     /// The limit is reached: a torrent is admitted only in the place of another one.
     Full,
@@ -165,15 +166,18 @@ impl Shortage {
 #[derive(Debug)]
 pub(crate) struct Admissions {
     seen: SeenOnce,
+    credits: Credits,
     probation: Probation,
 }
 
 impl Admissions {
     /// Nothing is remembered yet, and no memory taken. `bytes` are taken at most.
     pub(crate) fn new(config: &SwarmConfig, bytes: usize) -> Self {
-        let probation = bytes / PROBATION_SHARE;
+        let (probation, credits) = (bytes / PROBATION_SHARE, bytes / CREDITS_SHARE);
+        let period_minutes = config.peer_age_max_minutes();
         Self {
-            seen: SeenOnce::new(bytes - probation, config.peer_age_max_minutes()),
+            seen: SeenOnce::new(bytes - probation - credits, period_minutes),
+            credits: Credits::new(credits, 2 * period_minutes),
             probation: Probation::new(probation),
         }
     }
@@ -182,6 +186,16 @@ impl Admissions {
     /// `hash` is the keyed hash of its info-hash.
     pub(crate) fn is_second(&mut self, now: Minute, hash: u64) -> bool {
         self.seen.note(now, hash)
+    }
+
+    /// Notes that a source has renewed a peer. `source` is the keyed hash of its address.
+    pub(crate) fn earn(&mut self, now: Minute, source: u64) {
+        self.credits.earn(now, source);
+    }
+
+    /// Takes one renewal from the credit of a source. False if it has none.
+    pub(crate) fn spend(&mut self, now: Minute, source: u64) -> bool {
+        self.credits.spend(now, source)
     }
 
     /// Notes a torrent that is admitted.
@@ -284,6 +298,82 @@ fn cells_of(key: u64) -> impl Iterator<Item = usize> {
         .map(|byte| (usize::from(byte) * CELLS) >> 8)
 }
 
+/// The credit of sources, in fixed memory: one for each peer that a source has renewed lately, of which a new torrent takes one.
+///
+/// So a source can have no more torrents admitted than it has kept up, which takes an interval; a flood has none, and to renew
+/// peers costs as many announces as to announce each torrent twice. A source that finds its slot taken takes from the credit
+/// there until it is used up, and then has the slot.
+#[derive(Debug)]
+struct Credits {
+    /// Invariant: empty until the first renewal, then of `len_max`.
+    slots: Vec<Credit>,
+    len_max: usize,
+    minutes: u32,
+}
+
+/// The credit of the source with this fingerprint, which it has earned last at this minute.
+#[derive(Clone, Copy, Debug, Default)]
+struct Credit {
+    print: u16,
+    renewals: u16,
+    at: u32,
+}
+
+impl Credits {
+    /// Credit that is not renewed for `minutes` is forgotten.
+    const fn new(bytes: usize, minutes: u32) -> Self {
+        Self {
+            slots: Vec::new(),
+            len_max: bytes / size_of::<Credit>(),
+            minutes,
+        }
+    }
+
+    fn earn(&mut self, now: Minute, source: u64) {
+        if self.slots.is_empty() {
+            // Zeros are not written: the system gives their pages one by one as they are touched.
+            self.slots = vec![Credit::default(); self.len_max];
+        }
+        let Some(slot) = self.slot(now, source) else {
+            return;
+        };
+        if slot.renewals == 0 {
+            slot.print = print_of(source);
+        }
+        if slot.print == print_of(source) {
+            slot.renewals = slot.renewals.saturating_add(1);
+            slot.at = now.get();
+        } else {
+            slot.renewals -= 1;
+        }
+    }
+
+    fn spend(&mut self, now: Minute, source: u64) -> bool {
+        let slot = self.slot(now, source);
+        let Some(slot) = slot.filter(|slot| slot.renewals > 0 && slot.print == print_of(source)) else {
+            return false;
+        };
+        slot.renewals -= 1;
+        true
+    }
+
+    /// The slot of a source, without credit that is too old.
+    fn slot(&mut self, now: Minute, source: u64) -> Option<&mut Credit> {
+        let at = line_of(source, self.slots.len());
+        let slot = self.slots.get_mut(at)?;
+        if now.get().saturating_sub(slot.at) > self.minutes {
+            slot.renewals = 0;
+        }
+        Some(slot)
+    }
+}
+
+/// Tells the sources of a slot apart, by other bits than those that chose the slot.
+const fn print_of(source: u64) -> u16 {
+    let [.., high, low] = source.to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
+
 /// Torrents that were admitted while memory was short, in the order of their coming and in fixed memory. Those that came
 /// first are forgotten where there are too many: they stay like others then.
 #[derive(Debug)]
@@ -329,8 +419,9 @@ impl Probation {
     }
 }
 
-/// The part of the memory that remembers what was admitted; the rest remembers what was seen.
+/// The parts of the memory that remember what was admitted, and the credit of sources; the rest remembers what was seen.
 const PROBATION_SHARE: usize = 4;
+const CREDITS_SHARE: usize = 16;
 /// Cells in a word of a line, and in a line.
 const CELLS_PER_WORD: usize = 32;
 const CELLS: usize = 7 * CELLS_PER_WORD;
@@ -427,11 +518,55 @@ mod tests {
             let mut info_hash = InfoHash::default();
             info_hash.0[..4].copy_from_slice(&number.to_le_bytes());
             admissions.is_second(minute(0), key(number.into()));
+            admissions.earn(minute(0), key(number.into()));
             admissions.admitted(minute(0), info_hash);
         }
         let probation = admissions.probation.torrents.capacity() * size_of::<Admitted>();
         let seen = admissions.seen.lines.capacity() * size_of::<Line>();
-        assert!(seen + probation <= 4096, "{seen} {probation}");
+        let credits = admissions.credits.slots.capacity() * size_of::<Credit>();
+        assert!(seen + probation + credits <= 4096, "{seen} {probation} {credits}");
+    }
+
+    quickcheck! {
+        /// Steps of a source, whether it renews a peer or spends, and minutes. Some sources share a slot.
+        fn nobody_spends_more_than_it_has_renewed_lately(steps: Vec<(u8, bool, u8)>, slots: u8) -> bool {
+            let slots = usize::from(slots % 8) + 1;
+            let mut credits = Credits::new(slots * size_of::<Credit>(), 2 * PERIOD);
+            let (mut now, mut model) = (0, BTreeMap::<u8, (u32, u32)>::new());
+            steps.into_iter().all(|(source, earns, minutes)| {
+                now += u32::from(minutes % 16);
+                let (credit, at) = model.entry(source).or_default();
+                if now - *at > 2 * PERIOD {
+                    *credit = 0;
+                }
+                if earns {
+                    credits.earn(minute(now), key(source.into()));
+                    (*credit, *at) = (*credit + 1, now);
+                    return true;
+                }
+                let spent = credits.spend(minute(now), key(source.into()));
+                let had = *credit > 0;
+                *credit -= u32::from(spent);
+                had || !spent
+            })
+        }
+    }
+
+    #[test]
+    fn a_source_spends_each_renewal_once_and_loses_what_it_does_not_spend() {
+        let mut credits = Credits::new(1024 * size_of::<Credit>(), 2 * PERIOD);
+        let spent = |credits: &mut Credits, now| {
+            (0..100)
+                .take_while(|_| credits.spend(minute(now), key(7)))
+                .count()
+        };
+        assert_eq!(spent(&mut credits, 0), 0);
+        for now in 0..20 {
+            credits.earn(minute(now), key(7));
+        }
+        assert_eq!(spent(&mut credits, 19 + 2 * PERIOD), 20);
+        credits.earn(minute(100), key(7));
+        assert_eq!(spent(&mut credits, 101 + 2 * PERIOD), 0);
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub use heaviest::Heavy;
 pub use memory::{MemoryFigures, Pressure};
 pub use policy::BYTES_PER_WORKER;
 pub(crate) use policy::Governor;
+pub(crate) use prefix::Prefix;
 pub use prefix::Width;
 pub(crate) use verdict::TOO_MANY;
 pub use verdict::Verdict;

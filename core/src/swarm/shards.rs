@@ -7,7 +7,7 @@ use crate::InfoHash;
 use crate::announce::{Announce, Change, Counts, Refusal};
 use crate::config::SwarmConfig;
 use crate::governor::memory::{Admissions, Admitted, Shortage};
-use crate::governor::{MemoryFigures, Pressure};
+use crate::governor::{MemoryFigures, Prefix, Pressure};
 use crate::lock::Lock;
 use crate::prefetch::Prefetch;
 use crate::seed::{Key, Random, Seed};
@@ -32,6 +32,8 @@ pub struct Swarms<S: Store = Packed> {
     shortage: Shortage,
     /// Minutes that a torrent which was admitted while memory was short has to be announced again.
     probation_minutes: u32,
+    /// Minutes after which an announce of a stored peer counts for the credit of its source.
+    renewal_minutes: u32,
 }
 
 impl<S: Store> Swarms<S> {
@@ -55,6 +57,7 @@ impl<S: Store> Swarms<S> {
             granule_bits: granule_bits(config, shards),
             shortage: Shortage::new(config.memory()),
             probation_minutes: config.probation_minutes(),
+            renewal_minutes: config.renewal_minutes(),
         }
     }
 
@@ -110,16 +113,41 @@ impl<S: Store> Swarms<S> {
         prepared: &Prepared<S::Prefetched>,
         peers: &mut Handout<'_>,
     ) -> Result<(Counts, Change), Refusal> {
-        let room = self.room();
+        let pressure = self.pressure();
+        let room = self.room(pressure);
         let announced = self.change(prepared.hash, |store| {
             store.announce(now.minute(), announce, prepared, room, peers)
         });
-        match announced {
-            Err(refusal) if self.pressure() != Pressure::Low => {
-                self.reconsider(now, announce, prepared, refusal, peers)
-            }
-            announced => announced,
+        if pressure == Pressure::Low {
+            return announced;
         }
+        match announced {
+            Err(refusal) => self.reconsider(now, announce, prepared, refusal, peers),
+            Ok((counts, change)) => {
+                self.credit(now, announce, change);
+                Ok((counts, change))
+            }
+        }
+    }
+
+    /// Credits the source of an announce with the peer that it has renewed. One that announces again before the shortest interval
+    /// keeps up nothing.
+    #[cold]
+    fn credit(&self, now: Instant, announce: &Announce, change: Change) {
+        let Change::Renewed { after_minutes, .. } = change else {
+            return;
+        };
+        if after_minutes >= self.renewal_minutes {
+            let source = self.source_of(announce);
+            let admissions = &self.shard(source).admissions;
+            admissions.with(|admissions| admissions.earn(now.minute(), source));
+        }
+    }
+
+    /// The keyed hash of the source of an announce: its IPv4 address or IPv6 /64, as for the limits.
+    fn source_of(&self, announce: &Announce) -> u64 {
+        let [source, ..] = Prefix::all_of(announce.peer.ip);
+        self.key.hash(&source.bits().to_le_bytes())
     }
 
     /// Decides about an announce that was refused, perhaps because memory is short.
@@ -133,7 +161,7 @@ impl<S: Store> Swarms<S> {
         peers: &mut Handout<'_>,
     ) -> Result<(Counts, Change), Refusal> {
         let (hash, minute) = (prepared.hash, now.minute());
-        if refusal == Refusal::TorrentsFull && self.may_come(now, hash) {
+        if refusal == Refusal::TorrentsFull && self.may_come(now, announce, hash) {
             let announced = self.change(hash, |store| {
                 store.announce(minute, announce, prepared, Room::Some, peers)
             })?;
@@ -154,20 +182,30 @@ impl<S: Store> Swarms<S> {
     }
 
     /// Whether a torrent that is not known may be added while memory is short.
-    fn may_come(&self, now: Instant, hash: u64) -> bool {
+    fn may_come(&self, now: Instant, announce: &Announce, hash: u64) -> bool {
         if !self.has_numbers() {
             return false;
         }
-        let shard = self.shard(hash);
-        shard.admissions.with(|admissions| {
-            let is_second = admissions.is_second(now.minute(), hash);
-            let may_come =
-                is_second && (self.pressure() < Pressure::Full || self.evict(now, shard, admissions));
-            if !may_come {
-                self.shortage.refuse(!is_second);
-            }
-            may_come
-        })
+        let (shard, minute) = (self.shard(hash), now.minute());
+        let is_second = shard
+            .admissions
+            .with(|admissions| admissions.is_second(minute, hash));
+        // The credit is in a shard of its own, whose lock is taken alone.
+        let may_come = (is_second || self.spend(now, announce))
+            && (self.pressure() < Pressure::Full
+                || shard
+                    .admissions
+                    .with(|admissions| self.evict(now, shard, admissions)));
+        if !may_come {
+            self.shortage.refuse(!is_second);
+        }
+        may_come
+    }
+
+    fn spend(&self, now: Instant, announce: &Announce) -> bool {
+        let source = self.source_of(announce);
+        let admissions = &self.shard(source).admissions;
+        admissions.with(|admissions| admissions.spend(now.minute(), source))
     }
 
     /// Drops a torrent that was admitted while memory was short, and that nobody has announced again. True if there is one.
@@ -307,8 +345,8 @@ impl<S: Store> Swarms<S> {
         self.granules.load(Relaxed) << self.granule_bits
     }
 
-    fn room(&self) -> Room {
-        match self.pressure() {
+    fn room(&self, pressure: Pressure) -> Room {
+        match pressure {
             Pressure::Low if self.has_numbers() => Room::Some,
             Pressure::Low | Pressure::High | Pressure::Full => Room::None,
             Pressure::Exhausted => Room::Renewals,
@@ -320,7 +358,9 @@ impl<S: Store> Swarms<S> {
     fn room_to_restore(&self) -> Room {
         match self.pressure() {
             Pressure::High | Pressure::Full if self.has_numbers() => Room::Some,
-            Pressure::Low | Pressure::High | Pressure::Full | Pressure::Exhausted => self.room(),
+            pressure @ (Pressure::Low | Pressure::High | Pressure::Full | Pressure::Exhausted) => {
+                self.room(pressure)
+            }
         }
     }
 
@@ -591,6 +631,38 @@ mod tests {
         let memory = limited.swarms.memory();
         assert_eq!((memory.refused, memory.refused_first), (1, 1));
         assert!(memory.swarms_bytes >= (9 << 20) / 10 && memory.swarms_bytes < 1 << 20);
+    }
+
+    #[test]
+    fn while_memory_is_short_a_source_has_as_many_torrents_admitted_at_once_as_it_has_kept_up() {
+        let mut limited = Limited::new(1 << 20);
+        let mut torrent = 0;
+        // Source 1 has five torrents, and then others come until memory is short.
+        while torrent < 5 {
+            assert!(limited.announce(torrent, 1).is_ok());
+            torrent += 1;
+        }
+        torrent = limited.fill(torrent, 1, Pressure::High);
+        let mut admitted = |limited: &mut Limited, peer| {
+            let came = (0..10).take_while(|_| {
+                torrent += 1;
+                limited.announce(torrent, peer).is_ok()
+            });
+            came.count()
+        };
+        assert_eq!(admitted(&mut limited, 1), 0, "nothing is kept up yet");
+        // Again in the same minute, however often, is no credit.
+        for _ in 0..100 {
+            assert!(limited.announce(3, 1).is_ok());
+        }
+        assert_eq!(admitted(&mut limited, 1), 0);
+        limited.minute += 30;
+        for kept in 0..5 {
+            assert!(limited.announce(kept, 1).is_ok());
+        }
+        assert_eq!(admitted(&mut limited, 2), 0, "the credit of another source");
+        assert_eq!(admitted(&mut limited, 1), 5);
+        assert_eq!(limited.swarms.memory().refused_first, 4);
     }
 
     #[test]
