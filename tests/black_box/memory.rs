@@ -175,7 +175,7 @@ impl Flood {
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         Self {
             socket,
-            hashes: setting("MEMORY_HASHES", 300_000),
+            hashes: setting("MEMORY_HASHES", 400_000),
             next: 0,
             asked: 0,
             served: 0,
