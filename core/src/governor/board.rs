@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::charge::Class;
-use super::heaviest::Heavy;
+use super::heaviest::{HEAVY_MAX, Heavy};
 use super::prefix::Width;
 use super::verdict::Verdict;
 use crate::Instant;
@@ -25,7 +25,8 @@ impl Default for Board {
         let counts = || core::array::from_fn(|_| Counter::default());
         Self {
             counts: Box::new(core::array::from_fn(|_| core::array::from_fn(|_| counts()))),
-            heaviest: Lock::default(),
+            // All that there can be: a request allocates nothing.
+            heaviest: Lock::new((Instant::default(), Vec::with_capacity(HEAVY_MAX))),
         }
     }
 }
