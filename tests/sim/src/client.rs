@@ -659,8 +659,8 @@ fn addresses(chance: &mut Chance, number: ActorId, scenario: &Scenario) -> Vec<I
     } else {
         Ipv4Addr::new(20, high, middle, low)
     };
-    // Two clients share a home, which has a /64 of its own.
-    let home = 0x2a00_0db8_0000_0000_u64 + u64::from(number / 2);
+    // Two clients share a home, which has a /64 of its own in a /48 of its own.
+    let home = 0x2a00_0db8_0000_0000_u64 + (u64::from(number / 2) << 16);
     let v6 = Ipv6Addr::from_bits(u128::from(home) << 64 | u128::from(number));
     if chance.hit(habits.v6_only) {
         vec![v6.into()]

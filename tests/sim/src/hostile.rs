@@ -29,10 +29,14 @@ pub(crate) enum Craft {
     Spray,
     /// Connects and announces in the name of hundreds at once, each another one.
     Forge,
-    /// Announces up to thousands of random torrents at once, and never again.
+    /// Announces up to thousands of random torrents at once, once or twice, and never again.
     Hashes,
     /// Keeps connections waiting, or sends nonsense over them.
     Slow,
+    /// Scrapes and announces a thousand times a second, for up to a minute.
+    Crawl,
+    /// Announces endpoints of a network of its own, a /24 or a /48, into one swarm.
+    Poison,
 }
 
 /// One attacker at one address.
@@ -45,13 +49,18 @@ pub(crate) struct Attacker {
     connection: Option<(u64, Millis)>,
     /// Others' datagrams, kept to be sent later.
     kept: VecDeque<Packet>,
+    /// The endpoints of a poisoner, each with its connection id, and its torrent.
+    endpoints: Vec<(SocketAddr, Option<(u64, Millis)>)>,
+    torrent: InfoHash,
+    /// Until when a crawler crawls.
+    until: Millis,
 }
 
 /// The datagrams that an eavesdropper has seen last.
 pub(crate) type Tap = VecDeque<Packet>;
 
 impl Attacker {
-    pub(crate) fn new(number: ActorId, craft: Craft, seed: u64, out: &mut Out) -> Self {
+    pub(crate) fn new(number: ActorId, craft: Craft, seed: u64, scenario: &Scenario, out: &mut Out) -> Self {
         let mut chance = Chance::of(seed, "attacker", number);
         let [_, high, middle, low] = number.to_be_bytes();
         let ip: IpAddr = if chance.hit(0.2) {
@@ -60,12 +69,21 @@ impl Attacker {
             Ipv4Addr::new(45, high, middle, low).into()
         };
         out.timers.push((EPOCH + chance.below(HOUR), Timer::Begin));
+        let (region, source) = (chance.number() % REGIONS, SocketAddr::new(ip, chance.port()));
+        let endpoints = if craft == Craft::Poison {
+            foothold(&mut chance, number)
+        } else {
+            Vec::new()
+        };
         Self {
             craft,
-            region: chance.number() % REGIONS,
-            source: SocketAddr::new(ip, chance.port()),
+            region,
+            source,
             connection: None,
             kept: VecDeque::new(),
+            endpoints: endpoints.into_iter().map(|endpoint| (endpoint, None)).collect(),
+            torrent: torrent(chance.number() % scenario.torrents.max(1)),
+            until: 0,
             chance,
         }
     }
@@ -75,13 +93,8 @@ impl Attacker {
         if now >= scenario.end {
             return;
         }
-        let pause = scenario.hostility.pause;
-        let pause = if matches!(self.craft, Craft::Flood | Craft::Forge | Craft::Hashes) {
-            pause * 60
-        } else {
-            pause
-        };
-        out.timers.push((now + self.chance.about(pause), Timer::Begin));
+        let pause = self.pause(now, scenario.hostility.pause);
+        out.timers.push((now + pause, Timer::Begin));
         // Some ids are kept for longer than they are good for.
         let stale = self
             .connection
@@ -107,18 +120,42 @@ impl Attacker {
             Craft::Forge => self.forge(out),
             Craft::Hashes => self.flood_with_hashes(out),
             Craft::Slow => self.dawdle(out),
+            Craft::Crawl => self.crawl(scenario, out),
+            Craft::Poison => self.poison(now, out),
         }
     }
 
-    /// Whether this is the attacker's own address.
+    /// Whether this is an address of the attacker's own.
     pub(crate) fn is_at(&self, address: SocketAddr) -> bool {
-        address == self.source
+        address == self.source || self.endpoints.iter().any(|(endpoint, _)| *endpoint == address)
     }
 
-    pub(crate) fn receive(&mut self, now: Millis, bytes: &[u8]) {
-        if wire::number(bytes, 0) == 0 && bytes.len() == 16 {
-            let id = u64::from(wire::number(bytes, 8)) << 32 | u64::from(wire::number(bytes, 12));
-            self.connection = Some((id, now));
+    pub(crate) fn receive(&mut self, now: Millis, to: SocketAddr, bytes: &[u8]) {
+        if wire::number(bytes, 0) != 0 || bytes.len() != 16 {
+            return;
+        }
+        let id = u64::from(wire::number(bytes, 8)) << 32 | u64::from(wire::number(bytes, 12));
+        let mut endpoints = self.endpoints.iter_mut();
+        match endpoints.find(|(endpoint, _)| *endpoint == to) {
+            Some((_, connection)) => *connection = Some((id, now)),
+            None => self.connection = Some((id, now)),
+        }
+    }
+
+    /// The time until the next strike.
+    fn pause(&mut self, now: Millis, pause: Millis) -> Millis {
+        match self.craft {
+            Craft::Flood | Craft::Forge => self.chance.about(pause * 60),
+            Craft::Hashes => self.chance.about(pause * 20),
+            Craft::Crawl if now < self.until => SECOND,
+            Craft::Crawl => {
+                let pause = self.chance.about(pause * 360);
+                self.until = now + pause + self.chance.range(5..60) * SECOND;
+                pause
+            }
+            Craft::Spoof | Craft::Replay | Craft::Garble | Craft::Spray | Craft::Slow | Craft::Poison => {
+                self.chance.about(pause)
+            }
         }
     }
 
@@ -255,13 +292,64 @@ impl Attacker {
             return;
         };
         let chance = &mut self.chance;
+        let twice = chance.hit(0.5);
         for _ in 0..chance.range(100..HASHES_MAX) {
             let info_hash = InfoHash(chance.bytes());
             let wish = own_wish(chance, info_hash);
             out.truths
                 .push((info_hash, wish.from(self.source.ip()).peer, true));
+            for _ in 0..=u32::from(twice) {
+                out.packets
+                    .push(wire::announce(self.source, chance.number(), id, wish, b""));
+            }
+        }
+    }
+
+    /// A second of it. A crawler has one port, as a client has.
+    fn crawl(&mut self, scenario: &Scenario, out: &mut Out) {
+        let Some((id, _)) = self.connection else {
+            return;
+        };
+        let (source, chance) = (self.source, &mut self.chance);
+        for _ in 0..CRAWLED {
+            let transaction = chance.number();
+            if chance.hit(0.5) {
+                let asked = (0..chance.range(1..20)).map(|_| torrent(chance.number() % scenario.torrents));
+                out.packets
+                    .push(wire::scrape(source, transaction, id, asked.collect()));
+                continue;
+            }
+            let info_hash = torrent(chance.number() % scenario.torrents);
+            let wish = Wish {
+                port: source.port(),
+                ..own_wish(chance, info_hash)
+            };
+            out.truths.push((info_hash, wish.from(source.ip()).peer, true));
             out.packets
-                .push(wire::announce(self.source, chance.number(), id, wish, b""));
+                .push(wire::announce(source, transaction, id, wish, b""));
+        }
+    }
+
+    fn poison(&mut self, now: Millis, out: &mut Out) {
+        let chance = &mut self.chance;
+        for _ in 0..POISONED {
+            let at = chance.index(self.endpoints.len());
+            let Some((source, connection)) = self.endpoints.get(at).copied() else {
+                return;
+            };
+            let transaction = chance.number();
+            let Some((id, _)) = connection.filter(|(_, came)| now < came + MINUTE) else {
+                out.packets.push(wire::connect(source, transaction));
+                continue;
+            };
+            let wish = Wish {
+                port: source.port(),
+                event: Event::None,
+                ..own_wish(chance, self.torrent)
+            };
+            out.truths.push((self.torrent, wish.from(source.ip()).peer, true));
+            out.packets
+                .push(wire::announce(source, transaction, id, wish, b""));
         }
     }
 
@@ -324,11 +412,29 @@ pub(crate) fn crafts(hostility: &Hostility) -> Vec<Craft> {
         (Craft::Slow, hostility.slow),
         (Craft::Forge, hostility.forgers),
         (Craft::Hashes, hostility.hash_floods),
+        (Craft::Crawl, hostility.crawlers),
+        (Craft::Poison, hostility.poisoners),
     ];
     let each = counts
         .into_iter()
         .flat_map(|(craft, count)| (0..count).map(move |_| craft));
     each.collect()
+}
+
+/// Some endpoints of a /24, or of as many /64s of a /48.
+fn foothold(chance: &mut Chance, number: ActorId) -> Vec<SocketAddr> {
+    let [_, _, middle, low] = number.to_be_bytes();
+    let v6 = chance.hit(0.4);
+    let ends = 1..u8::try_from(chance.range(20..255)).unwrap_or(u8::MAX);
+    let address = |host: u8| -> IpAddr {
+        if v6 {
+            Ipv6Addr::new(0x2a00, 0xdb8, 0xd000 | u16::from(low), host.into(), 0, 0, 0, 1).into()
+        } else {
+            Ipv4Addr::new(46, middle, low, host).into()
+        }
+    };
+    ends.map(|host| SocketAddr::new(address(host), chance.port()))
+        .collect()
 }
 
 fn own_wish(chance: &mut Chance, info_hash: InfoHash) -> Wish {
@@ -375,5 +481,8 @@ const NONSENSE: [&[u8]; 7] = [
 ];
 /// Datagrams that a forger sends at once.
 const FORGED_MAX: u64 = 1000;
+/// Requests of a crawler in a second, and of a poisoner at once.
+const CRAWLED: u32 = 1000;
+const POISONED: u32 = 40;
 /// Torrents of a flood of hashes: one source may announce 20,000 at once.
 const HASHES_MAX: u64 = 2000;

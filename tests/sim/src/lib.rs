@@ -10,6 +10,7 @@ mod client;
 mod history;
 mod hostile;
 mod http;
+mod limits;
 mod load;
 mod model;
 mod network;

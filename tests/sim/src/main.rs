@@ -177,6 +177,11 @@ fn report(summary: &Summary, secs: f64) {
         tally.memory_bytes_max / 1024,
         tally.memory_bytes_left
     ));
+    say(format_args!(
+        "{} requests limited; {} answers of which one network had all that it may; {} announces refused and {} torrents evicted for \
+         want of memory",
+        tally.limited, tally.shared, tally.refused_short, tally.evictions
+    ));
 }
 
 fn answer(questions: &[Question], svg: Option<&Path>) -> ExitCode {

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use etracker_core::announce::{Announce, Counts, Endpoint, Event, Family, Refusal};
 use etracker_core::config::Config;
+use etracker_core::governor::Pressure;
 use etracker_core::{InfoHash, PeerId};
 
 use crate::queue::{MINUTE, Millis, SECOND};
@@ -19,6 +20,18 @@ use crate::violation::{Violation, ensure};
 pub(crate) struct Model {
     rules: Rules,
     torrents: BTreeMap<InfoHash, Torrent>,
+    /// The minutes at which torrents were announced last while memory was short and they were not known.
+    asked: BTreeMap<InfoHash, Millis>,
+}
+
+/// What a request found of memory, and what was done about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shortage {
+    pub(crate) pressure: Pressure,
+    /// A torrent made room for another one.
+    pub(crate) evicted: bool,
+    /// A new peer was answered and not stored.
+    pub(crate) unstored: bool,
 }
 
 /// The settings that matter here.
@@ -36,6 +49,9 @@ pub(crate) struct Rules {
     age_max_steps: u64,
     /// How long after its time a peer may still be counted.
     lateness: Millis,
+    /// For how long a first announce is remembered at least, and how long a torrent has to prove itself, where memory is short.
+    remembered: Millis,
+    probation: Millis,
 }
 
 impl Rules {
@@ -55,6 +71,8 @@ impl Rules {
             step,
             age_max_steps: age_max.div_ceil(step),
             lateness,
+            remembered: 2 * age_max.div_ceil(MINUTE) * MINUTE,
+            probation: (u64::from(config.intervals().min).div_ceil(60) + 2) * MINUTE,
         }
     }
 
@@ -91,6 +109,8 @@ pub(crate) struct Note {
     pub(crate) ages: u64,
     /// Whether the announcer was stored before, in time, and is stored as it was but for the time.
     pub(crate) refreshed: bool,
+    /// Whether a network had as many of these peers as it may have, and more were there.
+    pub(crate) shared: bool,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +125,8 @@ struct Torrent {
     downloaded: Vec<u32>,
     /// The earliest and the latest time at which the last peer that left can have been removed.
     emptied: (Millis, Millis),
+    /// When it was stored, if memory was short then or may have been.
+    admitted: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +172,7 @@ impl Model {
         Self {
             rules,
             torrents: BTreeMap::new(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -159,6 +182,7 @@ impl Model {
         now: Millis,
         ask: &Announce,
         answer: Answer<'_>,
+        shortage: Shortage,
     ) -> Result<Note, Violation> {
         self.settle(now, ask.info_hash);
         if self.torrents.len() >= self.rules.torrents_max {
@@ -166,15 +190,25 @@ impl Model {
             self.settle_all(now);
         }
         match answer {
-            Answer::Refused(reason) => self.refused(now, ask, reason).map(|()| Note::default()),
+            Answer::Refused(reason) => {
+                let refusal = self.refused(now, ask, reason, shortage)?;
+                if refusal == Refusal::TorrentsFull && shortage.pressure != Pressure::Low {
+                    self.note_asked(now, ask.info_hash);
+                }
+                Ok(Note::default())
+            }
             Answer::Given {
                 complete,
                 incomplete,
                 peers,
                 peers_max,
             } => {
-                self.check_admission(ask)?;
-                let refreshed = self.store(now, ask);
+                let refreshed = if shortage.unstored {
+                    false
+                } else {
+                    self.check_admission(ask)?;
+                    self.store(now, ask, shortage)
+                };
                 let note = if ask.event == Event::Stopped {
                     ensure(peers.is_empty(), "X-04", || {
                         format!("a stopped peer was handed {} peers", peers.len())
@@ -186,6 +220,46 @@ impl Model {
                 self.check_counts(ask.info_hash, complete, incomplete)?;
                 Ok(Note { refreshed, ..note })
             }
+        }
+    }
+
+    /// A torrent made room for another one: finds out which, by what is still `stored`, and whether it may go. Only what came
+    /// while memory was short, has no second peer and was not announced again may.
+    pub(crate) fn evicted(
+        &mut self,
+        now: Millis,
+        shortage: Shortage,
+        stored: impl Fn(&InfoHash) -> bool,
+    ) -> Result<(), Violation> {
+        // Others that went are found by the next comparison, or sooner.
+        let admitted = self
+            .torrents
+            .iter()
+            .filter(|(_, torrent)| torrent.admitted.is_some());
+        let gone: Vec<_> = admitted
+            .map(|(info_hash, _)| *info_hash)
+            .filter(|info_hash| !stored(info_hash))
+            .collect();
+        for info_hash in gone {
+            self.settle(now, info_hash);
+            // One that has no peers and was not downloaded looks as if it were gone, and is swept later.
+            let is_gone = |torrent: &&Torrent| torrent.live() > 0 || !torrent.downloaded.contains(&0);
+            let Some(torrent) = self.torrents.get(&info_hash).filter(is_gone) else {
+                continue;
+            };
+            let may_go = torrent.may_go(&self.rules, now) && shortage.pressure >= Pressure::Full;
+            ensure(may_go, "M-01", || {
+                format!("{info_hash} was evicted at {:?}: {torrent:?}", shortage.pressure)
+            })?;
+            self.torrents.remove(&info_hash);
+        }
+        Ok(())
+    }
+
+    /// A torrent that is not known was announced while memory was short. Where there may be too many torrents, that is not noted.
+    fn note_asked(&mut self, now: Millis, info_hash: InfoHash) {
+        if self.torrents.len() < self.rules.torrents_max {
+            self.asked.insert(info_hash, now / MINUTE * MINUTE);
         }
     }
 
@@ -280,6 +354,7 @@ impl Model {
     /// A tracker that was started anew holds nothing.
     pub(crate) fn clear(&mut self) {
         self.torrents.clear();
+        self.asked.clear();
     }
 
     /// Whether `endpoint` is stored as a peer of the torrent, in time.
@@ -290,7 +365,7 @@ impl Model {
     }
 
     /// Stores or removes the announcer. True if nothing but its time has changed.
-    fn store(&mut self, now: Millis, ask: &Announce) -> bool {
+    fn store(&mut self, now: Millis, ask: &Announce, shortage: Shortage) -> bool {
         let rules = self.rules;
         if ask.event == Event::Stopped {
             let torrent = self.torrents.get_mut(&ask.info_hash);
@@ -308,7 +383,13 @@ impl Model {
         if !is_reachable(ask) {
             return true;
         }
+        if shortage.pressure != Pressure::Low && !self.torrents.contains_key(&ask.info_hash) {
+            self.note_asked(now, ask.info_hash);
+        }
         let torrent = self.torrents.entry(ask.info_hash).or_default();
+        if torrent.live() == 0 {
+            torrent.admitted = (shortage.pressure != Pressure::Low).then_some(now);
+        }
         if torrent.downloaded.is_empty() {
             torrent.downloaded.push(0);
         }
@@ -339,7 +420,13 @@ impl Model {
         known.is_some_and(|before| before.seeder == entry.seeder && before.id == entry.id)
     }
 
-    fn refused(&self, now: Millis, ask: &Announce, reason: &[u8]) -> Result<(), Violation> {
+    fn refused(
+        &self,
+        now: Millis,
+        ask: &Announce,
+        reason: &[u8],
+        shortage: Shortage,
+    ) -> Result<Refusal, Violation> {
         let all = [
             Refusal::ImpossibleAddress,
             Refusal::PrivateAddress,
@@ -352,10 +439,18 @@ impl Model {
         let named = all
             .into_iter()
             .find(|refusal| refusal.reason().as_bytes() == reason);
-        let possible = named.is_some_and(|refusal| self.may_refuse(now, ask, refusal));
-        ensure(possible, "X-04", || {
-            format!("{ask:?} was refused: {}", reason.escape_ascii())
+        let possible = named.filter(|refusal| self.may_refuse(now, ask, *refusal, shortage));
+        possible.ok_or_else(|| {
+            let reason = reason.escape_ascii();
+            Violation::new("X-04", format!("{ask:?} was refused: {reason}, {shortage:?}"))
         })
+    }
+
+    /// Whether a torrent that is not known may be refused for want of memory: at its first announce, or where none can make room.
+    fn is_short(&self, now: Millis, info_hash: InfoHash, pressure: Pressure) -> bool {
+        let asked = self.asked.get(&info_hash);
+        let is_second = asked.is_some_and(|asked| now / MINUTE * MINUTE - asked <= self.rules.remembered);
+        pressure > Pressure::High || pressure == Pressure::High && !is_second
     }
 
     fn check_admission(&self, ask: &Announce) -> Result<(), Violation> {
@@ -366,7 +461,7 @@ impl Model {
     }
 
     /// Whether the rules allow this refusal, seen from what may be stored.
-    fn may_refuse(&self, now: Millis, ask: &Announce, refusal: Refusal) -> bool {
+    fn may_refuse(&self, now: Millis, ask: &Announce, refusal: Refusal, shortage: Shortage) -> bool {
         let torrent = self.torrents.get(&ask.info_hash);
         let room = |max: usize, of: &dyn Fn(&Endpoint) -> bool| {
             torrent.is_some_and(|torrent| torrent.peers.keys().filter(|peer| of(peer)).count() >= max)
@@ -385,7 +480,9 @@ impl Model {
             Refusal::TorrentsFull | Refusal::SwarmFull | Refusal::AddressFull if !is_reachable(ask) => false,
             Refusal::TorrentsFull => {
                 let surely_there = torrent.is_some_and(|torrent| torrent.live() > 0);
-                stranger && !surely_there && self.torrents.len() >= self.rules.torrents_max
+                let full = self.torrents.len() >= self.rules.torrents_max;
+                let full = full || self.is_short(now, ask.info_hash, shortage.pressure);
+                stranger && !surely_there && full
             }
             Refusal::SwarmFull => stranger && room(self.rules.peers_per_torrent_max, &|_| true),
             Refusal::AddressFull => {
@@ -497,7 +594,7 @@ impl Model {
         let stored = self.torrents.get(&ask.info_hash);
         let stored = stored.map_or(0, |torrent| torrent.peers.len());
         if stored <= 256 && eligible.len() * 2 >= stored {
-            check_networks(ask, peers, &eligible, peers_max)?;
+            note.shared = check_networks(ask, peers, &eligible, peers_max)?;
         }
         Ok(note)
     }
@@ -553,6 +650,15 @@ impl Torrent {
     /// Peers that are surely stored.
     fn live(&self) -> usize {
         self.due[0].len()
+    }
+
+    /// Whether it may make room for another torrent.
+    fn may_go(&self, rules: &Rules, now: Millis) -> bool {
+        self.admitted.is_some_and(|admitted| {
+            let renewed = |peer: &Entry| peer.announced / rules.step != admitted / rules.step;
+            let overdue = now / MINUTE * MINUTE - admitted / MINUTE * MINUTE >= rules.probation;
+            overdue && self.live() <= 1 && !self.peers.values().any(|peer| !peer.over && renewed(peer))
+        })
     }
 
     fn put(&mut self, peer: Endpoint, entry: Entry) {
@@ -656,7 +762,7 @@ fn check_networks(
     peers: &[(Endpoint, Option<PeerId>)],
     eligible: &[Endpoint],
     peers_max: usize,
-) -> Result<(), Violation> {
+) -> Result<bool, Violation> {
     let counted = |endpoints: &mut dyn Iterator<Item = Endpoint>| {
         let mut counts = BTreeMap::new();
         for endpoint in endpoints {
@@ -664,19 +770,22 @@ fn check_networks(
         }
         counts
     };
-    let share = (peers_max / 4).max(1);
+    // A quarter of so few is none.
+    let share = if peers_max < 4 { peers_max } else { peers_max / 4 };
     let there = counted(&mut eligible.iter().copied());
     let within: usize = there.values().map(|&count: &usize| count.min(share)).sum();
     // The tracker may look at a sample, in which a network with a quarter of the peers may seem to have more.
     let surely = share.min(eligible.len() / 16);
     let outsiders: usize = there.values().filter(|&&count| count <= surely).sum();
     if ask.peer.ip.is_loopback() || within < peers_max || outsiders * 4 < eligible.len() {
-        return Ok(());
+        return Ok(false);
     }
     let handed = counted(&mut peers.iter().map(|(peer, _)| *peer));
     ensure(handed.values().all(|&count| count <= share), "X-03", || {
         format!("{share} peers of a network are allowed, and of {there:?} were handed out {handed:?}")
-    })
+    })?;
+    let shared = |(network, count): (&_, &usize)| *count == share && there.get(network) > Some(count);
+    Ok(handed.iter().any(shared))
 }
 
 /// The IPv4 /24 or the IPv6 /48 that an address is in, by its first bits.

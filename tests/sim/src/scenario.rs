@@ -1,6 +1,6 @@
 //! The scenario of a run, drawn from its seed.
 
-use etracker_core::config::{Config, INTERVAL_SECS, Intervals};
+use etracker_core::config::{Config, INTERVAL_SECS, Intervals, MemoryLimits};
 
 use crate::chance::{Chance, scaled};
 use crate::network::Network;
@@ -89,6 +89,8 @@ pub(crate) struct Hostility {
     pub(crate) slow: u32,
     pub(crate) forgers: u32,
     pub(crate) hash_floods: u32,
+    pub(crate) crawlers: u32,
+    pub(crate) poisoners: u32,
     /// Time between two attacks of one attacker.
     pub(crate) pause: Millis,
 }
@@ -121,6 +123,7 @@ impl Scenario {
         let clients = chance.range(clients.div_ceil(5).max(1)..clients + 1);
         let busiest = (span / SECOND * clients * 2 / ANNOUNCES_MAX).max(u64::from(*INTERVAL_SECS.start()));
         let (config, ideal) = draw_config(chance, narrow(busiest));
+        let config = draw_limits(seed, config);
         let end = EPOCH + span;
         let machine = draw_machine(chance, clients, ideal, config.load_limit());
         let mut network = Network::draw(chance, bounds.loss, EPOCH, end);
@@ -215,9 +218,12 @@ impl Scenario {
             hostile.replayers,
             hostile.forgers,
             hostile.hash_floods,
+            hostile.crawlers,
+            hostile.poisoners,
         ];
         let calm = busy.iter().all(|&attackers| attackers == 0);
         calm && self.denied.is_none()
+            && self.config.swarms().memory().is_none()
             && self.clients >= 100
             && self.end - EPOCH >= DAY
             && self.machine.restart == 0.0
@@ -258,6 +264,8 @@ impl Hostility {
         slow: 0,
         forgers: 0,
         hash_floods: 0,
+        crawlers: 0,
+        poisoners: 0,
         pause: HOUR,
     };
 
@@ -271,6 +279,8 @@ impl Hostility {
             + self.slow
             + self.forgers
             + self.hash_floods
+            + self.crawlers
+            + self.poisoners
     }
 }
 
@@ -332,6 +342,20 @@ fn draw_config(chance: &mut Chance, busiest: u32) -> (Config, u32) {
             .unwrap_or_default();
     }
     (config, ideal)
+}
+
+/// The limits by source, and how much memory swarms may take: so little that a flood of info-hashes uses it up.
+fn draw_limits(seed: u64, config: Config) -> Config {
+    let chance = &mut Chance::of(seed, "limits", 0);
+    let rate = chance.pick(&[200, 500]).unwrap_or(500);
+    let config = config.with_limit_rate(rate).unwrap_or_default();
+    if !chance.hit(0.3) {
+        return config;
+    }
+    config.with_memory_limits(MemoryLimits {
+        swarms_max: narrow(chance.range(24..200)) as usize * 1024,
+        admissions_max: narrow(chance.range(16..128)) as usize * 1024,
+    })
 }
 
 fn draw_machine(chance: &mut Chance, clients: u64, ideal: u32, limit: f64) -> Machine {
@@ -410,6 +434,8 @@ fn draw_hostility(chance: &mut Chance) -> Hostility {
     let pause = chance.range(20 * SECOND..10 * MINUTE);
     let mut few = || narrow(chance.below(3));
     let [forgers, hash_floods] = std::array::from_fn(|_| few());
+    let crawlers = u32::from(chance.hit(0.3));
+    let poisoners = narrow(chance.below(3));
     Hostility {
         spoofers,
         replayers,
@@ -419,6 +445,8 @@ fn draw_hostility(chance: &mut Chance) -> Hostility {
         slow,
         forgers,
         hash_floods,
+        crawlers,
+        poisoners,
         pause,
     }
 }

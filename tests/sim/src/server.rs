@@ -8,6 +8,7 @@ use std::sync::Arc;
 use allocation_counter::AllocationInfo;
 use etracker_core::access::{Access, TorrentList, Torrents};
 use etracker_core::announce::Counts;
+use etracker_core::governor::MemoryFigures;
 use etracker_core::http;
 use etracker_core::interval::LoadAverage;
 use etracker_core::swarm::{Peer, Visit, WalkPosition};
@@ -15,7 +16,7 @@ use etracker_core::udp::{BATCH_MAX, Datagram, Front, REPLY_MAX, Verdict};
 use etracker_core::{Config, InfoHash, Instant, Seed, Tracker, Worker};
 
 use crate::chance::Chance;
-use crate::model::{Held, HeldPeer};
+use crate::model::{Held, HeldPeer, Shortage};
 use crate::queue::{Millis, SECOND};
 use crate::scenario::{FREEZE_MAX, Machine, Scenario};
 use crate::violation::Violation;
@@ -34,6 +35,8 @@ pub(crate) struct Server {
     clock: Clock,
     replies: Vec<[u8; REPLY_MAX]>,
     pub(crate) http_reply: Vec<u8>,
+    /// The memory of swarms before the last request.
+    before: MemoryFigures,
     /// Bytes that the core holds, and those it held when it was new.
     memory: i64,
     memory_base: i64,
@@ -66,6 +69,7 @@ impl Server {
             },
             replies: vec![[0; REPLY_MAX]; BATCH_MAX],
             http_reply: vec![0; http::REPLY_MAX],
+            before: MemoryFigures::default(),
             memory: used.bytes_current,
             memory_base: used.bytes_current,
         })
@@ -87,6 +91,24 @@ impl Server {
         self.clock.read(now, machine)
     }
 
+    /// How many datagrams to answer at once: one where memory is limited, so that it is known which of them found it short.
+    pub(crate) fn batch_max(&self) -> usize {
+        match self.config.swarms().memory() {
+            Some(_) => 1,
+            None => BATCH_MAX,
+        }
+    }
+
+    /// What the last request found of memory, and what was done about it.
+    pub(crate) fn shortage(&self) -> Shortage {
+        let (before, now) = (self.before, self.tracker.swarms().memory());
+        Shortage {
+            pressure: before.pressure,
+            evicted: now.evicted > before.evicted,
+            unstored: now.unstored > before.unstored,
+        }
+    }
+
     /// Answers up to [`BATCH_MAX`] datagrams. Gives the verdicts, and how often memory was allocated.
     pub(crate) fn answer(
         &mut self,
@@ -99,6 +121,7 @@ impl Server {
             .zip(&mut self.replies)
             .map(|(packet, reply)| Datagram::new(packet.source, &packet.bytes, reply))
             .collect();
+        self.before = self.tracker.swarms().memory();
         let (front, worker) = (&self.front, &mut self.workers[worker]);
         let ((), used) = watched(|| _ = front.handle(worker, Instant::from_millis(now), &mut batch))?;
         self.memory += used.bytes_current;
@@ -121,6 +144,7 @@ impl Server {
         worker: usize,
         act: impl FnOnce(&mut Worker, &mut [u8]) -> http::Step,
     ) -> Result<http::Step, Violation> {
+        self.before = self.tracker.swarms().memory();
         let (worker, reply) = (&mut self.workers[worker], &mut self.http_reply);
         let (step, used) = watched(|| act(worker, reply))?;
         self.memory += used.bytes_current;

@@ -19,6 +19,14 @@ pub struct Tally {
     pub peers_gone: u64,
     /// Sum over all peers handed out of the milliseconds since their last announce.
     pub peers_age_millis_total: u64,
+    /// Requests that were limited.
+    pub limited: u64,
+    /// Answers in which one network had as much as it may have, and others the rest.
+    pub shared: u64,
+    /// Announces that were refused while memory was short, and how often torrents made room for others.
+    pub refused_short: u64,
+    /// See `refused_short`.
+    pub evictions: u64,
     /// Downloads that clients began.
     pub downloads_begun: u64,
     /// For each number of [`LEARNED_PEERS`], the seconds from the beginning of a download until it knew so many peers.
@@ -38,6 +46,7 @@ impl Tally {
     pub(crate) fn announced(&mut self, note: &Note) {
         self.announces += 1;
         self.peers_handed += note.handed as u64;
+        self.shared += u64::from(note.shared);
         self.peers_age_millis_total += note.ages;
     }
 
@@ -63,6 +72,10 @@ impl Tally {
         self.peers_handed += other.peers_handed;
         self.peers_gone += other.peers_gone;
         self.peers_age_millis_total += other.peers_age_millis_total;
+        self.limited += other.limited;
+        self.shared += other.shared;
+        self.refused_short += other.refused_short;
+        self.evictions += other.evictions;
         self.downloads_begun += other.downloads_begun;
         for (mine, others) in self.learned_secs.iter_mut().zip(&other.learned_secs) {
             mine.extend(others);

@@ -260,9 +260,7 @@ impl World {
                 .filter(|secs| (bounds.min..=bounds.max).contains(secs));
             let right = told.is_some() && failure.interval_min_secs == told.map(half);
             ensure(right, "E-08", || format!("{failure:?}, bounds {bounds:?}"))?;
-            let note = self
-                .model
-                .announced(now, &announce, Answer::Refused(failure.reason))?;
+            let note = self.announced(now, &announce, Answer::Refused(failure.reason))?;
             return Ok((None, note));
         }
         let response = AnnounceResponse::decode(body)
@@ -301,7 +299,7 @@ impl World {
             peers: &mut peers,
             peers_max: wanted.min(cap),
         };
-        let note = self.model.announced(now, &announce, answer)?;
+        let note = self.announced(now, &announce, answer)?;
         self.model.scraped(now, announce.info_hash, counts)?;
         self.tally.announced(&note);
         Ok((Some((response.interval_secs, endpoints)), note))

@@ -5,8 +5,9 @@ use std::hash::Hasher as _;
 use std::net::SocketAddr;
 
 use etracker_core::InfoHash;
-use etracker_core::announce::{Announce, Counts, Endpoint};
-use etracker_core::udp::{BATCH_MAX, Verdict};
+use etracker_core::announce::{self, Announce, Counts, Endpoint};
+use etracker_core::governor::Pressure;
+use etracker_core::udp::Verdict;
 use rustc_hash::FxHashMap;
 use siphasher::sip::SipHasher13;
 
@@ -15,6 +16,7 @@ use crate::client::{Client, Moment, Out, Timer, torrent};
 use crate::history::{Happened, History};
 use crate::hostile::{Attacker, Craft, Tap, crafts};
 use crate::http::HttpAsk;
+use crate::limits::{Charge, Meters, Purse};
 use crate::load::Load;
 use crate::model::{Answer, Model, Note, Rules, udp_peers_max};
 use crate::proofs::{Proof, Proofs};
@@ -42,6 +44,7 @@ pub(crate) struct World {
     /// What waits in the sockets of the workers.
     inboxes: Vec<VecDeque<Packet>>,
     proofs: Proofs,
+    meters: Meters,
     /// Who has sent from an address, and is sent what is sent there.
     routes: FxHashMap<SocketAddr, ActorId>,
     /// What every endpoint named by its owner is: serving its torrent, or no longer.
@@ -121,6 +124,7 @@ impl World {
             actors: Vec::new(),
             inboxes: vec![VecDeque::new(); scenario.workers],
             proofs: Proofs::default(),
+            meters: Meters::new(&scenario.config),
             routes: FxHashMap::default(),
             truths: FxHashMap::default(),
             tap: Tap::new(),
@@ -179,12 +183,18 @@ impl World {
         ensure(totals.peers() == 0 && totals.torrents == 0, "X-11", || {
             format!("all have gone long ago, and the tracker holds {totals:?}")
         })?;
-        ensure(self.server.memory() <= MEMORY_LEFT_MAX, "X-11", || {
-            format!(
-                "all have gone long ago, and {} bytes are held",
-                self.server.memory()
-            )
-        })?;
+        let admissions = self.scenario.config.swarms().memory();
+        let admissions = admissions.map_or(0, |limits| i64::try_from(limits.admissions_max).unwrap_or(0));
+        ensure(
+            self.server.memory() <= MEMORY_LEFT_MAX + admissions,
+            "X-11",
+            || {
+                format!(
+                    "all have gone long ago, and {} bytes are held",
+                    self.server.memory()
+                )
+            },
+        )?;
         self.tally.memory_bytes_left = self.server.memory();
         self.load.judge(&self.scenario)
     }
@@ -234,7 +244,7 @@ impl World {
         match craft {
             _ if !cast(number) => Kind::Absent,
             None => Kind::Client(Box::new(Client::new(number, seed, &self.scenario, out))),
-            Some(craft) => Kind::Attacker(Box::new(Attacker::new(number, craft, seed, out))),
+            Some(craft) => Kind::Attacker(Box::new(Attacker::new(number, craft, seed, &self.scenario, out))),
         }
     }
 
@@ -274,7 +284,7 @@ impl World {
                 bytes,
                 note,
             ),
-            Kind::Attacker(attacker) => attacker.receive(self.now, bytes),
+            Kind::Attacker(attacker) => attacker.receive(self.now, to, bytes),
             Kind::Absent => {}
         }
         self.carry_out(number, out)
@@ -363,7 +373,7 @@ impl World {
     fn drain(&mut self, worker: usize) -> Result<(), Violation> {
         let mut waiting: Vec<_> = self.inboxes[worker].drain(..).collect();
         while !waiting.is_empty() {
-            let rest = waiting.split_off(waiting.len().min(BATCH_MAX));
+            let rest = waiting.split_off(waiting.len().min(self.server.batch_max()));
             self.answer(worker, &waiting)?;
             waiting = rest;
         }
@@ -377,14 +387,15 @@ impl World {
         self.load.served(packets.len());
         self.tally.datagrams += packets.len() as u64;
         let mut touched = Vec::new();
-        let mut may_allocate = false;
+        // What is remembered while memory is short takes its memory then.
+        let mut may_allocate = self.scenario.config.swarms().memory().is_some();
         for (at, (packet, verdict)) in packets.iter().zip(verdicts).enumerate() {
             let reply = match verdict {
                 Verdict::Reply(len) => Some(self.server.reply(at, len).to_vec()),
                 Verdict::Drop(_) => None,
             };
             self.note_datagram(packet, reply.as_deref());
-            let (note, executed) = self.check(now, packet, reply.as_deref())?;
+            let (note, executed) = self.check(now, worker, packet, reply.as_deref())?;
             if executed && let Meaning::Announce { wish, .. } = &packet.meaning {
                 may_allocate |= !note.refreshed;
                 touched.push(wish.info_hash);
@@ -421,6 +432,7 @@ impl World {
     fn check(
         &mut self,
         now: Millis,
+        worker: usize,
         packet: &Packet,
         reply: Option<&[u8]>,
     ) -> Result<(Note, bool), Violation> {
@@ -433,7 +445,10 @@ impl World {
                 return Ok((Note::default(), false));
             }
             Meaning::Connect { transaction } => {
-                self.check_connect(now, packet, *transaction, reply)?;
+                let charge = charge(worker, packet);
+                if self.judge(now, packet, &charge, reply.is_none())? {
+                    self.check_connect(now, packet, *transaction, reply)?;
+                }
                 return Ok((Note::default(), false));
             }
             Meaning::Announce {
@@ -452,8 +467,15 @@ impl World {
             } => (*transaction, *connection_id),
         };
         let proof = self.proofs.of(now, ip, connection_id);
+        let is_limited = reply.is_none_or(|reply| reply.get(8..) == Some(TOO_MANY));
+        if proof != Proof::Foreign && !matches!(packet.meaning, Meaning::Faulty { .. }) {
+            // One that is ageing may be dropped, for whatever it is charged.
+            let is_limited = is_limited && (proof == Proof::Valid || reply.is_some());
+            self.judge(now, packet, &charge(worker, packet), is_limited)?;
+        }
         let Some(reply) = reply else {
-            ensure(proof != Proof::Valid, "U-10", || {
+            let is_faulty = matches!(packet.meaning, Meaning::Faulty { .. });
+            ensure(proof != Proof::Valid || !is_faulty, "U-10", || {
                 format!("a proven request was not answered: {packet:?}")
             })?;
             return Ok((Note::default(), false));
@@ -464,8 +486,13 @@ impl World {
         ensure(wire::number(reply, 4) == transaction, "U-14", || {
             format!("another transaction was answered than {transaction}")
         })?;
+        if is_limited {
+            return Ok((Note::default(), false));
+        }
         let note = match &packet.meaning {
-            Meaning::Announce { wish, .. } => self.check_announce(now, &wish.from(ip), reply)?,
+            Meaning::Announce { wish, .. } => {
+                self.check_announce(now, &wish.from(ip), &charge(worker, packet), reply)?
+            }
             Meaning::Scrape { info_hashes, .. } => self.check_scrape(now, info_hashes, reply)?,
             Meaning::Faulty { .. } | Meaning::Connect { .. } | Meaning::Noise => {
                 ensure(wire::number(reply, 0) == ERROR, "U-18", || {
@@ -475,6 +502,62 @@ impl World {
             }
         };
         Ok((note, true))
+    }
+
+    /// Charges the source of a request, which is limited or not. True if it is not.
+    ///
+    /// What may be limited is left to a reference that counts every request; a client's own proven traffic never is.
+    fn judge(
+        &mut self,
+        now: Millis,
+        packet: &Packet,
+        charge: &Charge,
+        is_limited: bool,
+    ) -> Result<bool, Violation> {
+        let may_limit = self.meters.may_limit(now, charge);
+        ensure(!is_limited || may_limit, "G-01", || {
+            format!("a request of a source that is below its limits was limited: {packet:?}")
+        })?;
+        if is_limited {
+            self.tally.limited += 1;
+            let owner = self.routes.get(&packet.source);
+            let owner = owner.map(|&number| &self.actors[number as usize].kind);
+            let is_honest = charge.purse == Purse::Proven && matches!(owner, Some(Kind::Client(_)));
+            return ensure(!is_honest, "G-02", || format!("a client was limited: {packet:?}"))
+                .map(|()| false);
+        }
+        // An announce that is answered short is not served in full: it is counted where its answer is seen.
+        if !matches!(packet.meaning, Meaning::Announce { .. }) {
+            self.served(now, charge)?;
+        }
+        Ok(true)
+    }
+
+    fn served(&mut self, now: Millis, charge: &Charge) -> Result<(), Violation> {
+        ensure(self.meters.is_within(now, charge), "G-03", || {
+            format!("more is served than a source may have: {charge:?}")
+        })
+    }
+
+    /// An announce was answered: has the model check it, with what the tracker found of memory.
+    pub(crate) fn announced(
+        &mut self,
+        now: Millis,
+        ask: &Announce,
+        answer: Answer<'_>,
+    ) -> Result<Note, Violation> {
+        let shortage = self.server.shortage();
+        if shortage.evicted {
+            let swarms = self.server.tracker.swarms();
+            self.model.evicted(now, shortage, |info_hash| {
+                swarms.scrape(info_hash) != Counts::default()
+            })?;
+        }
+        if matches!(answer, Answer::Refused(_)) && shortage.pressure != Pressure::Low {
+            self.tally.refused_short += 1;
+        }
+        self.tally.evictions += u64::from(shortage.evicted);
+        self.model.announced(now, ask, answer, shortage)
     }
 
     fn check_connect(
@@ -501,7 +584,13 @@ impl World {
         Ok(())
     }
 
-    fn check_announce(&mut self, now: Millis, ask: &Announce, reply: &[u8]) -> Result<Note, Violation> {
+    fn check_announce(
+        &mut self,
+        now: Millis,
+        ask: &Announce,
+        charge: &Charge,
+        reply: &[u8],
+    ) -> Result<Note, Violation> {
         let mut peers = Vec::new();
         let answer = if wire::number(reply, 0) == ERROR {
             Answer::Refused(&reply[8..])
@@ -514,14 +603,26 @@ impl World {
             self.check_truth(ask.info_hash, peers.iter().map(|(peer, _)| *peer))?;
             let cap = self.scenario.config.peers_per_response_max() as usize;
             let wanted = ask.numwant.map_or(50, |wanted| wanted as usize);
+            let mut peers_max = wanted.min(cap).min(udp_peers_max(ask.peer.family()));
+            let short = if ask.event == announce::Event::Started {
+                peers_max.min(SHORT)
+            } else {
+                0
+            };
+            // A source over its limits has a few peers where it begins, and else none.
+            if peers.len() <= short && self.meters.is_near(charge) {
+                peers_max = short;
+            } else {
+                self.served(now, charge)?;
+            }
             Answer::Given {
                 incomplete: wire::number(reply, 12),
                 complete: wire::number(reply, 16),
                 peers: &mut peers,
-                peers_max: wanted.min(cap).min(udp_peers_max(ask.peer.family())),
+                peers_max,
             }
         };
-        let note = self.model.announced(now, ask, answer)?;
+        let note = self.announced(now, ask, answer)?;
         self.tally.announced(&note);
         Ok(note)
     }
@@ -611,6 +712,7 @@ impl World {
         if self.chance.hit(self.scenario.machine.restart) {
             self.server.restart(now)?;
             self.model.clear();
+            self.meters.clear();
             self.close_all();
             self.note(Happened::Restarted);
         }
@@ -653,6 +755,28 @@ impl World {
     }
 }
 
+/// What a datagram costs its source.
+fn charge(worker: usize, packet: &Packet) -> Charge {
+    let (purse, price) = match &packet.meaning {
+        Meaning::Connect { .. } => (Purse::Connect, 1.0),
+        Meaning::Scrape { info_hashes, .. } => {
+            let info_hashes = u32::try_from(info_hashes.len()).unwrap_or(u32::MAX);
+            (Purse::Proven, 1.0 + 0.1 * f64::from(info_hashes))
+        }
+        Meaning::Announce { .. } | Meaning::Faulty { .. } | Meaning::Noise => (Purse::Proven, 1.0),
+    };
+    Charge {
+        worker,
+        ip: packet.source.ip(),
+        purse,
+        price,
+    }
+}
+
+/// What a request is told whose source is over its limits.
+const TOO_MANY: &[u8] = b"too many requests from your network: come back later";
+/// The peers of a session that begins while its source is over its limits.
+const SHORT: usize = 8;
 /// Time that actors have to end what they are at.
 const LEAVING: Millis = 5 * MINUTE;
 /// Bytes that an empty tracker may hold beyond those of a new one.
