@@ -131,9 +131,8 @@ fn a_tracker_that_is_not_there_ends_with_1_and_bad_arguments_with_2() {
         &["announce", "udp://127.0.0.1:1", "12"],
         &["announce", "udp://127.0.0.1:1"],
         &["announce", "udp://127.0.0.1:1", HASH, HASH],
-        &["announce", "https://127.0.0.1/announce", HASH],
         &["announce", "magnet:?dn=x&tr=udp://127.0.0.1:1"],
-        &["announce", &magnet(&["https://127.0.0.1/announce"])],
+        &["announce", &magnet(&["wss://127.0.0.1/announce"])],
         &["announce", &magnet(&["udp://127.0.0.1:1"]), HASH],
         &["announce", "udp://127.0.0.1:1", HASH, "--event", "moved"],
         &["announce", "udp://127.0.0.1:1", HASH, "--numwant", "many"],
@@ -342,7 +341,7 @@ fn a_magnet_link_is_asked_about_at_the_first_of_its_plain_trackers_that_answers(
     let port = tracker.port();
     let nobody = format!("http://127.0.0.1:{}/announce", free_port());
     let there = format!("http://127.0.0.1:{port}/announce");
-    let link = magnet(&["https://t.example/announce", &nobody, &there]);
+    let link = magnet(&["wss://t.example/announce", &nobody, &there]);
     let output = client(&["announce", &link, "--port", "1001", "--left", "0"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let (out, err) = (
@@ -351,7 +350,7 @@ fn a_magnet_link_is_asked_about_at_the_first_of_its_plain_trackers_that_answers(
     );
     assert!(out.starts_with(&format!("tracker      {there}\n")), "{out}");
     assert!(
-        err.contains("https://t.example/announce is left out: TLS is not spoken here yet"),
+        err.contains("wss://t.example/announce is left out: it must begin with"),
         "{err}"
     );
     assert!(

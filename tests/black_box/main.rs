@@ -4,7 +4,11 @@
 mod addresses;
 #[cfg(target_os = "linux")]
 mod at_boot;
+#[cfg(feature = "tls")]
+mod certificates;
 mod client_command;
+#[cfg(feature = "tls")]
+mod client_tls;
 mod clients;
 mod doctor;
 mod drained;

@@ -79,6 +79,9 @@ pub(crate) enum Failure {
     NoScrape,
     /// The time is over.
     Silent,
+    /// TLS is not agreed upon, for this reason.
+    #[cfg(feature = "tls")]
+    Tls(String),
     /// The tracker cannot be reached, or the connection broke.
     Io(io::Error),
 }
@@ -100,6 +103,8 @@ impl fmt::Display for Failure {
             Self::NoAddress => f.write_str("the tracker's name has no address"),
             Self::NoScrape => f.write_str("the last part of the URL's path must begin with \"announce\""),
             Self::Silent => f.write_str("the tracker does not answer"),
+            #[cfg(feature = "tls")]
+            Self::Tls(reason) => write!(f, "no TLS with the tracker: {reason}"),
             Self::Io(error) => write!(f, "the tracker cannot be reached: {}", Plain(error)),
         }
     }

@@ -1,28 +1,35 @@
-//! Asking over HTTP (BEP 3, 7, 23, 48).
+//! Asking over HTTP (BEP 3, 7, 23, 48), plain or over TLS.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Instant;
 
 use etracker_core::http::query::{AnnounceQuery, PeerForm, ScrapeQuery};
 use etracker_core::http::request::encode_get;
 use etracker_core::http::{Response, ResponseFault};
 
 use crate::answer::{Answer, Failure, Notes, printable};
-use crate::options::Question;
+use crate::options::{Options, Question};
 use crate::reading::Reading;
+#[cfg(feature = "tls")]
+use crate::target::Scheme;
 use crate::target::Target;
+use crate::timed::Timed;
+#[cfg(feature = "tls")]
+use crate::tls;
 
 /// Asks the tracker at `address`.
 pub(crate) fn ask(
     address: SocketAddr,
     target: &Target,
-    question: &Question,
+    options: &Options,
     deadline: Instant,
     notes: &mut Notes,
 ) -> Result<Answer, Failure> {
+    let question = &options.question;
     let request = request(target, question)?;
-    let Response { status, body, .. } = exchange(address, &request, deadline, notes)?;
+    let stream = Timed::connect(address, deadline)?;
+    let Response { status, body, .. } = converse(stream, target, options, &request, notes)?;
     let location = location(&notes.raw);
     let reading = Reading::of(&body, notes);
     if let Some(reason) = reading.as_ref().ok().and_then(Reading::failure) {
@@ -37,6 +44,37 @@ pub(crate) fn ask(
         Question::Announce(_) => Ok(reading?.announced()),
         Question::Scrape(info_hashes) => reading?.scraped(info_hashes),
     }
+}
+
+/// Asks over TLS where the URL wants that.
+#[cfg(feature = "tls")]
+fn converse(
+    stream: Timed,
+    target: &Target,
+    options: &Options,
+    request: &[u8],
+    notes: &mut Notes,
+) -> Result<Response, Failure> {
+    if target.scheme == Scheme::Https {
+        return exchange(
+            tls::secured(stream, &target.host, &options.trust)?,
+            request,
+            notes,
+        );
+    }
+    exchange(stream, request, notes)
+}
+
+/// Asks in plain HTTP: without TLS there are no other URLs.
+#[cfg(not(feature = "tls"))]
+fn converse(
+    stream: Timed,
+    _: &Target,
+    _: &Options,
+    request: &[u8],
+    notes: &mut Notes,
+) -> Result<Response, Failure> {
+    exchange(stream, request, notes)
 }
 
 /// Where a redirection leads to. It is not followed, so that the answer is that of the tracker asked.
@@ -77,23 +115,16 @@ fn scrape_path(path: &str) -> Option<String> {
     Some(format!("{folder}/scrape{rest}{query}"))
 }
 
-fn exchange(
-    address: SocketAddr,
-    request: &[u8],
-    deadline: Instant,
-    notes: &mut Notes,
-) -> Result<Response, Failure> {
-    let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
-    stream.set_write_timeout(Some(left(deadline)?))?;
+fn exchange(mut stream: impl Read + Write, request: &[u8], notes: &mut Notes) -> Result<Response, Failure> {
     stream.write_all(request)?;
     notes.raw.clear();
     let mut piece = [0; 16 * 1024];
     loop {
-        stream.set_read_timeout(Some(left(deadline)?))?;
         let len = match stream.read(&mut piece) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // A tracker that closes before it has read all resets the connection. What it said counts.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !notes.raw.is_empty() => 0,
+            // A tracker that closes before it has read all resets the connection. One that ends TLS without
+            // close_notify is like many. What they said counts.
+            Err(error) if is_end(&error) && !notes.raw.is_empty() => 0,
             read => read?,
         };
         notes.raw.extend_from_slice(piece.get(..len).unwrap_or_default());
@@ -104,6 +135,14 @@ fn exchange(
             Err(fault) => return cut_short(fault, notes),
         }
     }
+}
+
+/// Whether the connection ended, if not in order.
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+    )
 }
 
 /// What can be made of a response that ended too early: its body, as far as it goes.
@@ -126,15 +165,6 @@ fn cut_short(fault: ResponseFault, notes: &mut Notes) -> Result<Response, Failur
 fn head_end_of(response: &[u8]) -> Option<usize> {
     let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
     Some(end + 4)
-}
-
-fn left(deadline: Instant) -> Result<Duration, Failure> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        Err(Failure::Silent)
-    } else {
-        Ok(left)
-    }
 }
 
 /// What the tracker is told to be asked by.

@@ -107,9 +107,9 @@ impl fmt::Display for BadMagnet {
             Self::BadTorrent => {
                 "the info-hash of the magnet link is none: btih has 40 hexadecimal or 32 base-32 digits, btmh has 1220 and 64 hexadecimal digits"
             }
-            Self::NoTracker => "the magnet link names no tracker by an http:// or udp:// URL (tr=URL)",
+            Self::NoTracker => "the magnet link names no tracker by an http://, https:// or udp:// URL (tr=URL)",
             Self::TlsAlone => {
-                "the trackers of the magnet link are at https:// alone, and TLS is not spoken here yet"
+                "the trackers of the magnet link are at https:// alone, and this build has no TLS (feature tls)"
             }
         })
     }
@@ -128,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn a_link_names_a_torrent_in_either_base_and_its_plain_trackers() {
+    fn a_link_names_a_torrent_in_either_base_and_its_trackers() {
         let base32 = BASE32.encode(&hash().0);
         for hash_text in [HEX.to_owned(), HEX.to_uppercase(), base32.to_lowercase(), base32] {
             let link = format!(
-                "magnet:?xt=urn:btih:{hash_text}&dn=a+name&tr=udp%3A%2F%2Ft.example%3A6969&tr.2=https://s.example/announce&tr=http://h.example/announce%3Fa%3Db"
+                "magnet:?xt=urn:btih:{hash_text}&dn=a+name&tr=udp%3A%2F%2Ft.example%3A6969&tr.2=wss://s.example/announce&tr=http://h.example/announce%3Fa%3Db"
             );
             assert!(Magnet::is_meant(&link));
             let magnet = Magnet::read(&link).unwrap();
@@ -141,7 +141,7 @@ mod tests {
             assert_eq!(urls, ["udp://t.example:6969/", "http://h.example/announce?a=b"]);
             assert_eq!(
                 magnet.left_out,
-                [("https://s.example/announce".to_owned(), BadUrl::Tls)]
+                [("wss://s.example/announce".to_owned(), BadUrl::Scheme)]
             );
         }
     }
@@ -179,12 +179,14 @@ mod tests {
                 &format!("magnet:?{torrent}&tr=wss://t.example"),
                 BadMagnet::NoTracker,
             ),
-            (
-                &format!("magnet:?{torrent}&tr=https://t.example/announce"),
-                BadMagnet::TlsAlone,
-            ),
         ] {
             assert_eq!(Magnet::read(link), Err(fault), "{link}");
+        }
+        let secured = Magnet::read(&format!("magnet:?{torrent}&tr=https://t.example/announce"));
+        if cfg!(feature = "tls") {
+            assert_eq!(secured.unwrap().trackers.len(), 1);
+        } else {
+            assert_eq!(secured, Err(BadMagnet::TlsAlone));
         }
     }
 }

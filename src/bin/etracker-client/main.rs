@@ -7,6 +7,9 @@ mod options;
 mod print;
 mod reading;
 mod target;
+mod timed;
+#[cfg(feature = "tls")]
+mod tls;
 mod udp;
 
 use std::io::{self, Write as _};
@@ -14,7 +17,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use answer::{Answer, Failure, Notes};
-use options::{Options, Question};
+use options::Options;
 use target::{Scheme, Target};
 
 fn main() -> ExitCode {
@@ -56,7 +59,7 @@ fn ask_in_turn(options: &Options) -> (Option<&Target>, Result<Answer, Failure>, 
         let others = u32::try_from(left).unwrap_or(u32::MAX);
         let patience = end.saturating_duration_since(Instant::now()) / others;
         let mut notes = Notes::default();
-        let answer = ask(target, &options.question, patience, &mut notes);
+        let answer = ask(target, options, patience, &mut notes);
         match &answer {
             Err(failure) if left > 1 => complain(format_args!("{target}: {failure}")),
             _ => {}
@@ -71,18 +74,13 @@ fn ask_in_turn(options: &Options) -> (Option<&Target>, Result<Answer, Failure>, 
 }
 
 /// Asks the first address of the target that can be reached.
-fn ask(
-    target: &Target,
-    question: &Question,
-    patience: Duration,
-    notes: &mut Notes,
-) -> Result<Answer, Failure> {
+fn ask(target: &Target, options: &Options, patience: Duration, notes: &mut Notes) -> Result<Answer, Failure> {
     let deadline = Instant::now() + patience;
     let mut failure = Failure::NoAddress;
     for address in target.addresses()? {
         let asked = match target.scheme {
-            Scheme::Udp => udp::ask(address, &target.path, question, deadline, notes),
-            Scheme::Http => http::ask(address, target, question, deadline, notes),
+            Scheme::Udp => udp::ask(address, &target.path, &options.question, deadline, notes),
+            Scheme::Http | Scheme::Https => http::ask(address, target, options, deadline, notes),
         };
         match asked {
             Err(Failure::Io(error)) => failure = Failure::Io(error),

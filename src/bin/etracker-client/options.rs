@@ -4,6 +4,8 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use etracker_core::{InfoHash, PeerId};
 
 use crate::magnet::Magnet;
 use crate::target::{BadUrl, Target};
+#[cfg(feature = "tls")]
+use crate::tls::Trust;
 
 /// What to ask whom, and how to show the answer.
 #[derive(Clone, Debug)]
@@ -22,6 +26,9 @@ pub(crate) struct Options {
     pub(crate) targets: Vec<Target>,
     pub(crate) question: Question,
     pub(crate) timeout: Duration,
+    /// Whose certificates are believed at https:// URLs.
+    #[cfg(feature = "tls")]
+    pub(crate) trust: Trust,
     pub(crate) json: bool,
     pub(crate) raw: bool,
     /// What of the command line is not heeded, and why.
@@ -83,7 +90,7 @@ fn grammar() -> OptionParser<Options> {
     construct!([announce, scrape])
         .to_options()
         .version(env!("CARGO_PKG_VERSION"))
-        .descr("Asks a BitTorrent tracker over HTTP or UDP and prints its answer")
+        .descr("Asks a BitTorrent tracker over HTTP, HTTPS or UDP and prints its answer")
 }
 
 /// The manual page, in the language of `man`.
@@ -110,14 +117,14 @@ fn announce() -> impl Parser<Options> {
         .argument::<u32>("NUMBER")
         .guard(|&wanted| wanted <= NUMWANT_MAX, "must be from 0 to 2147483647")
         .optional();
-    let (timeout, json, raw) = (timeout(), json(), raw());
     let asked = asked().guard(
         |asked| asked.info_hashes.len() == 1,
         "an announce is about one info-hash",
     );
-    let announce = construct!(event, left, port, numwant, timeout, json, raw, asked);
+    let manner = manner();
+    let announce = construct!(event, left, port, numwant, manner, asked);
     announce.parse(
-        |(event, left, port, numwant, timeout, json, raw, asked)| -> Result<_, getrandom::Error> {
+        |(event, left, port, numwant, manner, asked)| -> Result<_, getrandom::Error> {
             // The tracker takes the address that it sees.
             let ip = Ipv4Addr::UNSPECIFIED.into();
             let announce = Announce {
@@ -128,32 +135,75 @@ fn announce() -> impl Parser<Options> {
                 event,
                 numwant,
             };
-            Ok(Options {
-                targets: asked.targets,
-                question: Question::Announce(announce),
-                timeout,
-                json,
-                raw,
-                notes: asked.notes,
-            })
+            Ok(manner.options(asked.targets, Question::Announce(announce), asked.notes))
         },
     )
 }
 
 fn scrape() -> impl Parser<Options> {
-    let (timeout, json, raw) = (timeout(), json(), raw());
     let asked = asked().guard(
         |asked| asked.info_hashes.len() <= SCRAPE_MAX,
         "at most 74 info-hashes fit one scrape",
     );
-    construct!(timeout, json, raw, asked).map(|(timeout, json, raw, asked)| Options {
-        targets: asked.targets,
-        question: Question::Scrape(asked.info_hashes),
-        timeout,
-        json,
-        raw,
-        notes: asked.notes,
+    let manner = manner();
+    construct!(manner, asked).map(|(manner, asked)| {
+        manner.options(asked.targets, Question::Scrape(asked.info_hashes), asked.notes)
     })
+}
+
+/// How to ask, whatever the question.
+#[derive(Clone, Debug)]
+struct Manner {
+    timeout: Duration,
+    #[cfg(feature = "tls")]
+    trust: Trust,
+    json: bool,
+    raw: bool,
+}
+
+impl Manner {
+    fn options(self, targets: Vec<Target>, question: Question, notes: Vec<String>) -> Options {
+        Options {
+            targets,
+            question,
+            timeout: self.timeout,
+            #[cfg(feature = "tls")]
+            trust: self.trust,
+            json: self.json,
+            raw: self.raw,
+            notes,
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn manner() -> impl Parser<Manner> {
+    let (timeout, trust, json, raw) = (timeout(), trust(), json(), raw());
+    construct!(Manner {
+        timeout,
+        trust,
+        json,
+        raw
+    })
+}
+
+#[cfg(not(feature = "tls"))]
+fn manner() -> impl Parser<Manner> {
+    let (timeout, json, raw) = (timeout(), json(), raw());
+    construct!(Manner { timeout, json, raw })
+}
+
+/// Whose certificates are believed: by default those of the system's roots.
+#[cfg(feature = "tls")]
+fn trust() -> impl Parser<Trust> {
+    let ca = long("ca")
+        .help("Believe certificates of this CA alone at https:// URLs (PEM; default: the system's CAs)")
+        .argument::<PathBuf>("FILE")
+        .parse(|file| Trust::in_file(&file));
+    let insecure = long("insecure")
+        .help("Believe any certificate at https:// URLs")
+        .req_flag(Trust::Anyone);
+    construct!([ca, insecure]).fallback(Trust::System)
 }
 
 /// Whom to ask about what.
@@ -167,7 +217,7 @@ struct Asked {
 /// A URL and info-hashes, or a magnet link, which holds both.
 fn asked() -> impl Parser<Asked> {
     let url = positional::<String>("URL")
-        .help("The announce URL: http://HOST[:PORT]/announce or udp://HOST:PORT; or a magnet link in quotes");
+        .help("The announce URL: http://HOST[:PORT]/announce, the same with https, or udp://HOST:PORT; or a magnet link in quotes");
     let info_hashes = info_hash().many();
     construct!(url, info_hashes).parse(|(url, info_hashes)| {
         if Magnet::is_meant(&url) {

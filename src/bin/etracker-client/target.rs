@@ -15,7 +15,7 @@ pub(crate) struct Target {
     /// Host and port as they were given.
     pub(crate) authority: String,
     /// A name or an address, the latter without brackets.
-    host: String,
+    pub(crate) host: String,
     port: u16,
     /// Path and query, beginning with a slash.
     pub(crate) path: String,
@@ -25,6 +25,7 @@ pub(crate) struct Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Http,
+    Https,
     Udp,
 }
 
@@ -40,6 +41,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.scheme {
             Scheme::Http => "http",
+            Scheme::Https => "https",
             Scheme::Udp => "udp",
         };
         write!(f, "{scheme}://{}{}", self.authority, self.path)
@@ -54,6 +56,7 @@ impl FromStr for Target {
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
             Some("udp") => Scheme::Udp,
+            Some("https") if cfg!(feature = "tls") => Scheme::Https,
             Some("https") => return Err(BadUrl::Tls),
             _ => return Err(BadUrl::Scheme),
         };
@@ -61,6 +64,7 @@ impl FromStr for Target {
         let port = match (authority.port_u16(), scheme) {
             (Some(port), _) => port,
             (None, Scheme::Http) => HTTP_PORT,
+            (None, Scheme::Https) => HTTPS_PORT,
             (None, Scheme::Udp) => return Err(BadUrl::PortMissing),
         };
         let host = authority.host();
@@ -91,9 +95,9 @@ impl fmt::Display for BadUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotUrl => "it is no URL",
-            Self::Scheme => "it must begin with http:// or udp://",
+            Self::Scheme => "it must begin with http://, https:// or udp://",
             Self::Tls => {
-                "TLS is not spoken here yet: give the tracker's http:// or udp:// URL, if it has one"
+                "this build has no TLS (feature tls): give the tracker's http:// or udp:// URL, if it has one"
             }
             Self::PortMissing => "a udp:// URL needs a port",
         })
@@ -103,6 +107,7 @@ impl fmt::Display for BadUrl {
 impl std::error::Error for BadUrl {}
 
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 #[cfg(test)]
 mod tests {
@@ -124,12 +129,20 @@ mod tests {
             (short.host.as_str(), short.port, short.path.as_str()),
             ("tracker.example", 80, "/")
         );
+        let secured = "https://tracker.example".parse::<Target>();
+        if cfg!(feature = "tls") {
+            assert_eq!(
+                secured.map(|target| (target.scheme, target.port)),
+                Ok((Scheme::Https, 443))
+            );
+        } else {
+            assert_eq!(secured, Err(BadUrl::Tls));
+        }
     }
 
     #[test]
     fn what_no_tracker_listens_to_is_refused() {
         for (url, fault) in [
-            ("https://tracker.example", BadUrl::Tls),
             ("ftp://tracker.example", BadUrl::Scheme),
             ("tracker.example:80", BadUrl::Scheme),
             ("/announce", BadUrl::Scheme),
