@@ -5,7 +5,7 @@ use std::fmt;
 
 // What the tables of checks are written with, in one place.
 pub(crate) use crate::finding::{Finding, Stop, ensure, not_offered, not_run, pass, remark};
-pub(crate) use crate::needs::{ALONE, HTTP, HTTP4, HTTP6, NOTHING, Needs, SLOW, SOURCES, UDP, UDP4, UDP6};
+pub(crate) use crate::needs::{ALONE, HTTP, HTTP4, HTTP6, Needs, SLOW, SOURCES, TLS, UDP, UDP4, UDP6};
 
 /// How much a check weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

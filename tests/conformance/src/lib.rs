@@ -35,3 +35,4 @@ pub use report::{junit, text};
 pub use runner::{Selection, run};
 pub use scorecard::{Card, Scorecard, Totals};
 pub use target::{Endpoint, Settings, Told};
+pub use wire::tls::Trust;

@@ -14,8 +14,6 @@ impl Needs {
     }
 }
 
-/// Nothing but the run itself.
-pub(crate) const NOTHING: Needs = Needs(0);
 /// An HTTP URL of either family.
 pub(crate) const HTTP: Needs = Needs(1);
 /// A UDP URL of either family.
@@ -35,6 +33,9 @@ pub(crate) const SLOW: Needs = Needs(128);
 /// No other check beside it: it floods.
 pub(crate) const ALONE: Needs = Needs(256);
 
+/// An HTTP URL that begins with https://.
+pub(crate) const TLS: Needs = Needs(512);
+
 pub(crate) const NEED_NAMES: &[(Needs, &str)] = &[
     (HTTP, "--http or --http6"),
     (UDP, "--udp or --udp6"),
@@ -43,5 +44,6 @@ pub(crate) const NEED_NAMES: &[(Needs, &str)] = &[
     (UDP4, "--udp"),
     (UDP6, "--udp6"),
     (SOURCES, "many source addresses (a target on 127.0.0.0/8)"),
+    (TLS, "--http or --http6 with an https:// URL"),
     (SLOW, "--slow"),
 ];

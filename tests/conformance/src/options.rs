@@ -2,7 +2,7 @@
 
 use bpaf::{ParseFailure, Parser, construct, long, positional, pure};
 use etracker_conformance::{
-    Card, Check, Endpoint, Exceptions, Level, Outcome, Patterns, Scorecard, Selection, Settings, Told,
+    Card, Check, Endpoint, Exceptions, Level, Outcome, Patterns, Scorecard, Selection, Settings, Told, Trust,
     catalogue, compare_markdown, compare_text, junit, plain, run, text,
 };
 use std::{
@@ -133,7 +133,7 @@ fn url(
 fn settings() -> impl Parser<Settings> {
     let http = url(
         "http",
-        "Announce URL over IPv4, such as http://127.0.0.1:6969/announce",
+        "Announce URL over IPv4, such as http://127.0.0.1:6969/announce; https:// has every HTTP check go over TLS",
         "http",
         false,
     );
@@ -150,6 +150,7 @@ fn settings() -> impl Parser<Settings> {
         false,
     );
     let udp6 = url("udp6", "UDP URL over IPv6, such as udp://[::1]:6969", "udp", true);
+    let trust = trust();
     let slow = long("slow")
         .help("Run the checks too that wait for minutes")
         .switch();
@@ -177,11 +178,24 @@ fn settings() -> impl Parser<Settings> {
         http6,
         udp,
         udp6,
+        trust,
         slow,
         jobs,
         patience,
         told
     })
+}
+
+/// Whose certificates are believed: by default those of the system's CAs.
+fn trust() -> impl Parser<Trust> {
+    let ca = long("ca")
+        .help("Believe certificates of this CA alone at https:// URLs (PEM; default: the system's CAs)")
+        .argument::<PathBuf>("FILE")
+        .parse(|file| Trust::in_file(&file));
+    let insecure = long("insecure")
+        .help("Believe any certificate at https:// URLs")
+        .req_flag(Trust::Anyone);
+    construct!([ca, insecure]).fallback(Trust::System)
 }
 
 fn selection() -> impl Parser<Selection> {

@@ -3,8 +3,8 @@
 use crate::{
     audit::Audit,
     check::{
-        ALONE, Check, Finding, HTTP, HTTP4, HTTP6, Level, Needs, Outcome, SLOW, SOURCES, Stop, UDP, UDP4,
-        UDP6,
+        ALONE, Check, Finding, HTTP, HTTP4, HTTP6, Level, Needs, Outcome, SLOW, SOURCES, Stop, TLS, UDP,
+        UDP4, UDP6,
     },
     checks,
     pattern::Patterns,
@@ -153,6 +153,11 @@ fn lacking(needs: Needs, settings: &Settings) -> Option<String> {
             SOURCES,
             settings.many_sources(),
             "needs many source addresses: a target on 127.0.0.0/8",
+        ),
+        (
+            TLS,
+            settings.first_http().is_some_and(|endpoint| endpoint.secure),
+            "no https:// URL was given",
         ),
         (SLOW, settings.slow, "waits a minute or more: run with --slow"),
     ];

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use crate::plain;
+use crate::{plain, wire::tls::Trust};
+use rustls::pki_types::ServerName;
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,18 +25,21 @@ pub struct Endpoint {
     pub(crate) host: String,
     pub(crate) path: String,
     pub(crate) query: Option<String>,
+    /// Over TLS.
+    pub(crate) secure: bool,
 }
 
 impl Endpoint {
-    /// Takes apart `http://host:port/announce?key=value` or `udp://host:port`.
+    /// Takes apart `http://host:port/announce?key=value`, the same with `https`, or `udp://host:port`.
     ///
     /// # Errors
     /// A line that says what is wrong with the URL: another scheme, a name without an address of the family.
     pub fn parse(url: &str, scheme: &str, v6: bool) -> Result<Self, String> {
-        let rest = url
-            .strip_prefix(scheme)
-            .and_then(|rest| rest.strip_prefix("://"))
-            .ok_or_else(|| format!("`{url}` should begin with {scheme}://"))?;
+        let after = |scheme: &str| url.strip_prefix(scheme)?.strip_prefix("://");
+        let secured = after("https").filter(|_| scheme == "http");
+        let rest = secured.or_else(|| after(scheme));
+        let rest = rest.ok_or_else(|| format!("`{url}` should begin with {scheme}://"))?;
+        let scheme = if secured.is_some() { "https" } else { scheme };
         let at = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, path) = rest.split_at(at);
         let (path, query) = path
@@ -53,7 +57,19 @@ impl Endpoint {
             host: host.to_owned(),
             path: path.to_owned(),
             query: query.map(str::to_owned),
+            secure: secured.is_some(),
         })
+    }
+
+    /// The name that the target's certificate must hold.
+    pub(crate) fn name(&self) -> ServerName<'static> {
+        let host = self
+            .host
+            .rsplit_once(':')
+            .filter(|(_, port)| port.parse::<u16>().is_ok());
+        let host = host.map_or(self.host.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        ServerName::try_from(host).unwrap_or_else(|_| self.address.ip().into())
     }
 
     /// The scrape path: `announce` at the start of the last part replaced (BEP 48).
@@ -72,6 +88,7 @@ fn resolve(host: &str, scheme: &str, v6: bool) -> Result<SocketAddr, String> {
     let with_port = match (has_port, scheme) {
         (true, _) => host.to_owned(),
         (false, "http") => format!("{host}:80"),
+        (false, "https") => format!("{host}:443"),
         (false, _) => return Err("a UDP tracker needs a port".to_owned()),
     };
     let family = if v6 { "IPv6" } else { "IPv4" };
@@ -92,6 +109,8 @@ pub struct Settings {
     pub udp: Option<Endpoint>,
     /// `--udp6`: the UDP URL over IPv6.
     pub udp6: Option<Endpoint>,
+    /// Whose certificates are believed of https:// URLs.
+    pub trust: Trust,
     /// Run the checks that wait for a minute or more.
     pub slow: bool,
     /// Checks side by side.
@@ -111,6 +130,7 @@ impl Default for Settings {
             http6: None,
             udp: None,
             udp6: None,
+            trust: Trust::default(),
             slow: false,
             jobs: 16,
             patience: Duration::from_secs(3),
@@ -127,6 +147,11 @@ impl Settings {
             Family::V4 => self.http.as_ref(),
             Family::V6 => self.http6.as_ref(),
         }
+    }
+
+    /// The HTTP endpoint that checks use which do not care for the family.
+    pub(crate) fn first_http(&self) -> Option<&Endpoint> {
+        self.http.as_ref().or(self.http6.as_ref())
     }
 
     /// The UDP endpoint of a family.
@@ -208,6 +233,13 @@ mod tests {
         assert_eq!(url.scrape_path().as_deref(), Some("/key/scrape.php"));
         let url = Endpoint::parse("udp://[::1]:6969", "udp", true).unwrap();
         assert_eq!((url.address.port(), url.path.as_str()), (6969, "/announce"));
+        let url = Endpoint::parse("https://127.0.0.1", "http", false).unwrap();
+        assert!(url.secure && url.address.port() == 443);
+        let url = Endpoint::parse("https://[::1]:6969/announce", "http", true).unwrap();
+        assert_eq!(url.name().to_str(), "::1");
+        let url = Endpoint::parse("https://localhost:6969/announce", "http", false).unwrap();
+        assert_eq!(url.name().to_str(), "localhost");
+        assert!(Endpoint::parse("https://127.0.0.1:1", "udp", false).is_err());
         assert!(Endpoint::parse("udp://127.0.0.1:6969", "http", false).is_err());
         assert!(Endpoint::parse("udp://127.0.0.1", "udp", false).is_err());
         assert!(Endpoint::parse("udp://127.0.0.1:1", "udp", true).is_err());

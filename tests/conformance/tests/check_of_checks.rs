@@ -4,7 +4,7 @@
 mod faulty;
 
 use etracker_conformance::{
-    Card, Endpoint, Outcome, Patterns, Scorecard, Selection, Settings, Told, catalogue, run,
+    Card, Endpoint, Outcome, Patterns, Scorecard, Selection, Settings, Told, Trust, catalogue, run,
 };
 use faulty::{
     Setup, Tracker,
@@ -50,6 +50,21 @@ fn without_a_fault_no_slow_check_is_red() {
     );
     assert_green(&scorecard);
     assert_eq!(scorecard.totals().get(Outcome::Passed), scorecard.cards.len());
+}
+
+#[test]
+fn without_a_fault_no_check_is_red_over_tls() {
+    let setup = Setup {
+        tls: true,
+        ..Setup::default()
+    };
+    let scorecard = examine(&setup, &Selection::default(), Told::default());
+    assert_green(&scorecard);
+    assert!(
+        scorecard.totals().get(Outcome::Passed) > 180,
+        "few checks ran over TLS"
+    );
+    assert_all_pass(&examine(&setup, &only(TLS_CHECKS), Told::default()));
 }
 
 #[test]
@@ -206,7 +221,11 @@ fn what_answers_everything_with_nothing_is_red_from_top_to_bottom() {
 fn examine(setup: &Setup, selection: &Selection, told: Told) -> Scorecard {
     let tracker = Tracker::start(setup.clone());
     let endpoint = |scheme: &str, at: std::net::SocketAddr| {
-        Endpoint::parse(&format!("{scheme}://{at}/announce"), scheme, at.is_ipv6()).ok()
+        let url = match scheme {
+            "http" if setup.tls => format!("https://localhost:{}/announce", at.port()),
+            _ => format!("{scheme}://{at}/announce"),
+        };
+        Endpoint::parse(&url, scheme, at.is_ipv6()).ok()
     };
     let settings = Settings {
         http: endpoint("http", tracker.http),
@@ -217,14 +236,30 @@ fn examine(setup: &Setup, selection: &Selection, told: Told) -> Scorecard {
         hurry: setup.hurry.max(1),
         patience: Duration::from_secs(if setup.fault.is_some() { 1 } else { 5 }),
         told,
+        trust: tracker.ca().map_or(Trust::System, trust_in),
         ..Settings::default()
     };
     run("the tracker of the tests", &settings, selection, &|_, _, _| {})
 }
 
+/// Trust in a CA alone.
+fn trust_in(pem: &str) -> Trust {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let file = std::env::temp_dir().join(format!("conformance-ca-{}-{number}", std::process::id()));
+    fs::write(&file, pem).expect("a file for the CA");
+    let trust = Trust::in_file(&file);
+    fs::remove_file(&file).expect("the file of the CA");
+    trust.expect("a CA")
+}
+
 /// The checks that are red with a fault: of the quick ones, and of those that must notice it.
 fn caught_by(fault: Fault, ids: &str) -> Vec<String> {
-    let slow = ids.split(',').any(|id| Patterns::parse(SLOW_CHECKS).matches(id));
+    let any_of = |list: &str| ids.split(',').any(|id| Patterns::parse(list).matches(id));
+    let (slow, tls) = (
+        any_of(SLOW_CHECKS) || any_of("T-34,T-37,T-38"),
+        any_of(TLS_CHECKS),
+    );
     let (hurry, told) = if slow {
         (
             HURRY,
@@ -251,11 +286,12 @@ fn caught_by(fault: Fault, ids: &str) -> Vec<String> {
         fault: Some(fault),
         hurry,
         deny_list,
+        tls,
         ..Setup::default()
     };
     let quick = catalogue()
         .map(|check| check.id)
-        .filter(|id| !slow && !Patterns::parse(HEAVY_CHECKS).matches(id));
+        .filter(|id| !slow && !tls && !Patterns::parse(HEAVY_CHECKS).matches(id));
     let chosen = quick.collect::<Vec<_>>().join(",");
     let scorecard = examine(&setup, &only(&format!("{chosen},{ids}")), told);
     scorecard.failures().map(|card| card.id.clone()).collect()
@@ -341,6 +377,8 @@ const FAULTS_AT_ONCE: usize = 4;
 const PEER_TTL: Duration = Duration::from_secs(1800);
 /// Checks that wait.
 const SLOW_CHECKS: &str = "A-52,S-15,T-16,T-17,U-09,U-10,U-11";
+/// Checks of TLS itself.
+const TLS_CHECKS: &str = "T-23,T-28,T-29,T-3?";
 /// Checks that are left out for a fault unless they must notice it: they wait or flood.
 const HEAVY_CHECKS: &str =
     "A-42,A-44,S-06,S-07,T-14,T-15,T-16,T-17,T-18,T-19,T-20,U-06,U-25,N-24,N-25,O-12,L-08";

@@ -7,9 +7,7 @@ use crate::{
     wire::http::{Connection, Silence},
 };
 use std::{
-    fs,
-    io::{self, Write as _},
-    thread,
+    fs, io, thread,
     time::{Duration, Instant},
 };
 
@@ -210,8 +208,7 @@ fn crowd_of_idle(p: &mut Probe<'_>) -> Finding {
     let begun = Instant::now();
     while open.len() < IDLE_MAX && begun.elapsed() < Duration::from_secs(15) {
         let request = plain(p);
-        let address = p.endpoint(request.family).address;
-        match Connection::open(address, request.source, Duration::from_secs(1)) {
+        match p.open_bare(&request, Duration::from_secs(1)) {
             Ok(connection) => open.push(connection),
             Err(_) => break,
         }
@@ -235,11 +232,8 @@ fn crowd_of_idle(p: &mut Probe<'_>) -> Finding {
 /// An announce that may wait for idle connections to be closed, but not for ever.
 fn served_soon(p: &mut Probe<'_>) -> Result<(), Stop> {
     let request = plain(p);
-    let address = p.endpoint(request.family).address;
     let limit = Duration::from_secs(10);
-    let opened = Connection::open(address, request.source, limit);
-    let mut connection =
-        opened.map_err(|error| Stop::Failed(format!("cannot connect: {}", crate::plain(&error))))?;
+    let mut connection = p.open_within(&request, limit)?;
     p.write(&mut connection, &request.bytes())?;
     let answer = connection
         .answer(false, limit)
@@ -257,14 +251,15 @@ fn never_reads(p: &mut Probe<'_>) -> Finding {
     }
     let scrape = p.scrape_of(&hashes)?.without_header("connection");
     let bytes = scrape.bytes();
-    let connection = p.open(&scrape)?;
-    let mut stream = connection.stream();
-    let _ = socket2::SockRef::from(stream).set_recv_buffer_size(4096);
-    let _ = stream.set_write_timeout(Some(Duration::from_millis(500)));
+    let mut connection = p.open(&scrape)?;
+    let _ = socket2::SockRef::from(connection.stream()).set_recv_buffer_size(4096);
+    let _ = connection
+        .stream()
+        .set_write_timeout(Some(Duration::from_millis(500)));
     let begun = Instant::now();
     let mut sent = 0_usize;
     while begun.elapsed() < p.close_patience() {
-        match stream.write(&bytes) {
+        match connection.send_some(&bytes) {
             Ok(count) => sent += count,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
             Err(_) => {

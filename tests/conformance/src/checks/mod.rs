@@ -7,10 +7,12 @@ mod announce_swarm;
 mod bencode;
 mod compact;
 mod failure;
+mod hello;
 mod hostile;
 mod ipv6;
 mod partial;
 mod scrape;
+mod tls;
 mod told;
 mod transport;
 mod udp_announce;
@@ -46,7 +48,11 @@ pub const GROUPS: &[Group] = &[
     group("C", "compact peers", &[compact::CHECKS]),
     group("V", "IPv6", &[ipv6::CHECKS]),
     group("S", "HTTP scrape", &[scrape::CHECKS]),
-    group("T", "HTTP transport", &[transport::CHECKS, hostile::CHECKS]),
+    group(
+        "T",
+        "HTTP transport",
+        &[transport::CHECKS, hostile::CHECKS, tls::CHECKS],
+    ),
     group("E", "failure and retry", &[failure::FAILURE]),
     group("F", "external ip", &[failure::EXTERNAL_IP]),
     group("P", "partial seeds", &[partial::CHECKS]),
@@ -101,7 +107,7 @@ mod tests {
             ("C", 10),
             ("V", 9),
             ("S", 15),
-            ("T", 27),
+            ("T", 39),
             ("E", 8),
             ("F", 4),
             ("P", 7),

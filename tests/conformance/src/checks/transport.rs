@@ -6,7 +6,7 @@ use crate::{
     check::{
         Check, Finding, HTTP,
         Level::{DeFacto as S, Normative as M, Policy as P},
-        NOTHING, Stop, check, ensure, not_offered, not_run, pass, remark,
+        Stop, check, ensure, not_offered, pass, remark,
     },
     probe::{Client, Hash, Probe, Reply, Request},
     wire::{
@@ -142,15 +142,6 @@ pub(super) const CHECKS: &[Check] = &[
         "Every HTTP library asks for it.",
         HTTP,
         gzip,
-    ),
-    check(
-        "T-23",
-        S,
-        "RFC 8446",
-        "HTTPS: served over TLS 1.2 and 1.3",
-        "Private trackers hide their passkeys so.",
-        NOTHING,
-        |_| not_run("the suite speaks no TLS"),
     ),
     check(
         "T-24",

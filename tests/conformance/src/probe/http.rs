@@ -12,7 +12,12 @@ use crate::{
         udp,
     },
 };
-use std::net::{IpAddr, SocketAddr};
+use rustls::{ALL_VERSIONS, ClientConfig, SupportedProtocolVersion};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 /// A request that can be bent in every way.
 #[derive(Clone, Debug)]
@@ -374,12 +379,50 @@ impl Probe<'_> {
         endpoint.unwrap_or_else(|| unreachable!("a check that uses HTTP needs an HTTP URL"))
     }
 
-    /// Opens a connection as a request's client.
+    /// Opens a connection as a request's client, over TLS where the URL asks for it.
     pub(crate) fn open(&mut self, request: &Request) -> Result<Connection, Stop> {
+        self.open_within(request, self.patience())
+    }
+
+    /// The same with another patience.
+    pub(crate) fn open_within(&mut self, request: &Request, limit: Duration) -> Result<Connection, Stop> {
+        let mut connection = self.open_bare(request, limit)?;
+        if self.endpoint(request.family).secure {
+            let config = self.tls_config(ALL_VERSIONS)?;
+            self.secure(&mut connection, request, Arc::new(config), limit)?;
+        }
+        Ok(connection)
+    }
+
+    /// Opens a connection without TLS, whatever the URL says.
+    pub(crate) fn open_bare(&mut self, request: &Request, limit: Duration) -> Result<Connection, Stop> {
         let address = self.endpoint(request.family).address;
-        Connection::open(address, request.source, self.patience()).map_err(|error| {
+        Connection::open(address, request.source, limit).map_err(|error| {
             self.say(&format!("connect to {address}: {}", plain(&error)));
             Stop::Failed(format!("cannot connect to {address}: {}", plain(&error)))
+        })
+    }
+
+    /// How a client of these versions begins TLS.
+    pub(crate) fn tls_config(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Result<ClientConfig, Stop> {
+        self.settings().trust.config(versions).map_err(Stop::Failed)
+    }
+
+    /// Agrees on TLS, or fails.
+    pub(crate) fn secure(
+        &mut self,
+        connection: &mut Connection,
+        request: &Request,
+        config: Arc<ClientConfig>,
+        limit: Duration,
+    ) -> Result<(), Stop> {
+        let name = self.endpoint(request.family).name();
+        connection.secure(config, name, limit).map_err(|why| {
+            self.say(&format!("TLS: {why}"));
+            Stop::Failed(format!("no TLS: {why}"))
         })
     }
 

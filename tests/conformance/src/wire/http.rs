@@ -1,19 +1,27 @@
 //! HTTP by hand: bytes out as they are given, answers read by their framing and nothing forgiven silently.
 
+use super::tls::{self, Wire};
+use rustls::{ClientConfig, ClientConnection, Stream, pki_types::ServerName};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::{
     fmt,
-    io::{self, Read as _, Write as _},
+    io::{self, Read, Write as _},
     net::{IpAddr, Shutdown, SocketAddr, TcpStream},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-/// An open connection, with what was read beyond the last answer.
+/// An open connection, plain or over TLS, with what was read beyond the last answer.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    /// Bytes that are handed to the system at a time.
+    piece_max: usize,
     buffer: Vec<u8>,
     ended: bool,
+    /// Over TLS: the end came without close_notify.
+    cut: bool,
 }
 
 impl Connection {
@@ -29,13 +37,56 @@ impl Connection {
         stream.set_write_timeout(Some(limit))?;
         Ok(Self {
             stream,
+            tls: None,
+            piece_max: usize::MAX,
             buffer: Vec::new(),
             ended: false,
+            cut: false,
         })
     }
 
+    /// Sends a byte at a time from now on, with a short pause after each.
+    pub(crate) fn by_bytes(&mut self) {
+        self.piece_max = 1;
+    }
+
+    /// Agrees on TLS, which must end within `limit`, or says why not.
+    pub(crate) fn secure(
+        &mut self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        limit: Duration,
+    ) -> Result<(), String> {
+        let connection = ClientConnection::new(config, name).map_err(|error| error.to_string())?;
+        let connection = self.tls.insert(Box::new(connection));
+        tls::shake_hands(connection, &mut Wire::new(&self.stream, self.piece_max), limit)
+    }
+
+    /// What was agreed upon, if this is TLS.
+    pub(crate) fn tls(&self) -> Option<&ClientConnection> {
+        self.tls.as_deref()
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        let mut wire = Wire::new(&self.stream, self.piece_max);
+        match &mut self.tls {
+            Some(tls) => Stream::new(&mut **tls, &mut wire).write_all(bytes),
+            None => wire.write_all(bytes),
+        }
+    }
+
+    /// Gives TLS up, as if there had been none: what comes from now on is taken as it is.
+    pub(crate) fn without_tls(self) -> Self {
+        Self { tls: None, ..self }
+    }
+
+    /// Sends what the system takes at once.
+    pub(crate) fn send_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut wire = Wire::new(&self.stream, self.piece_max);
+        match &mut self.tls {
+            Some(tls) => Stream::new(&mut **tls, &mut wire).write(bytes),
+            None => wire.write(bytes),
+        }
     }
 
     /// Reads one answer. `without_body` is for HEAD, whose answer ends with its head.
@@ -74,9 +125,23 @@ impl Connection {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Says that no more will be sent, and goes on reading.
-    pub(crate) fn finish_sending(&self) -> io::Result<()> {
+    /// Says that no more will be sent, over TLS by close_notify too, and goes on reading.
+    pub(crate) fn finish_sending(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            tls.write_tls(&mut self.stream)?;
+        }
+        self.cut_sending()
+    }
+
+    /// Ends the sending side without a word of TLS.
+    pub(crate) fn cut_sending(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
+    }
+
+    /// Whether the other side ended TLS without close_notify.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// Closes with a reset instead of an orderly end.
@@ -165,7 +230,7 @@ impl Connection {
         }
         let _ = self.stream.set_read_timeout(Some(left));
         let mut piece = [0; 16 * 1024];
-        match self.stream.read(&mut piece) {
+        match self.read(&mut piece) {
             Ok(0) => {
                 self.ended = true;
                 Err(Silence::Closed(self.buffer.clone()))
@@ -178,10 +243,22 @@ impl Connection {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 Err(Silence::TimedOut(self.buffer.clone()))
             }
+            // The end of the stream without the end of TLS.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                (self.ended, self.cut) = (true, true);
+                Err(Silence::Closed(self.buffer.clone()))
+            }
             Err(_) => {
                 self.ended = true;
                 Err(Silence::Reset(self.buffer.clone()))
             }
+        }
+    }
+
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => Stream::new(&mut **tls, &mut self.stream).read(piece),
+            None => self.stream.read(piece),
         }
     }
 

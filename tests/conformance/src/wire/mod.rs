@@ -3,4 +3,5 @@
 
 pub(crate) mod bencode;
 pub(crate) mod http;
+pub(crate) mod tls;
 pub(crate) mod udp;

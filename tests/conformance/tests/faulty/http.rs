@@ -4,11 +4,12 @@ use super::{
     State,
     fault::Fault,
     swarm::{Announce, Answer, Event, Hash, Peer, unmapped},
+    tls::Line,
 };
 use std::{
     fmt::Write as _,
     io::{ErrorKind, Read as _, Write as _},
-    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -23,15 +24,18 @@ pub(crate) fn serve(state: &Arc<State>, listener: &TcpListener) {
                 let _ = stream.set_nonblocking(false);
                 let _ = stream.set_nodelay(true);
                 let talk = move || {
+                    let Some(line) = Line::new(&state, stream) else {
+                        return;
+                    };
                     Talk {
                         state,
-                        stream,
+                        line,
                         from,
                         input: Vec::new(),
                     }
                     .run();
                 };
-                let _ = thread::Builder::new().stack_size(128 << 10).spawn(talk);
+                let _ = thread::Builder::new().stack_size(256 << 10).spawn(talk);
             }
             Err(_) => thread::sleep(Duration::from_micros(300)),
         }
@@ -41,7 +45,7 @@ pub(crate) fn serve(state: &Arc<State>, listener: &TcpListener) {
 /// One connection.
 struct Talk {
     state: Arc<State>,
-    stream: TcpStream,
+    line: Line,
     from: SocketAddr,
     input: Vec<u8>,
 }
@@ -55,7 +59,7 @@ struct Reply {
 
 impl Talk {
     fn run(mut self) {
-        let _ = self.stream.set_write_timeout(Some(self.state.patience(3)));
+        let _ = self.line.stream.set_write_timeout(Some(self.state.patience(3)));
         while let Some(head) = self.head() {
             let Some(request) = Request::read(&head) else {
                 self.send(&failed(400, "this is not HTTP"), false, false);
@@ -67,6 +71,9 @@ impl Talk {
             let has_body = has_body || request.header("transfer-encoding").is_some();
             let keeps = request.keeps_open() && (!has_body || self.has(Fault::BodiesAreRequests));
             let keeps = keeps || self.has(Fault::NeverCloses);
+            if self.has(Fault::CutIsAnError) && self.line.is_cut() {
+                break;
+            }
             let Some(reply) = self.state.answer(&request, self.from) else {
                 break;
             };
@@ -105,10 +112,11 @@ impl Talk {
                 return None;
             }
             let _ = self
+                .line
                 .stream
                 .set_read_timeout(Some(left.max(Duration::from_millis(10))));
             let mut piece = [0; 4096];
-            match self.stream.read(&mut piece) {
+            match self.line.read(&mut piece) {
                 Ok(0) => return None,
                 Ok(length) => {
                     self.input.extend_from_slice(&piece[..length]);
@@ -122,7 +130,12 @@ impl Talk {
                         return None;
                     }
                 }
-                Err(_) => return None,
+                Err(error) => {
+                    if error.kind() == ErrorKind::InvalidData && self.has(Fault::ForgedRecordsKept) {
+                        thread::sleep(self.state.patience(600));
+                    }
+                    return None;
+                }
             }
         }
     }
@@ -136,16 +149,20 @@ impl Talk {
         if with_body {
             out.extend(&reply.body);
         }
-        self.stream.write_all(&out).is_ok()
+        self.line.write_all(&out).is_ok()
     }
 
     /// Says the end, takes what is still coming for a moment, and closes.
     fn end(mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
-        let _ = self.stream.set_read_timeout(Some(Duration::from_millis(100)));
+        let in_order = !self.has(Fault::EndsWithoutNotice);
+        self.line.shut_down(in_order);
+        let _ = self
+            .line
+            .stream
+            .set_read_timeout(Some(Duration::from_millis(100)));
         let mut piece = [0; 4096];
         for _ in 0..512 {
-            if !matches!(self.stream.read(&mut piece), Ok(length) if length > 0) {
+            if !matches!(self.line.read(&mut piece), Ok(length) if length > 0) {
                 break;
             }
         }

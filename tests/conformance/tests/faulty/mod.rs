@@ -5,6 +5,7 @@
 pub(crate) mod fault;
 mod http;
 mod swarm;
+mod tls;
 mod udp;
 
 use fault::Fault;
@@ -20,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 use swarm::Swarms;
+use tls::Tls;
 
 /// How the tracker is set up.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) allow_list: Option<PathBuf>,
     /// Believes this header from everyone.
     pub(crate) proxy_header: Option<String>,
+    /// Speaks TLS at its HTTP ports, with a certificate for `localhost`.
+    pub(crate) tls: bool,
     /// Believes `ip=` of everyone.
     pub(crate) trusts_ip: bool,
     /// Datagrams of this address are dropped.
@@ -50,6 +54,11 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
+    /// The CA of its certificate, if it speaks TLS.
+    pub(crate) fn ca(&self) -> Option<&str> {
+        self.state.tls.as_ref().map(|tls| tls.ca.as_str())
+    }
+
     /// Binds to free ports and serves until dropped.
     pub(crate) fn start(setup: Setup) -> Self {
         let state = Arc::new(State::new(setup));
@@ -85,6 +94,7 @@ impl Drop for Tracker {
 #[derive(Debug)]
 pub(crate) struct State {
     setup: Setup,
+    tls: Option<Tls>,
     swarms: Mutex<Swarms>,
     list: Mutex<BTreeSet<String>>,
     begun: Instant,
@@ -97,6 +107,7 @@ impl State {
         let swarms = Mutex::new(Swarms::default());
         let list = Mutex::new(BTreeSet::new());
         Self {
+            tls: setup.tls.then(|| Tls::new(setup.fault)),
             setup,
             swarms,
             list,
