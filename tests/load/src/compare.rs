@@ -50,6 +50,10 @@ pub(crate) struct Server {
     http: Option<SocketAddr>,
     /// Where those are closed that clients do not want to keep.
     pub(crate) http_close: Option<SocketAddr>,
+    /// Where TLS is spoken and connections are kept alive.
+    https: Option<SocketAddr>,
+    /// Where TLS is spoken and those are closed that clients do not want to keep.
+    https_close: Option<SocketAddr>,
 }
 
 /// The servers that a file names.
@@ -75,6 +79,8 @@ pub(crate) fn compare(comparison: &Comparison<'_>) -> Result<bool, String> {
                 Protocol::Udp => server.udp,
                 Protocol::Http => server.http,
                 Protocol::HttpClose => server.http_close,
+                Protocol::Https => server.https,
+                Protocol::HttpsClose(_) => server.https_close,
             }?;
             let name = server.name.clone();
             Contestant::start(server, target, comparison)
@@ -124,6 +130,8 @@ fn title(comparison: &Comparison<'_>, rate: u32) -> String {
         Protocol::Udp => "UDP",
         Protocol::Http => "HTTP, keep-alive",
         Protocol::HttpClose => "HTTP, a connection per request",
+        Protocol::Https => "HTTPS, keep-alive",
+        Protocol::HttpsClose(handshake) => handshake.title(),
     };
     let rate = if rate == 0 {
         "saturated".to_owned()
@@ -244,7 +252,9 @@ fn wait_until_free(target: SocketAddr, protocol: Protocol) -> io::Result<()> {
     loop {
         let bound = match protocol {
             Protocol::Udp => UdpSocket::bind(target).map(drop),
-            Protocol::Http | Protocol::HttpClose => TcpListener::bind(target).map(drop),
+            Protocol::Http | Protocol::HttpClose | Protocol::Https | Protocol::HttpsClose(_) => {
+                TcpListener::bind(target).map(drop)
+            }
         };
         if bound.is_ok() || began.elapsed() > START_MAX {
             return bound;
@@ -284,6 +294,7 @@ mod tests {
             include_str!("../servers.toml"),
             include_str!("../wildcard.toml"),
             include_str!("../workers.toml"),
+            include_str!("../tls.toml"),
             include_str!("../attack.toml"),
             include_str!("../attack-memory.toml"),
         ] {

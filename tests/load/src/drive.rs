@@ -34,6 +34,11 @@ pub(crate) trait Client {
     /// Takes the answers that are there.
     fn receive(&mut self, tally: &mut Tally) -> io::Result<()>;
 
+    /// How long an answer may take before it counts as lost.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
     /// Waits no longer for any answer.
     fn give_up(&mut self, tally: &mut Tally);
 }
@@ -75,7 +80,7 @@ pub(crate) fn drive<C: Client>(
         if !asked && !answered {
             // By the time before answers were looked for: the load itself may have been kept from running since.
             for (client, heard) in clients.iter_mut().zip(&mut clock.heard) {
-                if client.under_way() > 0 && clock.now.duration_since(*heard) > PATIENCE {
+                if client.under_way() > 0 && clock.now.duration_since(*heard) > client.patience() {
                     client.give_up(&mut tally);
                     *heard = clock.now;
                 }
@@ -262,5 +267,5 @@ pub(crate) fn announce_all(population: &Population) -> impl FnMut(u32) -> Option
 pub(crate) const SCRAPED: usize = 10;
 /// Requests that one client may have under way.
 pub(crate) const WINDOW_MAX: usize = 64;
-/// How long an answer may take before it counts as lost. No tracker takes that long, and a lost datagram is found soon.
+/// No tracker takes that long, and a lost datagram is found soon.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -118,7 +118,7 @@ impl Contestant {
         }
         let (flooded, asked) = match fairness.flood {
             Protocol::Udp => (udp, http),
-            Protocol::Http | Protocol::HttpClose => (http, udp),
+            Protocol::Http | Protocol::HttpClose | Protocol::Https | Protocol::HttpsClose(_) => (http, udp),
         };
         Ok(Some(Self {
             name: server.name,
@@ -143,14 +143,16 @@ impl Contestant {
                     let (population, at) = (fairness.population, self.flooded);
                     move || match fairness.flood {
                         Protocol::Udp => flood_with_datagrams(population, at, number, is_over, answered),
-                        Protocol::Http | Protocol::HttpClose => {
+                        Protocol::Http | Protocol::HttpClose | Protocol::Https | Protocol::HttpsClose(_) => {
                             flood_with_requests(population, at, number, is_over, answered)
                         }
                     }
                 };
                 let threads = match fairness.flood {
                     Protocol::Udp => UDP_FLOODERS,
-                    Protocol::Http | Protocol::HttpClose => HTTP_FLOODERS,
+                    Protocol::Http | Protocol::HttpClose | Protocol::Https | Protocol::HttpsClose(_) => {
+                        HTTP_FLOODERS
+                    }
                 };
                 let flooders: Vec<_> = (0..threads).map(|number| scope.spawn(flood(number))).collect();
                 sleep(SETTLE);
@@ -196,7 +198,10 @@ impl Contestant {
                             let began = Instant::now();
                             let answered = match fairness.flood {
                                 Protocol::Udp => announce_over_http(population, at, HONEST_FIRST + number),
-                                Protocol::Http | Protocol::HttpClose => {
+                                Protocol::Http
+                                | Protocol::HttpClose
+                                | Protocol::Https
+                                | Protocol::HttpsClose(_) => {
                                     announce_over_udp(population, at, HONEST_FIRST + number)
                                 }
                             };
@@ -263,7 +268,7 @@ fn title(fairness: &Fairness<'_>) -> String {
             "HTTP",
             format!("{UDP_FLOODERS} proven senders of announces"),
         ),
-        Protocol::Http | Protocol::HttpClose => (
+        Protocol::Http | Protocol::HttpClose | Protocol::Https | Protocol::HttpsClose(_) => (
             "HTTP",
             "UDP",
             format!("{HTTP_FLOODERS} clients, each with one connection after the other"),

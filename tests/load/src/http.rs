@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use etracker_core::announce::Family;
 use etracker_core::bencode::Value;
@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, Type};
 use crate::drive::{Client, Request};
 use crate::population::{Peer, Population, source};
 use crate::tally::{Announced, Tally};
+use crate::tls::{Session, Tls};
 use crate::udp::PEER_ID;
 
 /// A connection and its outstanding request.
@@ -20,7 +21,10 @@ pub(crate) struct HttpClient<'p> {
     target: SocketAddr,
     number: u32,
     keep_alive: bool,
+    tls: Option<Tls>,
     stream: Option<TcpStream>,
+    /// TLS on the stream, if that is spoken.
+    session: Option<Session>,
     pending: Option<(Peer, Option<Instant>)>,
     output: Vec<u8>,
     /// The bytes received of an answer.
@@ -28,8 +32,16 @@ pub(crate) struct HttpClient<'p> {
 }
 
 impl<'p> HttpClient<'p> {
-    pub(crate) fn new(population: &'p Population, target: SocketAddr, number: u32, keep_alive: bool) -> Self {
+    pub(crate) fn new(
+        population: &'p Population,
+        target: SocketAddr,
+        number: u32,
+        keep_alive: bool,
+        tls: Option<Tls>,
+    ) -> Self {
         Self {
+            tls,
+            session: None,
             population,
             target,
             number,
@@ -43,11 +55,18 @@ impl<'p> HttpClient<'p> {
 
     /// Ends a connection that was kept: after a while the tracker does too.
     pub(crate) fn hang_up(&mut self) {
-        self.stream = None;
+        (self.stream, self.session) = (None, None);
+    }
+
+    /// Whether the tracker has the connection open still.
+    pub(crate) fn is_open(&self) -> bool {
+        let peeked = self.stream.as_ref().map(|stream| stream.peek(&mut [0]));
+        matches!(peeked, Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// A connection from this client's address. Over loopback it is there at once.
-    fn connect(&self) -> io::Result<TcpStream> {
+    fn connect(&mut self) -> io::Result<TcpStream> {
+        self.session = self.tls.as_ref().map(Tls::session).transpose()?;
         let socket = Socket::new(Domain::for_address(self.target), Type::STREAM, None)?;
         socket.bind(&SocketAddr::new(source(self.target.ip(), self.number), 0).into())?;
         socket.connect(&self.target.into())?;
@@ -63,6 +82,9 @@ impl<'p> HttpClient<'p> {
             let Some(stream) = &mut self.stream else {
                 return Ok(true);
             };
+            if let Some(session) = &mut self.session {
+                return session.receive(stream, &mut self.input);
+            }
             match stream.read(&mut piece) {
                 Ok(0) => return Ok(true),
                 Ok(len) => {
@@ -101,7 +123,10 @@ impl Client for HttpClient<'_> {
         };
         let stream = self.stream.insert(stream);
         // A request fits into any socket's buffer. A tracker that closed meanwhile is found when it is read from.
-        drop(stream.write_all(&self.output));
+        match &mut self.session {
+            Some(session) => session.send(stream, &self.output)?,
+            None => drop(stream.write_all(&self.output)),
+        }
         self.input.clear();
         self.pending = Some((*peer, due));
         tally.sent += 1;
@@ -123,16 +148,25 @@ impl Client for HttpClient<'_> {
         tally.took(due);
         count(body, &peer, self.target, tally);
         if is_closed {
-            self.stream = None;
+            tally.resumed += u64::from(self.session.as_ref().is_some_and(Session::is_resumed));
+            self.hang_up();
         }
         Ok(())
     }
 
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
     fn give_up(&mut self, tally: &mut Tally) {
         tally.lost += self.under_way() as u64;
-        (self.pending, self.stream) = (None, None);
+        self.pending = None;
+        self.hang_up();
     }
 }
+
+/// TCP loses nothing, and a tracker lets handshakes wait for one another.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Counts an answer.
 fn count(body: Option<&[u8]>, peer: &Peer, target: SocketAddr, tally: &mut Tally) {

@@ -20,6 +20,7 @@ use crate::process::pin;
 use crate::quota::Limits;
 use crate::report::{Row, complain, say, table};
 use crate::round::{Load, Protocol};
+use crate::tls::Handshake;
 
 mod attack;
 mod compare;
@@ -27,6 +28,7 @@ mod drive;
 mod fairness;
 mod floor;
 mod http;
+mod idle;
 mod options;
 mod population;
 mod process;
@@ -36,6 +38,7 @@ mod round;
 mod stats;
 mod sys;
 mod tally;
+mod tls;
 mod udp;
 
 fn main() -> ExitCode {
@@ -58,6 +61,14 @@ fn main() -> ExitCode {
         Options::Udp(one) => measure(Protocol::Udp, &one),
         Options::Http(one) => measure(Protocol::Http, &one),
         Options::HttpClose(one) => measure(Protocol::HttpClose, &one),
+        Options::Https(one) => measure(Protocol::Https, &one),
+        Options::HttpsFull(one) => measure(Protocol::HttpsClose(Handshake::Full13), &one),
+        Options::HttpsFull12(one) => measure(Protocol::HttpsClose(Handshake::Full12), &one),
+        Options::HttpsResumed12(one) => measure(Protocol::HttpsClose(Handshake::Resumed12), &one),
+        Options::Idle(idle) => match idle::measure(&idle) {
+            Ok(()) => Ok(true),
+            Err(error) => Err(format!("{}: {}", idle.target, Plain(&error))),
+        },
         Options::Compare(many) => measure_all(&many),
         Options::Fairness(few) => measure_fairness(&few),
         Options::Attack(assault) => measure_attack(&assault),
@@ -119,7 +130,7 @@ fn measure_all(many: &Many) -> Result<bool, String> {
 }
 
 fn measure_fairness(few: &Few) -> Result<bool, String> {
-    if few.flood == Protocol::HttpClose {
+    if !matches!(few.flood, Protocol::Udp | Protocol::Http) {
         return Err("a flood is one over udp or http".to_owned());
     }
     fairness::measure(&Fairness {

@@ -23,6 +23,21 @@ pub(crate) enum Options {
     /// Measures one tracker over HTTP: a connection for each announce
     #[bpaf(command("http-close"))]
     HttpClose(#[bpaf(external(one))] One),
+    /// Measures one tracker over HTTPS: announces, many on a connection of TLS 1.3
+    #[bpaf(command)]
+    Https(#[bpaf(external(one))] One),
+    /// Measures one tracker over HTTPS: a connection with a full handshake of TLS 1.3 for each announce
+    #[bpaf(command("https-full"))]
+    HttpsFull(#[bpaf(external(one))] One),
+    /// Measures one tracker over HTTPS: a connection with a full handshake of TLS 1.2 for each announce
+    #[bpaf(command("https-full-1.2"))]
+    HttpsFull12(#[bpaf(external(one))] One),
+    /// Measures one tracker over HTTPS: a connection with a resumed handshake of TLS 1.2 for each announce
+    #[bpaf(command("https-resumed-1.2"))]
+    HttpsResumed12(#[bpaf(external(one))] One),
+    /// Opens connections of TLS, announces once on each, and leaves them idle: the memory that they take
+    #[bpaf(command)]
+    Idle(#[bpaf(external(idle))] Idle),
     /// Starts several trackers and measures them in turn
     #[bpaf(command)]
     Compare(#[bpaf(external(many))] Many),
@@ -85,6 +100,23 @@ pub(crate) struct Peers {
     pub(crate) numwant: u32,
 }
 
+/// What idle connections cost.
+#[derive(Clone, Debug, Bpaf)]
+pub(crate) struct Idle {
+    /// The tracker's port for HTTPS, as 127.0.0.1:6970
+    #[bpaf(argument("ADDRESS"))]
+    pub(crate) target: SocketAddr,
+    /// Process of the tracker
+    #[bpaf(argument("PID"))]
+    pub(crate) pid: u32,
+    /// Connections
+    #[bpaf(argument("NUM"), guard(|&count| count > 0, "a count is above 0"), fallback(10_000), display_fallback)]
+    pub(crate) count: u32,
+    /// How long they are left idle
+    #[bpaf(argument::<String>("SECONDS"), parse(seconds), fallback(Duration::from_secs(300)))]
+    pub(crate) seconds: Duration,
+}
+
 /// How several trackers are measured.
 #[derive(Clone, Debug, Bpaf)]
 pub(crate) struct Many {
@@ -110,7 +142,7 @@ pub(crate) struct Many {
     pub(crate) load_cpu: usize,
     /// Everything runs where the system puts it
     pub(crate) unpinned: bool,
-    /// udp, http or http-close
+    /// udp, http, http-close, https, https-full, https-full-1.2 or https-resumed-1.2
     #[bpaf(positional("PROTOCOL"))]
     pub(crate) protocol: Protocol,
 }
@@ -200,15 +232,14 @@ pub(crate) struct Assault {
 }
 
 impl FromStr for Protocol {
-    type Err = &'static str;
+    type Err = String;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "udp" => Ok(Self::Udp),
-            "http" => Ok(Self::Http),
-            "http-close" => Ok(Self::HttpClose),
-            _ => Err("there are udp, http and http-close"),
-        }
+        let found = Self::NAMED.into_iter().find(|(named, _)| *named == name);
+        found.map(|(_, protocol)| protocol).ok_or_else(|| {
+            let names: Vec<_> = Self::NAMED.into_iter().map(|(name, _)| name).collect();
+            format!("there are {}", names.join(", "))
+        })
     }
 }
 

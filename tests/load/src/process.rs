@@ -28,6 +28,18 @@ impl CpuTime {
         })
     }
 
+    /// That of a process and of all that it started, which must last.
+    pub(crate) fn of_family(pid: u32) -> io::Result<Self> {
+        let mut sum = Self::default();
+        for pid in family(pid) {
+            let one = Self::of(pid)?;
+            sum.user_secs += one.user_secs;
+            sum.system_secs += one.system_secs;
+            sum.total_secs += one.total_secs;
+        }
+        Ok(sum)
+    }
+
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             user_secs: self.user_secs - earlier.user_secs,
@@ -39,10 +51,20 @@ impl CpuTime {
 
 /// Resident memory of a process, in MiB.
 pub(crate) fn resident_mib(pid: u32) -> io::Result<u64> {
+    Ok(resident_kib(pid)? / 1024)
+}
+
+/// Resident memory of a process, in KiB.
+pub(crate) fn resident_kib(pid: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    Ok(kib.ok_or_else(|| io::Error::other("no VmRSS in /proc/PID/status"))? / 1024)
+    kib.ok_or_else(|| io::Error::other("no VmRSS in /proc/PID/status"))
+}
+
+/// The sum of a process and of all that it started.
+pub(crate) fn resident_mib_of_family(pid: u32) -> io::Result<u64> {
+    family(pid).into_iter().map(resident_mib).sum()
 }
 
 /// A process and all that it started, as far as they are there.

@@ -124,6 +124,10 @@ fn cells(row: &Row, first: &Row, is_paced: bool) -> Vec<(String, String)> {
         cells.push(("asked late, p99.9 µs".to_owned(), late));
     }
     let peers = median(|round| Some(round.tally.peers_per_announce()), 2);
+    let resumed = row.sum(|round| round.tally.resumed);
+    if resumed > 0 {
+        cells.push(("resumed".to_owned(), resumed.to_string()));
+    }
     let mib = row.rounds.iter().filter_map(|round| Some(round.server?.1)).max();
     cells.extend([
         ("peers per announce".to_owned(), peers),
@@ -167,6 +171,9 @@ impl fmt::Display for Round {
             tally.peers_per_announce()
         )?;
         write!(f, ", {} announces looked at closely", tally.looked_at)?;
+        if tally.resumed > 0 {
+            write!(f, ", {} handshakes resumed", tally.resumed)?;
+        }
         for ((name, _), us) in LATENCIES.iter().zip(&self.latencies_us) {
             write!(f, ", {name} {us} µs")?;
         }

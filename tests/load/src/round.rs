@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use crate::drive::{Pace, Request, announce, announce_all, drive, mix};
 use crate::http::HttpClient;
 use crate::population::Population;
-use crate::process::{CpuTime, resident_mib};
+use crate::process::{CpuTime, resident_mib_of_family};
 use crate::stats::percentile;
 use crate::tally::Tally;
+use crate::tls::{Handshake, Tls};
 use crate::udp::UdpClient;
 
 /// The protocol of clients.
@@ -21,6 +22,37 @@ pub(crate) enum Protocol {
     Http,
     /// HTTP, a connection for each request.
     HttpClose,
+    /// HTTP over TLS 1.3, many requests on a connection.
+    Https,
+    /// HTTP over TLS, a connection and a handshake for each request.
+    HttpsClose(Handshake),
+}
+
+impl Protocol {
+    /// Every protocol, and its name on the command line.
+    pub(crate) const NAMED: [(&str, Self); 7] = [
+        ("udp", Self::Udp),
+        ("http", Self::Http),
+        ("http-close", Self::HttpClose),
+        ("https", Self::Https),
+        ("https-full", Self::HttpsClose(Handshake::Full13)),
+        ("https-full-1.2", Self::HttpsClose(Handshake::Full12)),
+        ("https-resumed-1.2", Self::HttpsClose(Handshake::Resumed12)),
+    ];
+
+    /// Whether many requests go over a connection.
+    const fn keeps_alive(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
+
+    /// How its clients agree on TLS, if they do.
+    const fn handshake(self) -> Option<Handshake> {
+        match self {
+            Self::Udp | Self::Http | Self::HttpClose => None,
+            Self::Https => Some(Handshake::Full13),
+            Self::HttpsClose(handshake) => Some(handshake),
+        }
+    }
 }
 
 /// The results of a round.
@@ -79,8 +111,10 @@ impl<'p> Load<'p> {
             let clients = numbers.map(|number| UdpClient::new(population, target, number));
             Clients::Udp(clients.collect::<io::Result<_>>()?)
         } else {
-            let keep_alive = protocol == Protocol::Http;
-            let clients = numbers.map(|number| HttpClient::new(population, target, number, keep_alive));
+            let keep_alive = protocol.keeps_alive();
+            let tls = protocol.handshake().map(Tls::new).transpose()?;
+            let new = |number| HttpClient::new(population, target, number, keep_alive, tls.clone());
+            let clients = numbers.map(new);
             Clients::Http(clients.collect())
         };
         Ok(Self {
@@ -144,7 +178,7 @@ impl<'p> Load<'p> {
     /// Warms up, asks, and takes what the tracker used meanwhile.
     pub(crate) fn round(&mut self, span: Duration, rate: Option<u32>, pid: Option<u32>) -> io::Result<Round> {
         self.ask(span.min(WARM_UP), rate, ignore)?;
-        let cpu_time = || pid.map(CpuTime::of).transpose();
+        let cpu_time = || pid.map(CpuTime::of_family).transpose();
         let (began, before) = (Instant::now(), cpu_time()?);
         let (mut secs, mut after, mut answered) = (0.0, None, 0);
         // What comes after the end is counted, but is no part of what is measured: nothing more is asked then.
@@ -153,7 +187,9 @@ impl<'p> Load<'p> {
             Ok(())
         })?;
         let server = match (pid, before, after) {
-            (Some(pid), Some(before), Some(after)) => Some((after.since(before), resident_mib(pid)?)),
+            (Some(pid), Some(before), Some(after)) => {
+                Some((after.since(before), resident_mib_of_family(pid)?))
+            }
             _ => None,
         };
         let latencies_us = LATENCIES

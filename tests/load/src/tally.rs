@@ -30,6 +30,8 @@ pub(crate) struct Tally {
     pub(crate) peers: u64,
     /// Announces of which each peer was looked at.
     pub(crate) looked_at: u64,
+    /// Connections whose TLS was resumed.
+    pub(crate) resumed: u64,
     /// How long answers took, in microseconds from when the requests were due.
     pub(crate) latencies_us: Vec<u32>,
     /// How late requests were sent, in microseconds from when they were due.
