@@ -12,6 +12,8 @@ use crate::privileges::PrivilegeError;
 use crate::sockets::SocketError;
 use crate::state::StateError;
 use crate::supervised::SUPERVISED;
+#[cfg(feature = "tls")]
+use crate::tls::CertificateError;
 
 /// Why the tracker does not run, shown as one line.
 #[derive(Debug)]
@@ -22,6 +24,9 @@ pub(crate) enum Failure {
     Signals(io::Error),
     /// A list of torrents or addresses cannot be used.
     Lists(ListError),
+    /// A certificate cannot be served.
+    #[cfg(feature = "tls")]
+    Certificates(CertificateError),
     /// A thread other than a worker's cannot be started.
     Thread(io::Error),
     /// The limit on processes leaves no room for the threads that are needed.
@@ -54,6 +59,8 @@ impl fmt::Display for Failure {
             Self::Seed(error) => write!(f, "the system gives no random numbers: {error}"),
             Self::Signals(error) => write!(f, "signals cannot be handled: {}", Plain(error)),
             Self::Lists(error) => error.fmt(f),
+            #[cfg(feature = "tls")]
+            Self::Certificates(error) => error.fmt(f),
             Self::Thread(error) => write!(
                 f,
                 "a thread cannot be started: {}; {MORE_PROCESSES}",

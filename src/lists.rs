@@ -4,9 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::Instant;
 
 use etracker_core::Tracker;
@@ -59,6 +56,26 @@ impl ListFiles {
         Ok(access)
     }
 
+    /// Puts the lists in force anew in `tracker`. Bad lists are logged, and the old ones stay in force.
+    pub(crate) fn reload(&self, cause: &str, tracker: &Tracker) {
+        let began = Instant::now();
+        match self.read() {
+            Ok((access, counts)) => {
+                tracker.replace_access(access);
+                for count in &counts {
+                    say(count);
+                }
+                say(format_args!("{cause}: the new lists are in force"));
+                info!(
+                    lists = counts.join(", "),
+                    seconds = began.elapsed().as_secs_f64(),
+                    "the new lists are in force"
+                );
+            }
+            Err(error) => warn!(%error, "the lists are not reloaded, the old ones stay in force"),
+        }
+    }
+
     /// Reads all lists, also after a bad one, so that one attempt shows all bad lines. Their sizes are reported only if all are good.
     fn read(&self) -> Result<(Access, Vec<String>), ListError> {
         let (mut counts, mut errors) = (Vec::new(), Vec::new());
@@ -86,56 +103,6 @@ impl ListFiles {
                 Err(ListError::Several(errors))
             }
         }
-    }
-}
-
-/// Reloads the lists on each request, which names its signal, and puts them in force in `tracker`. Bad lists are logged, and the
-/// old ones stay in force.
-///
-/// # Errors
-/// The operating system gives no thread.
-pub(crate) fn reload_on(
-    asked: Receiver<&'static str>,
-    files: ListFiles,
-    tracker: Arc<Tracker>,
-) -> io::Result<()> {
-    thread::Builder::new()
-        .name("lists".to_owned())
-        .spawn(move || {
-            for signal in asked {
-                reload(signal, &files, &tracker);
-            }
-        })
-        .map(drop)
-}
-
-/// A channel for requests of a reload. Requests while one is pending are merged with it.
-pub(crate) fn requests() -> (SyncSender<&'static str>, Receiver<&'static str>) {
-    sync_channel(1)
-}
-
-fn reload(signal: &str, files: &ListFiles, tracker: &Tracker) {
-    if files.is_empty() {
-        say(format_args!(
-            "{signal}: nothing to reload: there are no lists (--allow-list, --deny-list, --deny-address, --trusted-proxy)"
-        ));
-        return;
-    }
-    let began = Instant::now();
-    match files.read() {
-        Ok((access, counts)) => {
-            tracker.replace_access(access);
-            for count in &counts {
-                say(count);
-            }
-            say(format_args!("{signal}: the new lists are in force"));
-            info!(
-                lists = counts.join(", "),
-                seconds = began.elapsed().as_secs_f64(),
-                "the new lists are in force"
-            );
-        }
-        Err(error) => warn!(%error, "the lists are not reloaded, the old ones stay in force"),
     }
 }
 

@@ -14,6 +14,7 @@ mod notify;
 mod options;
 mod pages;
 mod privileges;
+mod reload;
 mod report;
 mod revision;
 mod runtime;
@@ -28,6 +29,8 @@ mod terminal;
 #[cfg(feature = "testing")]
 mod testing;
 mod threads;
+#[cfg(feature = "tls")]
+mod tls;
 mod watch;
 
 #[cfg(not(any(feature = "smol", feature = "glommio")))]

@@ -11,10 +11,10 @@ use etracker_core::ipnet::IpNet;
 use etracker_core::proxy::{ClientHeader, Proxies};
 use etracker_core::stats::Count;
 use etracker_core::{Config, Tracker};
-use etracker_runtime_common::{Listen, Opened, Protocol};
+use etracker_runtime_common::{Listen, Opened, Protocol, Transport};
 
 use crate::lists::{ListFile, TorrentFile};
-use crate::options::{Options, Setting};
+use crate::options::{Options, PairFiles, Setting, TlsOptions};
 use crate::revision::revision;
 use crate::sockets::{addresses, port};
 use crate::terminal::say;
@@ -95,12 +95,13 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("keepAlive", switch(config.keep_alive())),
         ("minInterval", intervals.min.to_string()),
         ("maxInterval", intervals.max.to_string()),
-        ("noTcp", switch(!listen.serves(Protocol::Http))),
+        ("noTcp", switch(!listen.uses(Transport::Tcp))),
         ("noUdp", switch(!listen.serves(Protocol::Udp))),
         ("charset", options.charset.clone()),
         ("locale", options.locale.clone()),
         ("maxLoadAvg", format!("{:.2}", config.load_limit())),
     ];
+    settings.extend(encryption(&options.tls));
     settings.extend(behind(config, &lists.trusted_proxies));
     settings.extend([
         ("bind", list(&addresses(listen), "all")),
@@ -140,6 +141,23 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("statePeriod", process.state_period.as_secs().to_string()),
     ]);
     settings
+}
+
+/// The settings of HTTPS.
+fn encryption(tls: &TlsOptions) -> [(&'static str, String); 3] {
+    let paths = |of: fn(&PairFiles) -> &ListFile| {
+        let paths = tls.pairs.iter().map(|pair| of(pair).value.display().to_string());
+        list(&paths.collect::<Vec<_>>(), "none")
+    };
+    [
+        (
+            "tlsPort",
+            tls.port
+                .map_or_else(|| "none".to_owned(), |port| port.to_string()),
+        ),
+        ("tlsCert", paths(|pair| &pair.chain)),
+        ("tlsKey", paths(|pair| &pair.key)),
+    ]
 }
 
 /// The settings of what stands between the tracker and its clients.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use etracker_runtime_common::{Address, Bind, Inherited, Listen, OpenError, Opened, Protocol, open};
+use etracker_runtime_common::{Address, Bind, Inherited, Listen, OpenError, Opened, Transport, open};
 use listenfd::ListenFd;
 
 use crate::supervised::is_supervised;
@@ -80,15 +80,15 @@ fn adopt(mut handed_in: ListenFd, listen: &Listen) -> Result<Opened, SocketError
             return Err(SocketError::Kind { number });
         }
     }
-    for (there, protocol) in [
-        (!inherited.tcp.is_empty(), Protocol::Http),
-        (!inherited.udp.is_empty(), Protocol::Udp),
+    for (there, transport) in [
+        (!inherited.tcp.is_empty(), Transport::Tcp),
+        (!inherited.udp.is_empty(), Transport::Udp),
     ] {
-        if there && !listen.serves(protocol) {
-            return Err(SocketError::Unwanted(protocol));
+        if there && !listen.uses(transport) {
+            return Err(SocketError::Unwanted(transport));
         }
     }
-    inherited.adopt(listen.workers).map_err(SocketError::Open)
+    inherited.adopt(listen).map_err(SocketError::Open)
 }
 
 /// Why the tracker has no sockets. Shown as one line.
@@ -99,7 +99,7 @@ pub(crate) enum SocketError {
     /// A socket passed in is neither TCP nor UDP.
     Kind { number: usize },
     /// A socket was passed in for a protocol that the options turn off.
-    Unwanted(Protocol),
+    Unwanted(Transport),
 }
 
 impl fmt::Display for SocketError {
@@ -111,9 +111,9 @@ impl fmt::Display for SocketError {
                 "socket {} of those passed in is neither for TCP nor for UDP",
                 number + 1
             ),
-            Self::Unwanted(protocol) => write!(
+            Self::Unwanted(transport) => write!(
                 f,
-                "a {protocol} socket was passed in, but the options turn {protocol} off: it would swallow requests"
+                "a {transport} socket was passed in, but the options turn {transport} off: it would swallow requests"
             ),
         }
     }

@@ -7,18 +7,25 @@ use std::time::Duration;
 
 use etracker_core::access::Access;
 use etracker_core::{Config, Instant, Seed, Tracker};
-use etracker_runtime_common::{Clock, Control, Fronts, Job, Protocol, find_memory, join_free_memory_at_once};
+use etracker_runtime_common::{
+    Clock, Control, Fronts, Job, Opened, Transport, find_memory, join_free_memory_at_once,
+};
 
 use crate::failure::Failure;
-use crate::memory::Cap;
+use crate::memory::{Budget, Cap};
 use crate::options::Options;
 use crate::pages::{About, Grouping, PageCache, Readers};
+use crate::reload::Reloading;
 use crate::revision::revision;
 use crate::state::{FoundState, Pace, StateError, StateFile};
 use crate::steps::{PRIVILEGED, Ready, Step, UNPRIVILEGED};
 use crate::supervised::{Lifeline, is_supervised};
 use crate::terminal::{complain, say};
-use crate::{limits, lists, logs, report, signals, sockets, terminal, watch};
+#[cfg(feature = "tls")]
+use crate::tls::CertificateFiles;
+use crate::{limits, logs, reload, report, signals, sockets, terminal, watch};
+#[cfg(feature = "tls")]
+use etracker_tls::Certificates;
 use jiff::tz::TimeZone;
 use nix::unistd::gethostname;
 
@@ -40,7 +47,7 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     // Until here the process has one thread: privileges are per thread on Linux.
     terminal::detach().map_err(Failure::Thread)?;
     logs::begin(options.logs);
-    let (ask_reload, reloads) = lists::requests();
+    let (ask_reload, reloads) = reload::requests();
     signals::dispatch(signals, Arc::clone(&control), ask_reload).map_err(Failure::Thread)?;
     let ids = ids(lifeline, &control)?;
     // Reading lists and state can take seconds; requests wait in the open sockets meanwhile.
@@ -63,6 +70,8 @@ fn serve(
         serve: Some(serve),
         connections_max: Some(connections_max),
         access,
+        #[cfg(feature = "tls")]
+        certificates,
         budget,
         state,
         cap,
@@ -71,30 +80,34 @@ fn serve(
         unreachable!("every step was taken, and none failed");
     };
     options.listen = sockets::found(&options.listen, &opened);
-    report::listening(&opened, &options.listen);
-    if !is_supervised() {
-        sockets::tell_absent(&opened);
-    }
-    say(format_args!("Connections at once: {connections_max} at most"));
-
+    tell_listening(&options, &opened, connections_max);
     let clock = clock();
-    let config = budget.map_or_else(
-        || options.config.clone(),
-        |budget| options.config.clone().with_memory_limits(budget.limits),
-    );
-    let tracker = tracker(config, access, clock)?;
-    let page_cache = Arc::new(page_cache(&options, clock.now(), cap, &zone));
+    let tracker = tracker(bounded(&options.config, budget), access, clock)?;
+    let about = about(&options, clock.now(), cap, &zone);
+    #[cfg(feature = "tls")]
+    let about = about.with_certificates(certificates.as_ref().map(CertificateFiles::certificates));
+    let page_cache = Arc::new(page_cache(&options, about));
     let user = options.process.user.as_ref();
     let (state, tracker, ids) =
         with_state(state, tracker, ids, clock).map_err(|error| Failure::State(error.of_user(user)))?;
     let fronts = Fronts::new(&ids, tracker.config()).with_pages(tracker.config(), page_cache);
+    #[cfg(feature = "tls")]
+    let fronts = secured(fronts, certificates.as_ref());
     let (state, tracker) = (state.map(Arc::new), Arc::new(tracker));
     let period = options.process.state_period;
     let state_writer = state_writer(state.as_ref(), period, &tracker, clock, control)?;
-    lists::reload_on(reloads, options.lists, Arc::clone(&tracker)).map_err(Failure::Thread)?;
+    Reloading {
+        lists: options.lists,
+        tracker: Arc::clone(&tracker),
+        #[cfg(feature = "tls")]
+        certificates,
+    }
+    .begin(reloads)
+    .map_err(Failure::Thread)?;
     watch::begin(Arc::clone(&tracker), clock, options.logs.format, zone).map_err(Failure::Thread)?;
-    let watched = notifier.watch(&tracker, clock, control);
-    watched.map_err(Failure::Thread)?;
+    notifier
+        .watch(&tracker, clock, control)
+        .map_err(Failure::Thread)?;
     notifier.tell("READY=1");
     let served = serve(Job {
         tracker: Arc::clone(&tracker),
@@ -111,17 +124,47 @@ fn serve(
         let _ = state_writer.join();
     }
     report::totals(&tracker);
-    if let Some(state) = state {
-        let written = state.write(&tracker, clock, Pace::Full, || false);
-        written.map_err(Failure::State)?;
-    }
+    keep(state.as_deref(), &tracker, clock)?;
     served.map_err(Failure::Serve)
 }
 
-fn page_cache(options: &Options, started: Instant, cap: Option<Cap>, zone: &TimeZone) -> PageCache {
+/// Writes the state, if one is configured.
+fn keep(state: Option<&StateFile>, tracker: &Tracker, clock: Clock) -> Result<(), Failure> {
+    let written = state.map(|state| state.write(tracker, clock, Pace::Full, || false));
+    written.transpose().map_err(Failure::State)?;
+    Ok(())
+}
+
+/// The settings, with what memory allows.
+fn bounded(config: &Config, budget: Option<Budget>) -> Config {
+    match budget {
+        Some(budget) => config.clone().with_memory_limits(budget.limits),
+        None => config.clone(),
+    }
+}
+
+/// Prints where the tracker listens, and for how many.
+fn tell_listening(options: &Options, opened: &Opened, connections_max: usize) {
+    report::listening(opened, &options.listen);
+    if !is_supervised() {
+        sockets::tell_absent(opened);
+    }
+    say(format_args!("Connections at once: {connections_max} at most"));
+}
+
+/// The same fronts, over TLS too if there are certificates.
+#[cfg(feature = "tls")]
+pub(crate) fn secured(fronts: Fronts, files: Option<&CertificateFiles>) -> Fronts {
+    match files {
+        Some(files) => fronts.with_tls(Arc::<Certificates>::clone(files.certificates())),
+        None => fronts,
+    }
+}
+
+fn page_cache(options: &Options, about: About) -> PageCache {
     let hosts = options.page_hosts.iter().cloned().chain(host_names());
     let readers = Readers::new(options.stats_from.clone(), hosts);
-    PageCache::new(about(options, started, cap, zone), readers)
+    PageCache::new(about, readers)
 }
 
 fn about(options: &Options, started: Instant, cap: Option<Cap>, zone: &TimeZone) -> About {
@@ -137,8 +180,11 @@ fn about(options: &Options, started: Instant, cap: Option<Cap>, zone: &TimeZone)
         started,
         failures: options.failures,
         port: sockets::port(&options.listen),
-        tcp: options.listen.serves(Protocol::Http),
-        udp: options.listen.serves(Protocol::Udp),
+        tcp: options.listen.uses(Transport::Tcp),
+        udp: options.listen.uses(Transport::Udp),
+        tls_port: options.tls.port,
+        #[cfg(feature = "tls")]
+        certificates: None,
         open_files: limits::open_files(),
         memory_max: cap.map(|cap| cap.bytes),
         charset: charset.clone(),

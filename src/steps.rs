@@ -5,7 +5,7 @@ use etracker_core::Config;
 use etracker_core::access::Access;
 use etracker_core::config::LimitMode;
 use etracker_core::governor::BYTES_PER_WORKER;
-use etracker_runtime_common::{Opened, Protocol, resident_bytes};
+use etracker_runtime_common::{Opened, Transport, resident_bytes};
 
 use crate::failure::Failure;
 use crate::memory::{Budget, Cap, Needs};
@@ -16,6 +16,8 @@ use crate::runtime::Serve;
 use crate::state::{FoundState, StateFile};
 use crate::supervised::is_supervised;
 use crate::terminal::Tell;
+#[cfg(feature = "tls")]
+use crate::tls::CertificateFiles;
 use crate::{files, limits, runtime, sockets, threads};
 
 /// A step. It changes only this process, nothing on the host.
@@ -42,6 +44,9 @@ pub(crate) struct Ready {
     pub(crate) opened: Option<Opened>,
     pub(crate) notifier: Option<Notifier>,
     pub(crate) serve: Option<Serve>,
+    /// `None` without HTTPS.
+    #[cfg(feature = "tls")]
+    pub(crate) certificates: Option<CertificateFiles>,
     /// `None` without lists.
     pub(crate) access: Option<Access>,
     pub(crate) connections_max: Option<usize>,
@@ -70,6 +75,11 @@ pub(crate) const PRIVILEGED: &[Step] = &[
     Step {
         about: "service manager",
         take: find_manager,
+    },
+    #[cfg(feature = "tls")]
+    Step {
+        about: CERTIFICATES,
+        take: read_certificates,
     },
     Step {
         about: "user",
@@ -101,6 +111,9 @@ pub(crate) const UNPRIVILEGED: &[Step] = &[
     },
 ];
 
+/// The certificates of HTTPS.
+#[cfg(feature = "tls")]
+pub(crate) const CERTIFICATES: &str = "certificates";
 /// The limit on open files, and the connections that it leaves room for.
 pub(crate) const OPEN_FILES: &str = "open files";
 /// The memory that the process may take.
@@ -137,7 +150,7 @@ fn divide_memory(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result
         sketch: sketch_bytes(config),
         connections: ready
             .connections_max
-            .filter(|_| options.listen.serves(Protocol::Http))
+            .filter(|_| options.listen.uses(Transport::Tcp))
             .unwrap_or(0),
         full_scrape: config.full_scrape(),
         peer_ids: config.swarms().peer_ids(),
@@ -166,6 +179,16 @@ fn open_sockets(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<
 
 fn find_manager(_: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
     ready.notifier = Some(Notifier::from_env().map_err(Failure::Notify)?);
+    Ok(())
+}
+
+/// Keys are for root's eyes on most hosts.
+#[cfg(feature = "tls")]
+fn read_certificates(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+    if options.tls.port.is_some() {
+        let files = options.tls.pairs.clone();
+        ready.certificates = Some(CertificateFiles::load(files, tell).map_err(Failure::Certificates)?);
+    }
     Ok(())
 }
 

@@ -9,10 +9,12 @@ use etracker_runtime_common::Clock;
 
 static SEED: OnceLock<Seed> = OnceLock::new();
 static CLOCK: OnceLock<Clock> = OnceLock::new();
+static LOOK_PERIOD: OnceLock<Duration> = OnceLock::new();
 static FORGOTTEN_AFTER: OnceLock<Duration> = OnceLock::new();
 
-/// Takes `--seed`, 64 hexadecimal digits, `--clock`, milliseconds since 1970, and `--forget-restarts`, milliseconds of
-/// service after which a restart is forgotten, out of the arguments.
+/// Takes `--seed`, 64 hexadecimal digits, `--clock`, milliseconds since 1970, `--forget-restarts`, milliseconds of
+/// service after which a restart is forgotten, and `--look-at-certificates`, the milliseconds between two looks at their files, out of
+/// the arguments.
 pub(crate) fn take(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments = arguments.peekable();
     let mut others = Vec::new();
@@ -29,6 +31,11 @@ pub(crate) fn take(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
         } else if argument == "--forget-restarts" {
             let millis = value().parse().expect("--forget-restarts takes milliseconds");
             FORGOTTEN_AFTER.get_or_init(|| Duration::from_millis(millis));
+        } else if argument == "--look-at-certificates" {
+            let millis = value()
+                .parse()
+                .expect("--look-at-certificates takes milliseconds");
+            LOOK_PERIOD.get_or_init(|| Duration::from_millis(millis));
         } else {
             others.push(argument);
         }
@@ -44,6 +51,12 @@ pub(crate) fn given_seed() -> Option<Seed> {
 /// The clock that was given.
 pub(crate) fn given_clock() -> Option<Clock> {
     CLOCK.get().copied()
+}
+
+/// The time that was given between two looks at the files of certificates.
+#[cfg(feature = "tls")]
+pub(crate) fn given_look_period() -> Option<Duration> {
+    LOOK_PERIOD.get().copied()
 }
 
 /// The service that was given after which a restart is forgotten.

@@ -234,13 +234,17 @@ impl<S: Stream> OpenConnection<S> {
                 self.session.receive(now, &input[..len], worker, reply)
             }
             Err(error) => {
-                // A connection that was reset takes no answer either. No system reports this kind of error.
-                let failed = if error.kind() == ErrorKind::InvalidData {
+                // No system reports this kind of error.
+                let failed = if error.kind() != ErrorKind::InvalidData {
+                    Traffic::ReceiveFailed(error_number(&error))
+                } else if error.get_ref().is_some() {
                     Traffic::ProxyMalformed
                 } else {
-                    Traffic::ReceiveFailed(error_number(&error))
+                    // The client of a handshake that failed was told why, and is to read it.
+                    return Poll::Ready(Err(Close::Linger));
                 };
                 self.session.count(worker, failed);
+                // A connection that was reset takes no answer either.
                 return Poll::Ready(Err(Close::AtOnce));
             }
         };

@@ -7,7 +7,7 @@ use etracker_core::cluster::{Secret, Secrets};
 use etracker_core::{Config, Seed, http, udp};
 
 use crate::front::AnyConnectionFront;
-use crate::{ConnectionFront, DatagramFront, Prefetcher, Protocol, UdpFront};
+use crate::{ConnectionFront, DatagramFront, Prefetcher, Protocol, Secure, TlsPort, UdpFront};
 
 /// The protocols in front of a tracker, which all its workers share.
 #[derive(Clone, Debug)]
@@ -18,6 +18,7 @@ pub struct Fronts {
     pub http: Arc<http::Front>,
     over_datagrams: Vec<(Protocol, Arc<dyn DatagramFront>)>,
     over_connections: Vec<(Protocol, AnyConnectionFront)>,
+    tls: Option<Arc<dyn Secure>>,
 }
 
 impl Fronts {
@@ -42,6 +43,7 @@ impl Fronts {
             http: Arc::new(http::Front::new(config)),
             over_datagrams: Vec::new(),
             over_connections: Vec::new(),
+            tls: None,
         }
     }
 
@@ -49,6 +51,13 @@ impl Fronts {
     #[must_use]
     pub fn with_pages(mut self, config: &Config, pages: Arc<dyn http::Pages>) -> Self {
         self.http = Arc::new(http::Front::new(config).with_pages(pages));
+        self
+    }
+
+    /// The same fronts, with what encrypts the connections of [`Protocol::Https`] and [`Protocol::HttpOrHttps`].
+    #[must_use]
+    pub fn with_tls(mut self, tls: Arc<dyn Secure>) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -78,10 +87,24 @@ impl Fronts {
 
     /// The front over TCP of `protocol`.
     pub(crate) fn over_connections(&self, protocol: Protocol) -> io::Result<AnyConnectionFront> {
-        if protocol == Protocol::Http {
-            return Ok(AnyConnectionFront::Http(Arc::clone(&self.http)));
+        match protocol {
+            Protocol::Http | Protocol::Https | Protocol::HttpOrHttps => {
+                Ok(AnyConnectionFront::Http(Arc::clone(&self.http)))
+            }
+            Protocol::Udp | Protocol::Other(..) => find(&self.over_connections, protocol),
         }
-        find(&self.over_connections, protocol)
+    }
+
+    /// What encrypts the connections of `protocol`, if they are encrypted.
+    pub(crate) fn encryption(&self, protocol: Protocol) -> io::Result<Option<(Arc<dyn Secure>, TlsPort)>> {
+        let port = match protocol {
+            Protocol::Https => TlsPort::Only,
+            Protocol::HttpOrHttps => TlsPort::Shared,
+            Protocol::Http | Protocol::Udp | Protocol::Other(..) => return Ok(None),
+        };
+        let tls = self.tls.as_ref().map(Arc::clone);
+        tls.map(|tls| Some((tls, port)))
+            .ok_or_else(|| io::Error::other(format!("there are no certificates for {protocol}")))
     }
 }
 

@@ -7,7 +7,7 @@ use socket2::Socket;
 
 use crate::open_error::refused;
 use crate::sockets::{Group, RECEIVE_BUFFER, prepare_listener};
-use crate::{OpenError, Opened, Protocol, Transport};
+use crate::{Listen, OpenError, Opened, Protocol, Transport};
 
 /// Sockets that are bound, and listen if they are TCP's.
 #[derive(Debug, Default)]
@@ -19,17 +19,18 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Gives every socket to one of so many workers. Where there are fewer sockets than workers, workers share them: each
-    /// has one at every address.
+    /// Gives every socket to one of the workers of `listen`. Where there are fewer sockets than workers, workers share them: each
+    /// has one at every address. A TCP socket serves the protocol that `listen` has for its port, HTTP if it has none.
     ///
     /// # Errors
     /// A socket is not fit for serving.
-    pub fn adopt(self, workers: usize) -> Result<Opened, OpenError> {
+    pub fn adopt(self, listen: &Listen) -> Result<Opened, OpenError> {
+        let workers = listen.workers;
         let mut groups: Vec<(Protocol, Group)> = Vec::new();
         let tcp = self
             .tcp
             .into_iter()
-            .map(|tcp| (Protocol::Http, Socket::from(tcp)));
+            .map(|tcp| (protocol(listen, &tcp), Socket::from(tcp)));
         let udp = self.udp.into_iter().map(|udp| (Protocol::Udp, Socket::from(udp)));
         for (protocol, socket) in tcp.chain(udp) {
             let local = prepare(protocol, &socket)?;
@@ -60,6 +61,15 @@ impl Inherited {
         }
         Ok(opened)
     }
+}
+
+fn protocol(listen: &Listen, socket: &TcpListener) -> Protocol {
+    let port = socket.local_addr().map_or(0, |local| local.port());
+    let bind = listen
+        .binds
+        .iter()
+        .find(|bind| bind.port == port && bind.protocol.transport() == Transport::Tcp);
+    bind.map_or(Protocol::Http, |bind| bind.protocol)
 }
 
 /// Sets what sockets of our own are opened with. Returns where the socket is bound.
@@ -134,7 +144,7 @@ mod tests {
             (1, 3, &[1, 1, 1]),
             (2, 5, &[1, 1, 1, 1, 1]),
         ] {
-            let opened = several(sockets).adopt(workers).unwrap();
+            let opened = several(sockets).adopt(&Listen::new(workers)).unwrap();
             let found: Vec<_> = opened.workers.iter().map(|worker| worker.udp.len()).collect();
             assert_eq!(found, each, "{sockets} sockets, {workers} workers");
             assert_eq!(opened.local.len(), 1);
@@ -147,7 +157,7 @@ mod tests {
             udp: vec![udp(([127, 0, 0, 1], 0).into()), udp(([127, 0, 0, 2], 0).into())],
             tcp: vec![TcpListener::bind("127.0.0.1:0").unwrap()],
         };
-        let opened = inherited.adopt(2).unwrap();
+        let opened = inherited.adopt(&Listen::new(2)).unwrap();
         assert_eq!(opened.local.len(), 3);
         for worker in opened.workers {
             assert_eq!((worker.udp.len(), worker.tcp.len()), (2, 1));
@@ -161,7 +171,13 @@ mod tests {
             udp: Vec::new(),
             tcp: vec![unbound.into()],
         };
-        assert!(inherited.adopt(1).unwrap_err().to_string().contains("handed in"));
+        assert!(
+            inherited
+                .adopt(&Listen::new(1))
+                .unwrap_err()
+                .to_string()
+                .contains("handed in")
+        );
     }
     #[test]
     fn a_socket_can_be_told_again_to_listen_and_keeps_who_waits() {

@@ -45,6 +45,7 @@
 mod accept;
 mod address;
 mod client_log;
+mod client_stream;
 mod clock;
 mod control;
 mod conversation;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::{Address, OpenError, Protocol, sys};
+use crate::{Address, OpenError, Protocol, Transport, sys};
 
 /// What to listen for, and where: one entry for each socket of a worker.
 #[derive(Clone, Debug)]
@@ -48,6 +48,14 @@ impl Listen {
         self.binds
             .extend(addresses.iter().map(|address| bind(Some(address.clone()))));
         self
+    }
+
+    /// Whether anything is listened for that this carries.
+    #[must_use]
+    pub fn uses(&self, transport: Transport) -> bool {
+        self.binds
+            .iter()
+            .any(|bind| bind.protocol.transport() == transport)
     }
 
     /// Whether a protocol is listened for.
@@ -186,7 +194,7 @@ mod tests {
     #[test]
     fn a_wildcard_covers_its_own_protocol_and_port_alone() {
         let local: Address = [127, 0, 0, 1].into();
-        let other = Protocol::Other("ECHO", crate::Transport::Udp);
+        let other = Protocol::Other("ECHO", Transport::Udp);
         let listen = Listen::new(1)
             .bind(Protocol::Udp, &["0.0.0.0".parse().unwrap()], 1)
             .bind(Protocol::Udp, std::slice::from_ref(&local), 1)

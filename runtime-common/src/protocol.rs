@@ -8,6 +8,10 @@ use std::fmt;
 pub enum Protocol {
     /// The tracker protocol over HTTP (BEP 3). Displayed as `TCP`.
     Http,
+    /// The same over TLS, for which [`Fronts::with_tls`](crate::Fronts::with_tls) is needed. Displayed as `TLS`.
+    Https,
+    /// Both over one port: the first byte of a connection tells. Displayed as `TCP and TLS`.
+    HttpOrHttps,
     /// The UDP tracker protocol (BEP 15). Displayed as `UDP`.
     Udp,
     /// Another protocol, with the name under which its front was added to [`Fronts`](crate::Fronts). Displayed as its name.
@@ -19,7 +23,7 @@ impl Protocol {
     #[must_use]
     pub const fn transport(self) -> Transport {
         match self {
-            Self::Http => Transport::Tcp,
+            Self::Http | Self::Https | Self::HttpOrHttps => Transport::Tcp,
             Self::Udp => Transport::Udp,
             Self::Other(_, transport) => transport,
         }
@@ -30,6 +34,8 @@ impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Other(name, _) => f.write_str(name),
+            Self::Https => f.write_str("TLS"),
+            Self::HttpOrHttps => f.write_str("TCP and TLS"),
             // The protocols of the tracker: operators know them by port and transport.
             Self::Http | Self::Udp => self.transport().fmt(f),
         }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use etracker_core::overload::Level;
 use etracker_core::proxy::Proxies;
 use etracker_core::stats::{Count, Operation};
 use etracker_core::udp::BATCH_MAX;
@@ -15,6 +16,7 @@ use etracker_core::{Host, Instant, Tracker, Worker};
 
 use crate::accept::SocketError;
 use crate::client_log::log_client;
+use crate::client_stream::{ClientStream, Encryption};
 use crate::conversation::Conversation;
 use crate::datagram_io::error_number;
 use crate::front::AnyConnectionFront;
@@ -25,8 +27,8 @@ use crate::pulse::{BEAT, Pulse};
 use crate::socket_failures::log_socket_failure;
 use crate::worker_state::{Ending, WorkerHandle};
 use crate::{
-    Bound, Clock, DatagramFront, DatagramIo, ServeError, Stream, Transport, exchange, load_average,
-    resident_bytes,
+    Bound, Clock, DatagramFront, DatagramIo, Fronts, Handshake, Handshakes, Protocol, ServeError, Stream,
+    TlsPort, Transport, exchange, load_average, resident_bytes,
 };
 
 /// What a runtime does: it waits.
@@ -118,7 +120,7 @@ pub async fn work<M: Mechanism>(
 
 fn start<M: Mechanism>(
     mechanism: &M,
-    handle: &WorkerHandle<Proxied<M::Stream>>,
+    handle: &WorkerHandle<ClientStream<M::Stream>>,
     job: WorkerJob,
 ) -> io::Result<()> {
     let fronts = &job.fronts;
@@ -134,12 +136,27 @@ fn start<M: Mechanism>(
         );
         spawn_datagrams(mechanism, handle, source);
     }
+    let handshakes = Rc::new(Handshakes::new(Arc::clone(handle.borrow().worker.counters())));
+    let mut encrypts = false;
     for Bound { protocol, socket } in job.sockets.tcp {
-        let (listener, front) = (mechanism.tcp(socket)?, fronts.over_connections(protocol)?);
+        let port = Port {
+            listener: mechanism.tcp(socket)?,
+            front: fronts.over_connections(protocol)?,
+            encryption: encryption(fronts, protocol, &handshakes)?,
+        };
+        encrypts |= port.encryption.is_some();
         let accepting = mechanism.clone();
         spawn_essential(mechanism, handle, |handle| async move {
-            accept_clients(&accepting, &handle, &listener, &front).await
+            accept_clients(&accepting, &handle, &port).await
         });
+    }
+    if encrypts {
+        let pacing = mechanism.clone();
+        spawn_essential(
+            mechanism,
+            handle,
+            |_| async move { pace(&pacing, &handshakes).await },
+        );
     }
     let ticking = mechanism.clone();
     spawn_essential(mechanism, handle, |handle| async move {
@@ -217,7 +234,7 @@ impl<M: Mechanism> Drop for Source<M> {
 
 fn spawn_datagrams<M: Mechanism>(
     mechanism: &M,
-    handle: &WorkerHandle<Proxied<M::Stream>>,
+    handle: &WorkerHandle<ClientStream<M::Stream>>,
     source: Source<M>,
 ) {
     let (answering, keeping, source) = (mechanism.clone(), mechanism.clone(), Rc::new(source));
@@ -233,8 +250,8 @@ fn spawn_datagrams<M: Mechanism>(
 /// Spawns a task that the worker cannot do without: if it fails, the worker ends.
 fn spawn_essential<M: Mechanism, F>(
     mechanism: &M,
-    handle: &WorkerHandle<Proxied<M::Stream>>,
-    task: impl FnOnce(WorkerHandle<Proxied<M::Stream>>) -> F,
+    handle: &WorkerHandle<ClientStream<M::Stream>>,
+    task: impl FnOnce(WorkerHandle<ClientStream<M::Stream>>) -> F,
 ) where
     F: Future<Output = io::Result<Infallible>> + 'static,
 {
@@ -251,7 +268,7 @@ fn spawn_essential<M: Mechanism, F>(
 /// and other sockets that are as full.
 async fn answer_datagrams<M: Mechanism>(
     mechanism: &M,
-    handle: &WorkerHandle<Proxied<M::Stream>>,
+    handle: &WorkerHandle<ClientStream<M::Stream>>,
     source: &Source<M>,
 ) -> io::Result<Infallible> {
     let mut batches = 0;
@@ -288,7 +305,7 @@ async fn answer_datagrams<M: Mechanism>(
 /// Does once a second what the receive queue of a socket needs, whether datagrams come or not.
 async fn keep_queue<M: Mechanism>(
     mechanism: &M,
-    handle: &WorkerHandle<Proxied<M::Stream>>,
+    handle: &WorkerHandle<ClientStream<M::Stream>>,
     source: &Source<M>,
 ) -> io::Result<Infallible> {
     loop {
@@ -302,31 +319,61 @@ async fn keep_queue<M: Mechanism>(
     }
 }
 
+/// A listening socket, the protocol that answers its connections, and what encrypts them.
+struct Port<M: Mechanism> {
+    listener: M::Tcp,
+    front: AnyConnectionFront,
+    encryption: Option<Encryption>,
+}
+
+fn encryption(
+    fronts: &Fronts,
+    protocol: Protocol,
+    handshakes: &Rc<Handshakes>,
+) -> io::Result<Option<Encryption>> {
+    let encryption = fronts.encryption(protocol)?;
+    Ok(encryption.map(|(tls, port)| Encryption {
+        tls,
+        port,
+        handshakes: Rc::clone(handshakes),
+    }))
+}
+
+/// Lets others have their turn, those too that something has come for, whenever handshakes have had theirs.
+async fn pace(mechanism: &impl Mechanism, handshakes: &Handshakes) -> io::Result<Infallible> {
+    loop {
+        handshakes.until_one_waits().await;
+        mechanism.yield_now().await;
+        handshakes.renew();
+    }
+}
+
 /// Accepts clients while there is room for them, and serves them.
 async fn accept_clients<M: Mechanism>(
     mechanism: &M,
-    handle: &WorkerHandle<Proxied<M::Stream>>,
-    listener: &M::Tcp,
-    front: &AnyConnectionFront,
+    handle: &WorkerHandle<ClientStream<M::Stream>>,
+    port: &Port<M>,
 ) -> io::Result<Infallible> {
     let mut turns = 0;
     loop {
         handle.wait_for_capacity().await;
-        match M::accept(listener).await {
+        match M::accept(&port.listener).await {
             // Dropped before it is spawned: a denied client costs no task, and takes nobody's place.
             Ok((_, peer)) if !handle.borrow().worker.permits_address(peer.ip()) => {
                 let state = handle.borrow();
                 state.worker.count(Count::AcceptDenied);
                 log_client(state.clock.now(), peer, Count::AcceptDenied);
             }
+            Ok(_) if sheds_tls(&handle.borrow().worker, port.encryption.as_ref()) => {}
             Ok((stream, peer)) => {
                 let stream = if speaks_for_others(&handle.borrow().worker, peer.ip()) {
                     Proxied::from_proxy(stream)
                 } else {
                     Proxied::direct(stream)
                 };
+                let stream = ClientStream::new(stream, port.encryption.as_ref());
                 let (conversation, guard) = (
-                    Conversation::new(handle, front, stream, peer),
+                    Conversation::new(handle, &port.front, stream, peer),
                     PanicGuard(handle.clone()),
                 );
                 mechanism.spawn(async move {
@@ -359,6 +406,20 @@ async fn accept_clients<M: Mechanism>(
     }
 }
 
+/// Whether a connection is refused because its handshake would take the time of a hundred datagrams, which an overloaded worker does
+/// not have. Where plain HTTP shares the port, its first byte decides.
+fn sheds_tls(worker: &Worker, encryption: Option<&Encryption>) -> bool {
+    let Some(Encryption { port, handshakes, .. }) = encryption else {
+        return false;
+    };
+    handshakes.refuse(worker.overload() > Level::None);
+    let is_shed = handshakes.is_refusing() && *port == TlsPort::Only;
+    if is_shed {
+        handshakes.count(Handshake::Shed);
+    }
+    is_shed
+}
+
 /// Whether a connection from `ip` begins with a header of the PROXY protocol, if it passes on what clients ask.
 fn speaks_for_others(worker: &Worker, ip: IpAddr) -> bool {
     let proxies = worker.tracker().config().proxies();
@@ -378,7 +439,7 @@ async fn pause(mechanism: &impl Mechanism, error: io::Error) -> io::Result<()> {
 /// Sees to it that connections keep their time. One coarse clock for all of them: none has a timer of its own.
 async fn tick<M: Mechanism>(
     mechanism: &M,
-    handle: &WorkerHandle<Proxied<M::Stream>>,
+    handle: &WorkerHandle<ClientStream<M::Stream>>,
 ) -> io::Result<Infallible> {
     loop {
         // Without connections there are no deadlines: an idle worker is not woken four times a second.

@@ -22,6 +22,8 @@ use crate::options::Options;
 #[cfg(feature = "glommio")]
 use crate::runtime;
 use crate::sockets::{self, SocketError};
+#[cfg(feature = "tls")]
+use crate::start::secured;
 use crate::start::seed;
 use crate::state::{FoundState, StateContent, StateError};
 use crate::steps::{PRIVILEGED, Ready, Step, UNPRIVILEGED};
@@ -306,6 +308,13 @@ fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec
     let (Some(opened), Some(serve)) = (ready.opened, ready.serve) else {
         return Ok((None, Vec::new()));
     };
+    let fronts = Fronts::new(&seed()?, &options.config);
+    #[cfg(feature = "tls")]
+    let fronts = match (options.tls.port, &ready.certificates) {
+        // The step that failed says why.
+        (Some(_), None) => return Ok((None, Vec::new())),
+        (_, files) => secured(fronts, files.as_ref()),
+    };
     let (clock, control) = (Clock::start(), Arc::new(Control::new()));
     let access = Access {
         proxies: listed.clone(),
@@ -313,7 +322,7 @@ fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec
     };
     let job = Job {
         tracker: Arc::new(tracker(options.config.clone(), clock)?.with_access(access)),
-        fronts: Fronts::new(&seed()?, &options.config),
+        fronts,
         sockets: opened.workers,
         clock,
         control: Arc::clone(&control),
@@ -348,7 +357,7 @@ fn ask_all(options: &Options, listed: &AddressList) -> Result<Vec<RoundTrip>, Fa
         proxies: options.config.proxies(),
         listed: Some(listed),
     })?;
-    let protocols = [Protocol::Udp, Protocol::Http].into_iter();
+    let protocols = [Protocol::Udp, Protocol::Http, Protocol::HttpOrHttps].into_iter();
     let protocols = protocols.filter(|&protocol| listen.serves(protocol));
     let addresses = addresses::reachable(&bound(listen)).into_iter();
     let places = addresses.flat_map(|ip| {

@@ -327,6 +327,10 @@ fn remedy(failure: &Failure) -> String {
         Failure::Lists(ListError::Bad(..) | ListError::Several(..)) => {
             "correct them: one info-hash or network a line, # before a comment".to_owned()
         }
+        #[cfg(feature = "tls")]
+        Failure::Certificates(_) => {
+            "the certificate with its chain for --tls-cert, and its key for --tls-key, both in PEM".to_owned()
+        }
         Failure::Privileges(error) => privilege_remedy(error),
         Failure::State(error) => format!(
             "an existing directory that the tracker's user can write: {}; with --chroot, the path is relative to it",

@@ -24,6 +24,7 @@ use super::size;
 pub(super) struct Arguments {
     pub(super) common: Common,
     pub(super) service: Service,
+    pub(super) tls: Tls,
     pub(super) swarms: Swarms,
     pub(super) limits: Limits,
     pub(super) http: Http,
@@ -61,6 +62,14 @@ pub(super) struct Service {
     pub(super) no_udp: bool,
     pub(super) runtime: Option<String>,
     pub(super) memory_max: Option<String>,
+}
+
+/// Options of HTTPS.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub(super) port: Option<String>,
+    pub(super) cert: Vec<String>,
+    pub(super) key: Vec<String>,
 }
 
 /// Options of announces and swarms.
@@ -136,6 +145,7 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
     let defaults = Config::default();
     let common = common(&defaults);
     let service = service();
+    let tls = tls();
     let swarms = swarms(&defaults);
     let limits = limits(&defaults);
     let http = http(&defaults);
@@ -149,6 +159,7 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
     construct!(Arguments {
         common,
         service,
+        tls,
         swarms,
         limits,
         http,
@@ -242,6 +253,23 @@ fn service() -> impl Parser<Service> {
         memory_max
     })
     .group_help("Service:")
+}
+
+fn tls() -> impl Parser<Tls> {
+    let ports = format!(
+        "Port for HTTPS, {}-{}; that of --port for both (none)",
+        PORTS.start(),
+        PORTS.end()
+    );
+    let port = value(name::TLS_PORT, "PORT", &ports);
+    let chain = "Certificate and chain in PEM, repeatable: the first is the default";
+    let cert = values(name::TLS_CERT, "FILE", chain);
+    let key = values(
+        name::TLS_KEY,
+        "FILE",
+        "Key of each certificate, in the same order",
+    );
+    construct!(Tls { port, cert, key }).group_help("HTTPS (SIGHUP and changes reload the files):")
 }
 
 fn swarms(defaults: &Config) -> impl Parser<Swarms> + use<> {

@@ -14,6 +14,7 @@ mod runtime;
 mod size;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -42,6 +43,7 @@ use reader::{Reader, Text};
 use refusal::needs;
 pub(crate) use refusal::{Refusal, Source};
 pub(crate) use runtime::Runtime;
+pub(crate) use tls::{PairFiles, TlsOptions};
 
 /// All options, valid.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) config: Config,
     /// Where to listen, and with how many workers.
     pub(crate) listen: Listen,
+    /// Certificates, and the port of HTTPS.
+    pub(crate) tls: TlsOptions,
     /// What drives the workers.
     pub(crate) runtime: Runtime,
     /// The most memory that the process is to take, in bytes, if that was given.
@@ -151,7 +155,8 @@ impl Options {
         let logs = logs(reader, given.logs)?;
         let failures = reader.number(name::FAILURES, None, 0..=u32::MAX)?;
         let process = process::read(reader, &common, given.process)?;
-        let listen = listen(reader, &common, &given.service, processors)?;
+        let tls = tls::read(reader, given.tls)?;
+        let listen = listen(reader, &common, &given.service, tls.port, processors)?;
         let config = swarms(
             reader,
             Config::default().with_workers(listen.workers),
@@ -166,6 +171,7 @@ impl Options {
         Ok(Self {
             config,
             listen,
+            tls,
             runtime,
             memory_max,
             charset,
@@ -228,6 +234,7 @@ fn listen(
     reader: Reader<'_>,
     common: &Common,
     given: &arguments::Service,
+    tls_port: Option<u16>,
     processors: usize,
 ) -> Result<Listen, Refusal> {
     let port = reader.number(name::PORT, common.port.clone(), PORTS)?;
@@ -237,7 +244,7 @@ fn listen(
         reader.switch(name::NO_TCP, given.no_tcp)?,
         reader.switch(name::NO_UDP, given.no_udp)?,
     );
-    if no_tcp && no_udp {
+    if no_tcp && no_udp && tls_port.is_none() {
         let source = |name, argument| match argument {
             true => Source::Argument(name),
             false => Source::Variable(name),
@@ -252,11 +259,20 @@ fn listen(
         None => processors.clamp(*WORKERS.start() as usize, *WORKERS.end() as usize),
     };
     let port = port.map_or(PORT_DEFAULT, |port| port.value);
-    let protocols = [(!no_tcp, Protocol::Http), (!no_udp, Protocol::Udp)];
-    let protocols = protocols.into_iter().filter(|(wanted, _)| *wanted);
+    let http = match tls_port {
+        Some(tls_port) if tls_port == port => Protocol::HttpOrHttps,
+        _ => Protocol::Http,
+    };
+    let of_its_own = tls_port.filter(|&tls_port| no_tcp || tls_port != port);
+    let protocols = [
+        (!no_tcp, http, port),
+        (!no_udp, Protocol::Udp, port),
+        (of_its_own.is_some(), Protocol::Https, of_its_own.unwrap_or(port)),
+    ];
+    let protocols = protocols.into_iter().filter(|(wanted, ..)| *wanted);
     let mut listen = Listen::new(workers);
     for place in one_by_one(&addresses) {
-        for (_, protocol) in protocols.clone() {
+        for (_, protocol, port) in protocols.clone() {
             listen = listen.bind(protocol, place, port);
         }
     }

@@ -24,6 +24,9 @@ impl fmt::Display for Name {
 
 pub(super) const PORT: Name = both('p', "port");
 pub(super) const BIND: Name = long("bind");
+pub(crate) const TLS_PORT: Name = long("tls-port");
+pub(crate) const TLS_CERT: Name = long("tls-cert");
+pub(crate) const TLS_KEY: Name = long("tls-key");
 pub(super) const NO_TCP: Name = long("no-tcp");
 pub(super) const NO_UDP: Name = long("no-udp");
 pub(super) const WORKERS: Name = both('w', "workers");
@@ -74,6 +77,9 @@ pub(super) const FAILURES: Name = long("failures");
 pub(super) const IN_ENVIRONMENT: &[Name] = &[
     PORT,
     BIND,
+    TLS_PORT,
+    TLS_CERT,
+    TLS_KEY,
     NO_TCP,
     NO_UDP,
     WORKERS,

@@ -25,6 +25,13 @@ pub(crate) enum Refusal {
     Word(String, &'static str),
     /// `--allow-list` and `--deny-list`.
     TwoLists(Source, Source),
+    /// So many certificates, and another number of keys.
+    Unpaired {
+        certs: (Source, usize),
+        keys: (Source, usize),
+    },
+    /// HTTPS, which this build does not have.
+    NoTls(Source),
     /// `--no-tcp` and `--no-udp`.
     NothingToServe(Source, Source),
     /// The core refuses a value that passed the checks here.
@@ -59,6 +66,17 @@ impl fmt::Display for Refusal {
             Self::TwoLists(allow, deny) => {
                 write!(f, "{allow} and {deny} exclude each other: give one of them")
             }
+            Self::Unpaired {
+                certs: (cert, certs),
+                keys: (key, keys),
+            } => write!(
+                f,
+                "{cert} and {key} come in pairs: there are {certs} certificates and {keys} keys"
+            ),
+            Self::NoTls(source) => write!(
+                f,
+                "{source}: this build has no HTTPS (cargo build --features tls)"
+            ),
             Self::NothingToServe(no_tcp, no_udp) => write!(
                 f,
                 "{no_tcp} and {no_udp} together leave nothing to serve: give one of them at most"

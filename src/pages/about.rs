@@ -5,7 +5,14 @@ use etracker_core::stats::{Count, Figures};
 use etracker_core::{Instant, Tracker};
 use etracker_runtime_common::Memory;
 
+#[cfg(feature = "tls")]
+use etracker_tls::{Certificates, Pair};
 use jiff::tz::TimeZone;
+#[cfg(feature = "tls")]
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use super::Grouping;
 use crate::allocations::Allocations;
@@ -26,6 +33,11 @@ pub(crate) struct About {
     pub(crate) tcp: bool,
     /// Whether UDP is served.
     pub(crate) udp: bool,
+    /// The port of HTTPS, if it is served.
+    pub(crate) tls_port: Option<u16>,
+    /// The certificates of HTTPS.
+    #[cfg(feature = "tls")]
+    pub(crate) certificates: Option<Arc<Certificates>>,
     /// The soft and the hard limit on open files.
     pub(crate) open_files: (u64, u64),
     /// The most memory that the process is to take, in bytes, if that is limited.
@@ -38,6 +50,47 @@ pub(crate) struct About {
     pub(crate) zone: TimeZone,
 }
 
+impl About {
+    /// The same facts, with the certificates of HTTPS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_certificates(mut self, certificates: Option<&Arc<Certificates>>) -> Self {
+        self.certificates = certificates.cloned();
+        self
+    }
+
+    #[cfg(feature = "tls")]
+    fn certificates(&self, now: Instant) -> Vec<Certificate> {
+        let now = UNIX_EPOCH + Duration::from_secs(now.as_secs());
+        let pairs = self.certificates.as_ref().map(|served| served.pairs());
+        let certificate = |pair: &Pair| Certificate {
+            names: pair.facts().names.clone(),
+            chain: pair.facts().chain.name(),
+            expires_secs: pair
+                .facts()
+                .not_after
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+            days_left: pair.facts().days_left(now),
+        };
+        pairs.unwrap_or_default().iter().map(certificate).collect()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    const fn certificates(&self, _: Instant) -> Vec<Certificate> {
+        Vec::new()
+    }
+}
+
+/// What an operator watches of a certificate.
+#[derive(Clone, Debug)]
+pub(super) struct Certificate {
+    pub(super) names: Vec<String>,
+    pub(super) chain: &'static str,
+    /// Unix time of its end.
+    pub(super) expires_secs: u64,
+    pub(super) days_left: i64,
+}
+
 /// All figures and facts of the pages at one moment.
 #[derive(Debug)]
 pub(super) struct Moment<'a> {
@@ -48,6 +101,7 @@ pub(super) struct Moment<'a> {
     pub(super) memory: Memory,
     pub(super) hidden: Vec<Hidden>,
     pub(super) allocations: Allocations,
+    pub(super) certificates: Vec<Certificate>,
 }
 
 impl<'a> Moment<'a> {
@@ -60,6 +114,7 @@ impl<'a> Moment<'a> {
             memory: Memory::take(),
             hidden: Hidden::all(now, tracker),
             allocations: Allocations::take(),
+            certificates: about.certificates(now),
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
             "failures": about.failures,
             "workers": figures.workers,
         }),
-        listen: json!({ "port": about.port, "http": about.tcp, "udp": about.udp }),
+        listen: json!({ "port": about.port, "http": about.tcp, "udp": about.udp, "tls_port": about.tls_port }),
         load: json!({ "average": figures.host.load, "limit": figures.interval.load_limit() }),
         interval_secs: json!({
             "served": figures.interval.served_secs(),
@@ -36,6 +36,7 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
             "min": bounds.min,
             "max": bounds.max,
         }),
+        certificates: certificates(moment),
         connections: json!({
             "open": moment.open_connections(),
             "open_files_soft": soft,
@@ -82,6 +83,7 @@ struct Page<'a> {
     listen: Value,
     load: Value,
     interval_secs: Value,
+    certificates: Value,
     connections: Value,
     memory_bytes: Value,
     memory_shortage: Value,
@@ -95,6 +97,18 @@ struct Page<'a> {
     errors: Value,
     hidden_clients: Value,
     history: &'a RawValue,
+}
+
+fn certificates(moment: &Moment<'_>) -> Value {
+    let certificates = moment.certificates.iter().map(|certificate| {
+        json!({
+            "names": certificate.names,
+            "chain": certificate.chain,
+            "expires": certificate.expires_secs,
+            "days_left": certificate.days_left,
+        })
+    });
+    certificates.collect()
 }
 
 fn allocations(moment: &Moment<'_>) -> Value {

@@ -75,6 +75,7 @@ pub(super) fn page(moment: &Moment<'_>, format: Format) -> String {
     requests(moment, &mut families);
     overload(moment, &mut families);
     connections(moment, &mut families);
+    tls(moment, &mut families);
     swarms(moment, &mut families);
     sweep(moment, &mut families);
     hidden_clients(moment, &mut families);
@@ -310,6 +311,32 @@ fn overload(moment: &Moment<'_>, to: &mut Families) {
         "Datagrams that a socket filter dropped",
     )
     .number([], count(Count::UdpFiltered));
+}
+
+/// Nothing without HTTPS.
+fn tls(moment: &Moment<'_>, to: &mut Families) {
+    if moment.about.tls_port.is_none() {
+        return;
+    }
+    let mut handshakes = to.counter(
+        "etracker_tls_handshakes",
+        None,
+        "TLS handshakes by what came of them",
+    );
+    for &one in Count::ALL {
+        if let Some(outcome) = one.name().strip_prefix("tls_") {
+            handshakes = handshakes.number([("outcome", outcome.to_owned())], moment.figures.count(one));
+        }
+    }
+    let mut expiry = to.gauge(
+        "etracker_certificate_expiry",
+        Some(Unit::Seconds),
+        "Unix time at which a certificate expires, by its first name",
+    );
+    for certificate in &moment.certificates {
+        let name = certificate.names.first().cloned().unwrap_or_default();
+        expiry = expiry.number([("name", name)], certificate.expires_secs);
+    }
 }
 
 fn connections(moment: &Moment<'_>, to: &mut Families) {

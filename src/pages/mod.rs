@@ -239,6 +239,9 @@ mod tests {
             port: 6969,
             tcp: true,
             udp: true,
+            tls_port: Some(443),
+            #[cfg(feature = "tls")]
+            certificates: None,
             open_files: (1024, 4096),
             memory_max: Some(256 << 20),
             charset: "utf-8".to_owned(),

@@ -82,6 +82,13 @@ impl Tracker {
         }
     }
 
+    /// Waits for a new line on standard output that holds `text`.
+    #[cfg(feature = "tls")]
+    pub(crate) fn hears_again(&mut self, text: &str) {
+        self.said.push(self.stdout.recv_timeout(PATIENCE).unwrap());
+        self.hears_of(text);
+    }
+
     /// What it has said until it listened, and what was heard of since.
     pub(crate) fn said(&self) -> &[String] {
         &self.said

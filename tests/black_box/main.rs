@@ -37,6 +37,8 @@ mod service_manager;
 mod signals;
 mod start_stop;
 mod supervised;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "testing")]
 mod transcript;
 mod warm_restart;

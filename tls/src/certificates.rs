@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
-use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use etracker_runtime_common::{Handshakes, Secure, Stream, TlsPort};
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::Pair;
 use crate::provider::{provider, ticketer};
-use crate::{Pair, Secured};
 
 /// The certificates that are served, and all that handshakes share. Each handshake takes the certificate that is there by then;
 /// sessions are resumed by tickets, whichever worker made them, also after certificates were replaced.
@@ -86,12 +84,6 @@ impl Certificates {
 
     pub(crate) const fn config(&self) -> &Arc<ServerConfig> {
         &self.config
-    }
-}
-
-impl Secure for Certificates {
-    fn secure(&self, stream: Box<dyn Stream>, port: TlsPort, handshakes: Rc<Handshakes>) -> Box<dyn Stream> {
-        Box::new(Secured::new(self, stream, port, handshakes))
     }
 }
 
@@ -180,11 +172,14 @@ pub(crate) const CHALLENGE: &[u8] = b"acme-tls/1";
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
     use std::task::{Context, Waker};
 
     use etracker_core::stats::Counters;
+    use etracker_runtime_common::{Handshakes, Stream as _, TlsPort};
 
     use super::*;
+    use crate::Secured;
     use crate::testing::{Client, issue, issue_rsa, proof};
 
     /// Which of `pairs` the client is shown.

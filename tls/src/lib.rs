@@ -41,6 +41,7 @@ mod provider;
 mod secured;
 #[cfg(test)]
 mod testing;
+mod workers;
 
 pub use certificates::{Certificates, TlsError};
 /// The trait that [`Certificates`] implements for workers.

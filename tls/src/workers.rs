@@ -1,0 +1,13 @@
+//! How workers encrypt connections.
+
+use std::rc::Rc;
+
+use etracker_runtime_common::{Handshakes, Secure, Stream, TlsPort};
+
+use crate::{Certificates, Secured};
+
+impl Secure for Certificates {
+    fn secure(&self, stream: Box<dyn Stream>, port: TlsPort, handshakes: Rc<Handshakes>) -> Box<dyn Stream> {
+        Box::new(Secured::new(self, stream, port, handshakes))
+    }
+}
