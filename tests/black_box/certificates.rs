@@ -24,9 +24,10 @@ impl Ca {
     pub(crate) fn new(folder: &Folder) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "CA of a test");
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let file = folder.path("ca.pem");
+        // No two have one name: a signature by another key of the same name is another fault than an unknown issuer.
+        params.distinguished_name.push(DnType::CommonName, file.as_str());
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         fs::write(&file, issuer.pem()).unwrap();
         Self { issuer, file }
     }
