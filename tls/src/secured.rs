@@ -219,7 +219,7 @@ impl<S: Stream> Stream for Secured<S> {
     }
 
     /// Encrypts some of `bytes`, and is done when the stream has taken that. Until then the caller comes back with the same bytes:
-    /// so it knows how much its client has not taken, and at most [`RECORD_MAX`] bytes wait here.
+    /// so it knows how much its client has not taken, and at most 16 KiB wait here.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let open = match &mut self.state {
             State::Open(open) => open,
