@@ -6,6 +6,8 @@ use std::io;
 
 use etracker_runtime_common::{OpenError, Plain, ServeError};
 
+#[cfg(feature = "acme")]
+use crate::acme::AcmeStartError;
 use crate::lists::ListError;
 use crate::memory::TooSmall;
 use crate::privileges::PrivilegeError;
@@ -49,6 +51,9 @@ pub(crate) enum Failure {
     Spawn(io::Error),
     /// The state cannot be kept.
     State(StateError),
+    /// Certificates by ACME cannot be had.
+    #[cfg(feature = "acme")]
+    Acme(AcmeStartError),
     /// A worker failed.
     Serve(ServeError),
 }
@@ -97,6 +102,8 @@ impl fmt::Display for Failure {
             ),
             Self::Spawn(error) => write!(f, "the serving process cannot be started: {}", Plain(error)),
             Self::State(error) => error.fmt(f),
+            #[cfg(feature = "acme")]
+            Self::Acme(error) => error.fmt(f),
             Self::Serve(error) => error.fmt(f),
         }
     }

@@ -1,5 +1,7 @@
 //! The `etracker` command.
 
+#[cfg(feature = "acme")]
+mod acme;
 mod allocations;
 mod doctor;
 mod exit;
@@ -15,6 +17,7 @@ mod options;
 mod pages;
 mod privileges;
 mod reload;
+mod renewals;
 mod report;
 mod revision;
 mod runtime;

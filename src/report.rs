@@ -14,7 +14,7 @@ use etracker_core::{Config, Tracker};
 use etracker_runtime_common::{Listen, Opened, Protocol, Transport};
 
 use crate::lists::{ListFile, TorrentFile};
-use crate::options::{Options, PairFiles, Setting, TlsOptions};
+use crate::options::{AcmeOptions, Options, PairFiles, Setting, TlsOptions};
 use crate::revision::revision;
 use crate::sockets::{addresses, port};
 use crate::terminal::say;
@@ -102,6 +102,7 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("maxLoadAvg", format!("{:.2}", config.load_limit())),
     ];
     settings.extend(encryption(&options.tls));
+    settings.extend(options.acme.iter().flat_map(acme));
     settings.extend(behind(config, &lists.trusted_proxies));
     settings.extend([
         ("bind", list(&addresses(listen), "all")),
@@ -157,6 +158,31 @@ fn encryption(tls: &TlsOptions) -> [(&'static str, String); 3] {
         ),
         ("tlsCert", paths(|pair| &pair.chain)),
         ("tlsKey", paths(|pair| &pair.key)),
+    ]
+}
+
+/// The settings of certificates from a directory.
+fn acme(options: &AcmeOptions) -> [(&'static str, String); 5] {
+    let AcmeOptions {
+        domains,
+        contact,
+        directory,
+        folder,
+        authorities,
+    } = options;
+    [
+        ("acme", list(domains, "none")),
+        (
+            "acmeContact",
+            contact.clone().unwrap_or_else(|| "none".to_owned()),
+        ),
+        ("acmeDirectory", directory.clone()),
+        ("acmeState", folder.display().to_string()),
+        (
+            "acmeCa",
+            value(authorities.as_ref())
+                .map_or_else(|| "public".to_owned(), |path| path.display().to_string()),
+        ),
     ]
 }
 

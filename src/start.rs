@@ -11,11 +11,14 @@ use etracker_runtime_common::{
     Clock, Control, Fronts, Job, Opened, Transport, find_memory, join_free_memory_at_once,
 };
 
+#[cfg(feature = "acme")]
+use crate::acme::Acme;
 use crate::failure::Failure;
 use crate::memory::{Budget, Cap};
 use crate::options::Options;
 use crate::pages::{About, Grouping, PageCache, Readers};
 use crate::reload::Reloading;
+use crate::renewals::Renewals;
 use crate::revision::revision;
 use crate::state::{FoundState, Pace, StateError, StateFile};
 use crate::steps::{PRIVILEGED, Ready, Step, UNPRIVILEGED};
@@ -75,6 +78,9 @@ fn serve(
         budget,
         state,
         cap,
+        #[cfg(feature = "acme")]
+        acme,
+        ..
     } = ready
     else {
         unreachable!("every step was taken, and none failed");
@@ -86,6 +92,8 @@ fn serve(
     let about = about(&options, clock.now(), cap, &zone);
     #[cfg(feature = "tls")]
     let about = about.with_certificates(certificates.as_ref().map(CertificateFiles::certificates));
+    #[cfg(feature = "acme")]
+    let about = about.with_renewals(acme.as_ref());
     let page_cache = Arc::new(page_cache(&options, about));
     let user = options.process.user.as_ref();
     let (state, tracker, ids) =
@@ -100,7 +108,7 @@ fn serve(
         lists: options.lists,
         tracker: Arc::clone(&tracker),
         #[cfg(feature = "tls")]
-        certificates,
+        certificates: certificates.filter(CertificateFiles::are_there),
     }
     .begin(reloads)
     .map_err(Failure::Thread)?;
@@ -108,6 +116,8 @@ fn serve(
     notifier
         .watch(&tracker, clock, control)
         .map_err(Failure::Thread)?;
+    #[cfg(feature = "acme")]
+    renew(acme, control)?;
     notifier.tell("READY=1");
     let served = serve(Job {
         tracker: Arc::clone(&tracker),
@@ -161,6 +171,12 @@ pub(crate) fn secured(fronts: Fronts, files: Option<&CertificateFiles>) -> Front
     }
 }
 
+/// Starts what orders and renews certificates, if anything does.
+#[cfg(feature = "acme")]
+fn renew(acme: Option<Acme>, control: &Control) -> Result<(), Failure> {
+    acme.map_or(Ok(()), |acme| acme.start(control).map_err(Failure::Acme))
+}
+
 fn page_cache(options: &Options, about: About) -> PageCache {
     let hosts = options.page_hosts.iter().cloned().chain(host_names());
     let readers = Readers::new(options.stats_from.clone(), hosts);
@@ -185,6 +201,7 @@ fn about(options: &Options, started: Instant, cap: Option<Cap>, zone: &TimeZone)
         tls_port: options.tls.port,
         #[cfg(feature = "tls")]
         certificates: None,
+        renewals: Renewals::default(),
         open_files: limits::open_files(),
         memory_max: cap.map(|cap| cap.bytes),
         charset: charset.clone(),

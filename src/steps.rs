@@ -7,6 +7,8 @@ use etracker_core::config::LimitMode;
 use etracker_core::governor::BYTES_PER_WORKER;
 use etracker_runtime_common::{Opened, Transport, resident_bytes};
 
+#[cfg(feature = "acme")]
+use crate::acme::{Acme, Authorities};
 use crate::failure::Failure;
 use crate::memory::{Budget, Cap, Needs};
 use crate::notify::Notifier;
@@ -54,6 +56,12 @@ pub(crate) struct Ready {
     pub(crate) cap: Option<Cap>,
     /// How it is divided.
     pub(crate) budget: Option<Budget>,
+    /// Who vouches for the directory of `--acme`.
+    #[cfg(feature = "acme")]
+    pub(crate) authorities: Option<Authorities>,
+    /// `None` without `--acme`.
+    #[cfg(feature = "acme")]
+    pub(crate) acme: Option<Acme>,
     /// `None` if no state is configured.
     pub(crate) state: Option<FoundState>,
 }
@@ -80,6 +88,11 @@ pub(crate) const PRIVILEGED: &[Step] = &[
     Step {
         about: CERTIFICATES,
         take: read_certificates,
+    },
+    #[cfg(feature = "acme")]
+    Step {
+        about: ACME,
+        take: read_authorities,
     },
     Step {
         about: "user",
@@ -109,6 +122,11 @@ pub(crate) const UNPRIVILEGED: &[Step] = &[
         about: STATE,
         take: find_state,
     },
+    #[cfg(feature = "acme")]
+    Step {
+        about: ACME,
+        take: find_acme,
+    },
 ];
 
 /// The certificates of HTTPS.
@@ -120,6 +138,9 @@ pub(crate) const OPEN_FILES: &str = "open files";
 pub(crate) const MEMORY: &str = "memory";
 /// The sockets of the tracker.
 pub(crate) const PORT: &str = "port";
+/// Certificates from an ACME directory.
+#[cfg(feature = "acme")]
+pub(crate) const ACME: &str = "ACME";
 /// The state file.
 pub(crate) const STATE: &str = "state";
 
@@ -197,6 +218,26 @@ fn give_up_rights(options: &Options, _: &mut Ready, tell: Tell<'_>) -> Result<()
     Privileges::look_up(process.user.as_ref(), process.chroot.as_ref())
         .and_then(|privileges| privileges.drop(tell))
         .map_err(Failure::Privileges)
+}
+
+/// Outside a new root, where files of certificates are.
+#[cfg(feature = "acme")]
+fn read_authorities(options: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
+    let authorities = options.acme.as_ref().map(Authorities::read);
+    ready.authorities = authorities.transpose().map_err(Failure::Acme)?;
+    Ok(())
+}
+
+/// Does nothing without what earlier steps have failed at.
+#[cfg(feature = "acme")]
+fn find_acme(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+    if let (Some(options), Some(authorities), Some(files)) =
+        (&options.acme, &ready.authorities, &ready.certificates)
+    {
+        let acme = Acme::find(options, authorities, files.certificates(), tell);
+        ready.acme = Some(acme.map_err(Failure::Acme)?);
+    }
+    Ok(())
 }
 
 fn choose_runtime(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {

@@ -50,6 +50,11 @@ impl CertificateFiles {
         &self.certificates
     }
 
+    /// Whether there are files: certificates may come from a directory alone.
+    pub(crate) const fn are_there(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     /// Reads the files again if one has changed. A pair that is being written is read at the next look.
     pub(crate) fn look(&mut self) {
         if versions(&self.files) != self.seen {

@@ -15,6 +15,8 @@ use etracker_runtime_common::{
 use super::addresses::{self, Absent};
 use super::conntrack::Conntrack;
 use super::probe::{Hidden, Probe, ProbeResult, Trust};
+#[cfg(feature = "acme")]
+use crate::acme::Look;
 use crate::failure::Failure;
 use crate::limits;
 use crate::memory::{Cap, cgroup_bytes, machine_bytes};
@@ -58,6 +60,9 @@ pub(super) struct Facts {
     pub(super) round_trips: Vec<RoundTrip>,
     /// Causes that hide clients from the tracker that has the port, by its own report.
     pub(super) hidden: Vec<Hidden>,
+    /// The way to certificates, with `--acme`.
+    #[cfg(feature = "acme")]
+    pub(super) acme: Option<Look>,
     /// Variables that begin like options and are unknown.
     pub(super) unknown_variables: Vec<String>,
     pub(super) intervals: Intervals,
@@ -148,6 +153,11 @@ impl Facts {
             .iter()
             .any(|step| matches!(step.outcome, Err(Failure::Files { .. })));
         let connections = ready.connections_max;
+        #[cfg(feature = "acme")]
+        let acme = ready
+            .acme
+            .take()
+            .map(|acme| acme.look(options.tls.port.unwrap_or_default()));
         let memory = ready.cap.map(|cap| MemoryLimit {
             cap,
             system: [cgroup, machine_bytes()].into_iter().flatten().min(),
@@ -185,6 +195,8 @@ impl Facts {
             broken,
             round_trips,
             hidden,
+            #[cfg(feature = "acme")]
+            acme,
             unknown_variables: options.unknown_variables.clone(),
             intervals: options.config.intervals(),
             private_peers: options.config.swarms().private_peers(),

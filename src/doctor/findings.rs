@@ -10,6 +10,8 @@ use super::facts::{
     Facts, Ipv6, LockedMemory, MemoryLimit, OpenFiles, ReceiveBuffer, RoundTrip, StepResult, is_in_use,
 };
 use super::probe::{Answer, Hidden, ProbeError, shortened};
+#[cfg(feature = "acme")]
+use crate::acme::AcmeStartError;
 use crate::failure::Failure;
 use crate::lists::ListError;
 use crate::memory::{From as CapFrom, Mib};
@@ -75,7 +77,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn ok(about: &str, what: impl Into<String>) -> Finding {
+pub(super) fn ok(about: &str, what: impl Into<String>) -> Finding {
     Finding {
         grade: Grade::Ok,
         about: about.to_owned(),
@@ -84,7 +86,7 @@ fn ok(about: &str, what: impl Into<String>) -> Finding {
     }
 }
 
-fn warning(about: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+pub(super) fn warning(about: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
     Finding {
         grade: Grade::Warning,
         remedy: Some(remedy.into()),
@@ -336,6 +338,20 @@ fn remedy(failure: &Failure) -> String {
             "an existing directory that the tracker's user can write: {}; with --chroot, the path is relative to it",
             error.folder().display()
         ),
+        #[cfg(feature = "acme")]
+        Failure::Acme(AcmeStartError::Authorities(file, _)) => {
+            format!(
+                "give {} a file of certificates in PEM, as the directory's operator hands out",
+                file.source
+            )
+        }
+        #[cfg(feature = "acme")]
+        Failure::Acme(AcmeStartError::Folder(path, _)) => format!(
+            "a folder that the tracker's user can write: {}; with --chroot, the path is relative to it",
+            path.display()
+        ),
+        #[cfg(feature = "acme")]
+        Failure::Acme(AcmeStartError::Thread(_)) => AS_THE_SYSTEM_SAYS.to_owned(),
         Failure::Notify(_) => "leave NOTIFY_SOCKET out of the environment: systemd sets it".to_owned(),
         Failure::Runtime(_) => OTHER_RUNTIME.to_owned(),
         Failure::Memory(_) => "a larger --memory-max, fewer --workers, or smaller lists".to_owned(),
@@ -548,6 +564,8 @@ mod tests {
             broken: None,
             round_trips: vec![trip(Transport::Udp), trip(Transport::Tcp)],
             hidden: Vec::new(),
+            #[cfg(feature = "acme")]
+            acme: None,
             unknown_variables: Vec::new(),
             intervals: Intervals {
                 initial: 1799,

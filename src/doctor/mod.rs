@@ -1,5 +1,7 @@
 //! `etracker doctor`: checks whether a start would succeed and the host is fit.
 
+#[cfg(feature = "acme")]
+mod acme;
 mod addresses;
 mod conntrack;
 mod facts;
@@ -21,7 +23,13 @@ use findings::{Finding, Grade, judge};
 /// # Errors
 /// The checks themselves cannot be done.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let findings = judge(&Facts::gather(options)?);
+    let facts = Facts::gather(options)?;
+    let findings = judge(&facts);
+    #[cfg(feature = "acme")]
+    let findings = findings
+        .into_iter()
+        .chain(acme::judge(&facts))
+        .collect::<Vec<_>>();
     show(&findings);
     let faulty = findings.iter().any(|finding| finding.grade == Grade::Fault);
     Ok(if faulty {

@@ -28,6 +28,7 @@ pub(super) struct Arguments {
     pub(super) swarms: Swarms,
     pub(super) limits: Limits,
     pub(super) http: Http,
+    pub(super) acme: Acme,
     pub(super) behind: Behind,
     pub(super) access: Access,
     pub(super) pages: Pages,
@@ -100,6 +101,16 @@ pub(super) struct Http {
     pub(super) path_prefix: Option<String>,
 }
 
+/// Options of certificates from an ACME directory.
+#[derive(Clone, Debug)]
+pub(super) struct Acme {
+    pub(super) domains: Vec<String>,
+    pub(super) contact: Option<String>,
+    pub(super) directory: Option<String>,
+    pub(super) state: Option<String>,
+    pub(super) authorities: Option<String>,
+}
+
 /// Options of what stands between the tracker and its clients.
 #[derive(Clone, Debug)]
 pub(super) struct Behind {
@@ -149,6 +160,7 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
     let swarms = swarms(&defaults);
     let limits = limits(&defaults);
     let http = http(&defaults);
+    let acme = acme();
     let behind = behind();
     let access = access();
     let pages = pages();
@@ -163,6 +175,7 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
         swarms,
         limits,
         http,
+        acme,
         behind,
         access,
         pages,
@@ -341,6 +354,27 @@ fn http(defaults: &Config) -> impl Parser<Http> + use<> {
         path_prefix
     })
     .group_help("HTTP:")
+}
+
+fn acme() -> impl Parser<Acme> {
+    let name = "Name to get a certificate for, repeatable; needs --tls-port and accepts the directory's terms of service";
+    let domains = values(name::ACME, "DOMAIN", name);
+    let mailbox = "Address of e-mail that the directory may write to (none)";
+    let contact = value(name::ACME_CONTACT, "EMAIL", mailbox);
+    let url = "Directory: production or staging of Let's Encrypt, or a URL (production)";
+    let directory = value(name::ACME_DIRECTORY, "URL", url);
+    let folder = "Folder of account and certificates (acme beside the state, else /var/lib/etracker/acme)";
+    let state = value(name::ACME_STATE, "DIR", folder);
+    let roots = "File of the authorities that vouch for the directory, in PEM (the public ones)";
+    let authorities = value(name::ACME_CA, "FILE", roots);
+    construct!(Acme {
+        domains,
+        contact,
+        directory,
+        state,
+        authorities
+    })
+    .group_help("Certificates by ACME:")
 }
 
 fn behind() -> impl Parser<Behind> {

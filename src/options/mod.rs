@@ -1,5 +1,6 @@
 //! Options from the command line and the environment, parsed and checked.
 
+mod acme;
 mod arguments;
 mod environment;
 mod intervals;
@@ -32,12 +33,15 @@ use strsim::osa_distance;
 
 use crate::lists::{ListFile, ListFiles, TorrentFile};
 use crate::logs::{LogFormat, LogSettings};
+pub(crate) use acme::AcmeOptions;
 use arguments::{Arguments, Common};
 pub(crate) use environment::Environment;
 pub(crate) use name::FAILURES_VARIABLE;
 use network::network;
 pub(crate) use process::ProcessOptions;
-use ranges::{CHARSET_DEFAULT, LOAD_LIMITS, LOCALE_DEFAULT, MEMORY_MAX, PORT_DEFAULT, PORTS, WORKERS};
+use ranges::{
+    CHARSET_DEFAULT, HOST_LEN_MAX, LOAD_LIMITS, LOCALE_DEFAULT, MEMORY_MAX, PORT_DEFAULT, PORTS, WORKERS,
+};
 pub(crate) use reader::Setting;
 use reader::{Reader, Text};
 use refusal::needs;
@@ -50,6 +54,8 @@ pub(crate) use tls::{PairFiles, TlsOptions};
 pub(crate) struct Options {
     /// The settings of the core.
     pub(crate) config: Config,
+    /// Certificates from an ACME directory.
+    pub(crate) acme: Option<AcmeOptions>,
     /// Where to listen, and with how many workers.
     pub(crate) listen: Listen,
     /// Certificates, and the port of HTTPS.
@@ -155,7 +161,9 @@ impl Options {
         let logs = logs(reader, given.logs)?;
         let failures = reader.number(name::FAILURES, None, 0..=u32::MAX)?;
         let process = process::read(reader, &common, given.process)?;
-        let tls = tls::read(reader, given.tls)?;
+        let by_acme = !reader.list(name::ACME, given.acme.domains.clone())?.is_empty();
+        let tls = tls::read(reader, given.tls, by_acme)?;
+        let acme = acme::read(reader, given.acme, tls.port.is_some(), process.state.as_deref())?;
         let listen = listen(reader, &common, &given.service, tls.port, processors)?;
         let config = swarms(
             reader,
@@ -170,6 +178,7 @@ impl Options {
         let lists = lists(reader, given.access, trusted_proxies)?;
         Ok(Self {
             config,
+            acme,
             listen,
             tls,
             runtime,
@@ -225,8 +234,6 @@ const SERVING: [&str; 4] = ["run", "serve", "server", "start"];
 const DOCTOR: &str = "doctor";
 /// The word for no network in `--limit-exempt`.
 const NOBODY: &str = "none";
-/// Bytes of a host's name in the DNS (RFC 1035, section 2.3.4).
-const HOST_LEN_MAX: usize = 253;
 /// Bytes of a character set's or a locale's name; the longest in use are half of that.
 const LABEL_LEN_MAX: usize = 64;
 

@@ -50,6 +50,11 @@ pub(super) const KEEP_ALIVE: Name = both('k', "keep-alive");
 pub(super) const SOCKET_TIMEOUT: Name = both('e', "socket-timeout");
 pub(super) const FULL_SCRAPE: Name = long("full-scrape");
 pub(super) const PATH_PREFIX: Name = long("path-prefix");
+pub(super) const ACME: Name = long("acme");
+pub(super) const ACME_CONTACT: Name = long("acme-contact");
+pub(super) const ACME_DIRECTORY: Name = long("acme-directory");
+pub(super) const ACME_STATE: Name = long("acme-state");
+pub(super) const ACME_CA: Name = long("acme-ca");
 pub(super) const X_FORWARDED_FOR: Name = long("x-forwarded-for");
 pub(super) const CLIENT_ADDRESS_FROM: Name = long("client-address-from");
 pub(super) const PROXY_PROTOCOL: Name = long("proxy-protocol");
@@ -103,6 +108,11 @@ pub(super) const IN_ENVIRONMENT: &[Name] = &[
     SOCKET_TIMEOUT,
     FULL_SCRAPE,
     PATH_PREFIX,
+    ACME,
+    ACME_CONTACT,
+    ACME_DIRECTORY,
+    ACME_STATE,
+    ACME_CA,
     X_FORWARDED_FOR,
     CLIENT_ADDRESS_FROM,
     PROXY_PROTOCOL,

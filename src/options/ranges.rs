@@ -13,6 +13,8 @@ pub(super) const WORKERS: RangeInclusive<u32> = 1..=256;
 /// Bytes of memory that the process can be held to: less is hardly enough for the program and its workers, and more no machine
 /// has.
 pub(super) const MEMORY_MAX: RangeInclusive<u64> = 32 << 20..=16 << 40;
+/// Bytes of a host's name in the DNS (RFC 1035, section 2.3.4).
+pub(super) const HOST_LEN_MAX: usize = 253;
 /// Load averages that can be a limit; the upper end is far beyond any machine that still answers.
 pub(super) const LOAD_LIMITS: RangeInclusive<f64> = LOAD_LIMIT_MIN..=10_000.0;
 /// The character set if none is given.

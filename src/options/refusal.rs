@@ -34,6 +34,8 @@ pub(crate) enum Refusal {
     NoTls(Source),
     /// `--no-tcp` and `--no-udp`.
     NothingToServe(Source, Source),
+    /// Certificates from a directory, which this build does not get.
+    NoAcme(Source),
     /// The core refuses a value that passed the checks here.
     Core(OutOfRange),
 }
@@ -80,6 +82,10 @@ impl fmt::Display for Refusal {
             Self::NothingToServe(no_tcp, no_udp) => write!(
                 f,
                 "{no_tcp} and {no_udp} together leave nothing to serve: give one of them at most"
+            ),
+            Self::NoAcme(source) => write!(
+                f,
+                "{source}: this build has no ACME (cargo build --features acme)"
             ),
             Self::Core(error) => error.fmt(f),
         }

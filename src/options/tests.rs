@@ -914,3 +914,110 @@ fn the_readme_names_every_option_and_its_default() {
         );
     }
 }
+
+#[cfg(feature = "acme")]
+mod acme {
+    use super::*;
+
+    fn acme(arguments: &str) -> AcmeOptions {
+        let options = options(&format!("--tls-port 443 {arguments}"), &[]);
+        options.acme.expect("a name to get a certificate for")
+    }
+
+    #[test]
+    fn a_name_and_the_port_of_tls_are_enough() {
+        let given = acme("--acme Tracker.Example.org --acme xn--bcher-kva.example");
+        assert_eq!(given.domains, ["tracker.example.org", "xn--bcher-kva.example"]);
+        assert_eq!(given.directory, "https://acme-v02.api.letsencrypt.org/directory");
+        assert_eq!(given.folder.to_str(), Some("/var/lib/etracker/acme"));
+        assert_eq!((given.contact, given.authorities), (None, None));
+        let folder = |arguments: &str| acme(&format!("--acme a.example {arguments}")).folder;
+        assert_eq!(folder("--state /srv/t/state").to_str(), Some("/srv/t/acme"));
+        assert_eq!(folder("--state state").to_str(), Some("./acme"));
+        assert_eq!(
+            folder("--state /srv/t/state --acme-state /srv/a").to_str(),
+            Some("/srv/a")
+        );
+    }
+
+    #[test]
+    fn a_directory_has_a_name_or_a_url() {
+        let directory = |given: &str| acme(&format!("--acme a.example --acme-directory {given}")).directory;
+        assert_eq!(directory("production"), acme("--acme a.example").directory);
+        assert_eq!(
+            directory("staging"),
+            "https://acme-staging-v02.api.letsencrypt.org/directory"
+        );
+        assert_eq!(directory("https://[::1]:14000/dir"), "https://[::1]:14000/dir");
+    }
+
+    #[test]
+    fn bad_values_are_refused_in_one_line() {
+        let long = format!("{}.example", "a".repeat(64));
+        for name in [
+            "",
+            "*.example",
+            "a..example",
+            "-a.example",
+            "192.0.2.7",
+            "::1",
+            "a.example:443",
+            "bücher.example",
+            &long,
+        ] {
+            let line = refusal(&format!("--tls-port 443 --acme={name}"), &[]);
+            assert!(
+                line.starts_with("--acme=") && line.contains("must be the name of a host"),
+                "{line}"
+            );
+        }
+        let twice = refusal("--tls-port 443 --acme a.example --acme A.example", &[]);
+        assert_eq!(
+            twice,
+            "--acme=A.example: must be given once, and it is given twice"
+        );
+        for (option, value) in [
+            ("--acme-contact", "admin"),
+            ("--acme-contact", "a@b,c@d"),
+            ("--acme-contact", "a@b?subject=c"),
+            ("--acme-directory", "http://ca.example/dir"),
+            ("--acme-directory", "https://"),
+            ("--acme-directory", "letsencrypt"),
+            ("--acme-state", ""),
+            ("--acme-ca", ""),
+        ] {
+            let line = refusal(&format!("--tls-port 443 --acme a.example {option}={value}"), &[]);
+            assert!(line.starts_with(&format!("{option}={value}: must be ")), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_of_acme_need_a_name_and_that_needs_the_port_of_tls() {
+        for option in [
+            "--acme-contact a@b",
+            "--acme-directory staging",
+            "--acme-state /a",
+            "--acme-ca /a",
+        ] {
+            let line = refusal(option, &[]);
+            assert!(line.contains(" needs --acme: "), "{line}");
+        }
+        assert!(refusal("--acme a.example", &[]).starts_with("--acme needs --tls-port: "));
+        let by_environment = [
+            ("ETRACKER_ACME", "a.example,b.example"),
+            ("ETRACKER_TLS_PORT", "443"),
+        ];
+        let given = options("", &by_environment).acme.expect("two names");
+        assert_eq!(given.domains, ["a.example", "b.example"]);
+    }
+}
+
+#[cfg(not(feature = "acme"))]
+#[test]
+fn a_build_without_acme_says_so() {
+    let line = refusal("--acme a.example", &[]);
+    assert_eq!(
+        line,
+        "--acme: this build has no ACME (cargo build --features acme)"
+    );
+}

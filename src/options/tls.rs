@@ -26,7 +26,8 @@ pub(crate) struct PairFiles {
     pub(crate) key: Setting<PathBuf>,
 }
 
-pub(super) fn read(reader: Reader<'_>, given: arguments::Tls) -> Result<TlsOptions, Refusal> {
+/// Reads the options. `by_acme`: whether certificates come from a directory.
+pub(super) fn read(reader: Reader<'_>, given: arguments::Tls, by_acme: bool) -> Result<TlsOptions, Refusal> {
     let port = reader.number(name::TLS_PORT, given.port, PORTS)?;
     let chains = reader.list(name::TLS_CERT, given.cert)?;
     let keys = reader.list(name::TLS_KEY, given.key)?;
@@ -38,7 +39,7 @@ pub(super) fn read(reader: Reader<'_>, given: arguments::Tls) -> Result<TlsOptio
     needs(source(&keys), &[name::TLS_CERT], !chains.is_empty())?;
     needs(source(&chains), &[name::TLS_KEY], !keys.is_empty())?;
     let port_source = port.as_ref().map(|port| port.source);
-    needs(port_source, &[name::TLS_CERT], !chains.is_empty())?;
+    needs(port_source, CERTIFYING, !chains.is_empty() || by_acme)?;
     if let (Some(cert), Some(key)) = (source(&chains), source(&keys))
         && chains.len() != keys.len()
     {
@@ -61,3 +62,10 @@ pub(super) fn read(reader: Reader<'_>, given: arguments::Tls) -> Result<TlsOptio
         pairs: pairs.collect(),
     })
 }
+
+/// The options that certificates come from in this build.
+const CERTIFYING: &[name::Name] = if cfg!(feature = "acme") {
+    &[name::TLS_CERT, name::ACME]
+} else {
+    &[name::TLS_CERT]
+};

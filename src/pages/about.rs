@@ -15,8 +15,11 @@ use std::{
 };
 
 use super::Grouping;
+#[cfg(feature = "acme")]
+use crate::acme::Acme;
 use crate::allocations::Allocations;
 use crate::hidden_clients::Hidden;
+use crate::renewals::{Renewal, Renewals};
 
 /// Facts that do not change while the process serves.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub(crate) struct About {
     /// The certificates of HTTPS.
     #[cfg(feature = "tls")]
     pub(crate) certificates: Option<Arc<Certificates>>,
+    /// Certificates from an ACME directory.
+    pub(crate) renewals: Renewals,
     /// The soft and the hard limit on open files.
     pub(crate) open_files: (u64, u64),
     /// The most memory that the process is to take, in bytes, if that is limited.
@@ -55,6 +60,13 @@ impl About {
     #[cfg(feature = "tls")]
     pub(crate) fn with_certificates(mut self, certificates: Option<&Arc<Certificates>>) -> Self {
         self.certificates = certificates.cloned();
+        self
+    }
+
+    /// The same facts, with what is known of certificates that a directory issues.
+    #[cfg(feature = "acme")]
+    pub(crate) fn with_renewals(mut self, acme: Option<&Acme>) -> Self {
+        self.renewals = acme.map(Acme::renewals).unwrap_or_default();
         self
     }
 
@@ -100,6 +112,7 @@ pub(super) struct Moment<'a> {
     pub(super) limits: Limits,
     pub(super) memory: Memory,
     pub(super) hidden: Vec<Hidden>,
+    pub(super) renewals: Vec<Renewal>,
     pub(super) allocations: Allocations,
     pub(super) certificates: Vec<Certificate>,
 }
@@ -113,6 +126,7 @@ impl<'a> Moment<'a> {
             limits: tracker.config().limits().clone(),
             memory: Memory::take(),
             hidden: Hidden::all(now, tracker),
+            renewals: about.renewals.all(),
             allocations: Allocations::take(),
             certificates: about.certificates(now),
         }

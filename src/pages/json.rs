@@ -65,6 +65,7 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
         limits: limits(moment),
         errors: errors(moment),
         hidden_clients: hidden_clients(moment),
+        acme: acme(moment),
         history,
     };
     serde_json::to_vec(&page).unwrap_or_default()
@@ -96,6 +97,7 @@ struct Page<'a> {
     limits: Value,
     errors: Value,
     hidden_clients: Value,
+    acme: Value,
     history: &'a RawValue,
 }
 
@@ -195,6 +197,20 @@ fn hidden_clients(moment: &Moment<'_>) -> Value {
         })
     });
     hidden.collect()
+}
+
+fn acme(moment: &Moment<'_>) -> Value {
+    let renewals = moment.renewals.iter().map(|renewal| {
+        let (last_try, next_try) = renewal.tries();
+        json!({
+            "domain": renewal.domain,
+            "last_try": last_try,
+            "next_try": next_try,
+            "failures": renewal.failures,
+            "error": renewal.error,
+        })
+    });
+    renewals.collect()
 }
 
 fn errors(moment: &Moment<'_>) -> Value {

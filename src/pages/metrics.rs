@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::about::Moment;
+use crate::renewals::Renewal;
 
 /// The two forms of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,7 @@ pub(super) fn page(moment: &Moment<'_>, format: Format) -> String {
     swarms(moment, &mut families);
     sweep(moment, &mut families);
     hidden_clients(moment, &mut families);
+    acme(moment, &mut families);
     let mut out = String::with_capacity(16 * 1024);
     // Writing to a string cannot fail.
     let _ = match format {
@@ -442,6 +444,29 @@ fn hidden_clients(moment: &Moment<'_>, to: &mut Families) {
         "Announces of peers that nobody can reach, which are not stored",
     )
     .number([], count(Count::AnnounceUnreachable));
+}
+
+fn acme(moment: &Moment<'_>, to: &mut Families) {
+    if moment.renewals.is_empty() {
+        return;
+    }
+    let domain = |renewal: &Renewal| [("domain", renewal.domain.clone())];
+    let mut failures = to.gauge(
+        "etracker_acme_failures",
+        None,
+        "Attempts to get a certificate that failed since the last that did not",
+    );
+    for renewal in &moment.renewals {
+        failures = failures.number(domain(renewal), renewal.failures.into());
+    }
+    let mut next = to.gauge(
+        "etracker_acme_next_try",
+        Some(Unit::Seconds),
+        "Unix time of the next attempt to get a certificate",
+    );
+    for renewal in &moment.renewals {
+        next = next.number(domain(renewal), renewal.tries().1);
+    }
 }
 
 fn by(protocol: &str, family: &str) -> [(&'static str, String); 2] {

@@ -262,6 +262,13 @@ function showHidden() {
     element('p', { class: 'card', 'data-cause': cause }, element('strong', {}, 'Clients are hidden: '), `${what}. To do: ${remedy}.`)));
 }
 
+/* Names that get no new certificate, and why. */
+function showAcme() {
+  const failing = stats.acme.filter(one => one.error);
+  document.getElementById('acme').replaceChildren(...failing.map(({ domain, error, next_try }) =>
+    element('p', { class: 'card' }, element('strong', {}, `No new certificate for ${domain}: `), `${error}. Next try at ${clock(next_try)}.`)));
+}
+
 async function refresh() {
   const trouble = document.getElementById('trouble');
   try {
@@ -274,6 +281,7 @@ async function refresh() {
     const { revision, workers } = stats.process;
     document.getElementById('about').textContent = `${revision} · ${workers} ${workers === 1 ? 'worker' : 'workers'}`;
     showHidden();
+    showAcme();
     showUrls();
     showTiles();
     showProtection();

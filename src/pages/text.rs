@@ -27,6 +27,7 @@ pub(super) fn page(moment: &Moment<'_>) -> String {
     page.overload();
     page.sweep();
     page.errors();
+    page.acme();
     page.hidden();
     page.out
 }
@@ -283,6 +284,25 @@ impl Text<'_> {
                     failed.error
                 ));
             }
+        }
+    }
+
+    fn acme(&mut self) {
+        let moment = self.moment;
+        if !moment.renewals.is_empty() {
+            self.gap();
+        }
+        for renewal in &moment.renewals {
+            let shown = |secs| local_time(Instant::from_secs(secs), &moment.about.zone);
+            let (last, next) = renewal.tries();
+            let last = last.map_or_else(|| "none".to_owned(), shown);
+            let next = shown(next);
+            let error = renewal.error.as_ref();
+            let error = error.map_or_else(String::new, |error| format!(", failed: {error}"));
+            self.line(format_args!(
+                "acme.{} = last try: {last}, next try: {next}{error}",
+                renewal.domain
+            ));
         }
     }
 

@@ -1,6 +1,8 @@
 //! Tests of the command `etracker` from outside: started as an operator starts it, asked as clients ask it.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+#[cfg(feature = "acme")]
+mod acme;
 mod addresses;
 #[cfg(target_os = "linux")]
 mod at_boot;
