@@ -117,7 +117,7 @@ impl Detector {
         for majority in [&mut self.http, &mut self.udp] {
             majority.note_limited(heaviest);
         }
-        self.findings()
+        self.findings(now)
     }
 
     /// Whether `ip` is an address that many clients were found to have.
@@ -153,7 +153,7 @@ impl Detector {
         }
     }
 
-    fn findings(&self) -> Vec<Finding> {
+    fn findings(&self, now: Instant) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut add = |cause, since: Option<Instant>, address: Option<IpAddr>, ordinary, limited| {
             findings.extend(since.map(|since| Finding {
@@ -174,7 +174,8 @@ impl Detector {
             // The ignored header explains the one address already.
             let since = majority
                 .since
-                .filter(|_| cause == Cause::OneAddressUdp || ignored.is_none());
+                .filter(|_| cause == Cause::OneAddressUdp || ignored.is_none())
+                .filter(|_| majority.is_judged(now));
             add(
                 cause,
                 since,
@@ -259,6 +260,14 @@ impl Majority {
         });
     }
 
+    /// False while a global address may still turn out to be over its limit, as a flood is and a proxy is not.
+    fn is_judged(&self, now: Instant) -> bool {
+        let is_old = self
+            .since
+            .is_some_and(|since| now.saturating_since(since) >= FLOOD_LIMITED_AFTER);
+        is_old || self.limited || self.address().is_some_and(|ip| Scope::of(ip) == Scope::Local)
+    }
+
     fn is_silent(&self, now: Instant, patience: Duration) -> bool {
         now.saturating_since(self.at) > patience
     }
@@ -275,6 +284,8 @@ impl Majority {
 
 /// Requests that are enough evidence for a finding.
 const EVIDENCE_MIN: u64 = 100;
+/// A source that sends a third more than its limit has used up by then what it may send at once.
+const FLOOD_LIMITED_AFTER: Duration = Duration::from_secs(120);
 /// Announces of all workers after which the votes start again.
 const WINDOW: u64 = 1000;
 
@@ -372,7 +383,8 @@ mod tests {
             for number in 0..150 {
                 scene.udp(number, ip, if one_port { 6881 } else { number });
             }
-            let found = scene.after(1);
+            scene.after(1);
+            let found = scene.after(FLOOD_LIMITED_AFTER.as_secs());
             assert_eq!(found.len(), 1, "{ip}");
             assert_eq!(
                 (found[0].cause, found[0].ordinary),
@@ -395,15 +407,23 @@ mod tests {
         ] {
             let mut scene = Scene::new();
             (0..150).for_each(|number| scene.udp(number, ip, number));
-            assert_eq!(scene.causes(), [(Cause::OneAddressUdp, false)], "{ip}");
+            let waits = Scope::of(ip.parse().unwrap()) == Scope::Global;
+            let told = [(Cause::OneAddressUdp, false)];
+            assert_eq!(scene.causes(), &told[usize::from(waits)..], "{ip}");
             scene.heaviest = vec![Heavy {
                 network: network.parse().unwrap(),
                 proven,
                 per_sec: 1000,
             }];
-            assert_eq!(scene.causes(), [(Cause::OneAddressUdp, limited)], "{ip}");
+            let found = scene.after(1);
+            let of_flood = found.iter().map(|finding| finding.limited);
+            assert_eq!(
+                of_flood.collect::<Vec<_>>(),
+                vec![limited; usize::from(limited || !waits)],
+                "{ip}"
+            );
             scene.heaviest.clear();
-            let after = scene.after(1);
+            let after = scene.after(FLOOD_LIMITED_AFTER.as_secs());
             assert_eq!((after[0].limited, after[0].ordinary), (limited, limited), "{ip}");
             // Another address is judged anew.
             (0..300).for_each(|number| scene.udp(number, "10.0.0.2", number));
@@ -487,6 +507,8 @@ mod tests {
             port: 6881,
         };
         (0..500).for_each(|_| scene.workers[0].votes.http(one, true));
+        scene.after(FLOOD_LIMITED_AFTER.as_secs());
+        scene.after(FLOOD_LIMITED_AFTER.as_secs() - 1);
         assert_eq!(scene.causes(), [(Cause::OneAddressHttp, true)]);
         // A service of many proxies, with some clients beside it.
         let mut scene = Scene::new();
