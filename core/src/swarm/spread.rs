@@ -25,7 +25,6 @@ impl Network {
 
     /// A number below `slots`, for tables in which networks may meet.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "it is below `slots`")]
     pub(super) const fn slot(self, slots: usize) -> usize {
         (((self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * slots as u64) >> 32) as usize
     }
