@@ -10,7 +10,9 @@ use core::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::cluster::{EPOCH_MINUTES, Secrets};
 use crate::proxy::Proxies;
+use crate::seed::Key;
 use crate::time::Minute;
 
 /// The settings of a tracker. One that exists is valid.
@@ -29,6 +31,8 @@ pub struct Config {
     external: Option<ExternalAddresses>,
     limits: Limits,
     swarms: SwarmConfig,
+    /// The key of the epochs of a cluster.
+    cluster: Option<Key>,
 }
 
 /// What one source may ask of the tracker.
@@ -97,7 +101,7 @@ pub struct SwarmConfig {
     torrents_max: u32,
     /// Invariant: within [`PEERS_PER_TORRENT`].
     peers_per_torrent_max: u32,
-    /// Invariant: what [`peer_age_max_minutes`] makes of intervals within [`INTERVAL_SECS`].
+    /// Invariant: what [`peer_age_max_minutes`] makes of intervals within [`INTERVAL_SECS`], and in a cluster an epoch more.
     peer_age_max_minutes: u32,
     /// Minutes of the shortest interval, rounded up.
     interval_min_minutes: u32,
@@ -154,6 +158,7 @@ impl Default for Config {
                 workers: 1,
                 memory: None,
             },
+            cluster: None,
         }
     }
 }
@@ -168,10 +173,23 @@ impl Config {
         check("minimum interval", min, INTERVAL_SECS)?;
         check("maximum interval", max, min..=*INTERVAL_SECS.end())?;
         check("interval", initial, min..=max)?;
-        self.swarms.peer_age_max_minutes = peer_age_max_minutes(intervals);
         self.swarms.interval_min_minutes = intervals.min.div_ceil(60);
         self.intervals = intervals;
-        Ok(self)
+        Ok(self.with_ages())
+    }
+
+    /// Makes the tracker a node of the cluster with these secrets. Its peers live five minutes longer, as what other nodes know of
+    /// them may be so much older.
+    #[must_use]
+    pub fn with_cluster(mut self, secrets: &Secrets) -> Self {
+        self.cluster = Some(secrets.first().epoch_key());
+        self.with_ages()
+    }
+
+    fn with_ages(mut self) -> Self {
+        let later = if self.cluster.is_some() { EPOCH_MINUTES } else { 0 };
+        self.swarms.peer_age_max_minutes = peer_age_max_minutes(self.intervals) + later;
+        self
     }
 
     /// Sets the load average above which the interval grows. Less than 0.5, or NaN, becomes 0.5.
@@ -396,6 +414,11 @@ impl Config {
         &self.limits
     }
 
+    /// The key of the epochs of its cluster; `None` if the tracker is alone.
+    pub(crate) const fn cluster(&self) -> Option<Key> {
+        self.cluster
+    }
+
     /// The settings of swarms.
     #[must_use]
     pub const fn swarms(&self) -> &SwarmConfig {
@@ -604,7 +627,7 @@ pub(crate) const INTERVAL_STEP_SECS: u32 = 60;
 /// Seconds that a peer may be late with its announce before it expires.
 pub(crate) const PEER_GRACE_SECS: u32 = 61;
 /// Greatest age of a peer in steps of the coarse clock: six bits hold these ages and one value for "older". A step is a minute
-/// up to a longest interval of an hour, and two minutes up to two hours.
+/// up to a longest interval of an hour, and two minutes up to two hours; in a cluster an epoch earlier, and up to three minutes.
 pub(crate) const STEPS_MAX: u32 = 62;
 /// The load average limit is never below this: an idle machine reaches a few tenths.
 pub const LOAD_LIMIT_MIN: f64 = 0.5;
@@ -695,13 +718,13 @@ mod tests {
                 min: 60,
                 max,
             };
-            let config = Config::default().with_intervals(intervals).unwrap();
-            let swarms = config.swarms();
-            assert!((1..=STEPS_MAX).contains(&swarms.age_max_steps()), "{max}");
-            assert!(
-                u64::from(swarms.peer_age_max_minutes()) * 60 > u64::from(max),
-                "{max}"
-            );
+            let alone = Config::default().with_intervals(intervals).unwrap();
+            let secrets = Secrets::new(crate::cluster::Secret::new([1; 32]));
+            for (config, longer) in [(alone.clone(), 0), (alone.with_cluster(&secrets), EPOCH_MINUTES)] {
+                let swarms = config.swarms();
+                assert!((1..=STEPS_MAX).contains(&swarms.age_max_steps()), "{max}");
+                assert!((swarms.peer_age_max_minutes() - longer) * 60 > max, "{max}");
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! - [`Tracker`] is the state that all workers share; [`Worker`] is one worker's way into it.
 //! - [`udp`]: a batch of datagrams goes into [`udp::Front::handle`].
 //! - [`http`]: an [`http::Connection`] per client, behind one [`http::Front`], takes bytes and returns the next step.
+//! - [`cluster`]: a [`cluster::Node`] replicates the peers of several trackers over a bus.
 //! - Expiry and the announce interval are driven by [`Tracker::poll_timeout`] and [`Tracker::handle_timeout`].
 //!
 //! ```

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use crate::access::{Access, AccessView, AccessViews};
 use crate::announce::{Announce, AnnounceOutcome, Change, Counts, Event, Family, Refusal};
+use crate::cluster::{Outbox, Replication};
 use crate::config::{LimitMode, PEER_GRACE_SECS, PEERS_PER_RESPONSE};
 use crate::governor::{self, Board, Charge, Governor, Heavy, Pressure};
 use crate::hidden_clients::{self, Detector};
@@ -23,7 +24,7 @@ use crate::overload::{Level, Overload, Queue, QueueWatch};
 use crate::prefetch::Prefetch;
 use crate::scope::Scope;
 use crate::seed::{Random, Seed};
-use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation};
+use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation, Rates};
 use crate::swarm::{self, Handout, Member, PackedPrefetched, Swarms, Totals};
 use crate::time::Instant;
 use crate::{Config, InfoHash, PeerId};
@@ -45,6 +46,8 @@ pub struct Tracker {
     boards: Lock<Vec<Arc<Board>>>,
     /// The lists in force; `None` if the tracker was made without.
     views: Option<AccessViews>,
+    /// What it shares with other nodes; `None` if it is alone.
+    replication: Option<Replication>,
 }
 
 impl Tracker {
@@ -60,6 +63,7 @@ impl Tracker {
             detector: Lock::default(),
             boards: Lock::default(),
             views: None,
+            replication: config.cluster().map(|key| Replication::new(&config, key, &seed)),
             config,
             seed,
         }
@@ -255,6 +259,19 @@ impl Tracker {
         failures.filter(|failed| failed.count > 0).collect()
     }
 
+    /// Requests of the last full second.
+    pub(crate) fn rates(&self) -> Rates {
+        self.maintenance.with(|maintenance| maintenance.rates())
+    }
+
+    pub(crate) const fn replication(&self) -> Option<&Replication> {
+        self.replication.as_ref()
+    }
+
+    pub(crate) const fn views(&self) -> Option<&AccessViews> {
+        self.views.as_ref()
+    }
+
     /// Whether what hides clients has the address `ip`, so that it stands for many. It is never a global one: whoever sends most
     /// announces could make itself that.
     fn stands_for_many(&self, ip: IpAddr) -> bool {
@@ -269,6 +286,11 @@ impl Tracker {
         let board = Arc::new(Board::default());
         self.boards.with(|all| all.push(Arc::clone(&board)));
         board
+    }
+
+    fn add_outbox(&self) -> Option<Arc<Outbox>> {
+        let replication = self.replication.as_ref()?;
+        Some(replication.add_outbox(&self.config))
     }
 
     fn add_counters(&self) -> (u64, Arc<Counters>) {
@@ -287,6 +309,7 @@ pub struct Worker {
     tracker: Arc<Tracker>,
     counters: Arc<Counters>,
     view: Option<Arc<AccessView>>,
+    outbox: Option<Arc<Outbox>>,
     governor: Governor,
     random: Random,
     scratch: Scratch,
@@ -302,6 +325,7 @@ impl Worker {
         let board = tracker.add_board();
         Self {
             view: tracker.views.as_ref().map(AccessViews::add),
+            outbox: tracker.add_outbox(),
             governor: Governor::new(&tracker.config, &tracker.seed, number, board),
             tracker,
             counters,
@@ -352,6 +376,7 @@ impl Worker {
             tracker,
             counters,
             view,
+            outbox,
             scratch,
             ..
         } = self;
@@ -361,7 +386,8 @@ impl Worker {
         if ids {
             handout = handout.with_ids(&mut scratch.ids);
         }
-        let announced = execute(tracker, counters, view.as_deref(), now, &prepared, &mut handout)?;
+        let context = (view.as_deref(), outbox.as_deref());
+        let announced = execute(tracker, counters, context, now, &prepared, &mut handout)?;
         let len = handout.len();
         let compact = scratch
             .compact
@@ -411,9 +437,11 @@ impl Worker {
             tracker,
             counters,
             view,
+            outbox,
             ..
         } = self;
-        execute(tracker, counters, view.as_deref(), now, prepared, peers)
+        let context = (view.as_deref(), outbox.as_deref());
+        execute(tracker, counters, context, now, prepared, peers)
     }
 
     /// The counts of a torrent: zeros if it is not known, or not served.
@@ -602,7 +630,7 @@ pub struct Peers<'a> {
 fn execute(
     tracker: &Tracker,
     counters: &Counters,
-    view: Option<&AccessView>,
+    (view, outbox): (Option<&AccessView>, Option<&Outbox>),
     now: Instant,
     prepared: &Prepared,
     peers: &mut Handout<'_>,
@@ -624,6 +652,9 @@ fn execute(
             counters.add(Count::AddressFullLocal, 1);
         }
     })?;
+    if let Some(outbox) = outbox {
+        outbox.note(now, announce, change);
+    }
     if !announce.is_reachable() && announce.event != Event::Stopped {
         counters.add(Count::AnnounceUnreachable, 1);
     }

@@ -124,6 +124,7 @@ mod tests {
         },
         minute: Record::BASE,
         state: super::super::State::Seeder,
+        been_seeder: false,
         again: false,
         completed: false,
         id: None,

@@ -67,6 +67,13 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether all nodes receive it, so that it has a place in the sequence of its sender.
+    pub(super) const fn is_for_all(self) -> bool {
+        matches!(self, Self::Batch | Self::Heartbeat | Self::Ask)
+    }
+}
+
 /// What stands before a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

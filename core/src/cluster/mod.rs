@@ -9,7 +9,7 @@
 //! of people: the bus has to be, beyond loopback.
 //!
 //! # The face of a bus
-//! An adapter moves bytes between a bus and a `Node`, which does everything else: sequence, replay, membership, heartbeats, joins.
+//! An adapter moves bytes between a bus and a [`Node`], which does everything else: sequence, replay, membership, heartbeats, joins.
 //! It is driven by one thread, as protocols are:
 //!
 //! ```text
@@ -30,16 +30,34 @@
 //! ```
 //!
 //! Early and repeated calls are harmless. The work of each is bounded by one message of [`MESSAGE_MAX`] bytes.
+mod apply;
 mod batch;
 mod envelope;
+mod epoch;
+mod heartbeat;
+mod members;
 mod name;
+mod node;
+mod outbox;
+mod recent;
 mod record;
+mod replication;
 mod secret;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod window;
 
+pub use apply::Applied;
 pub use batch::{BATCH_LEN, Batch, RECORD_AGE_MAX_MINUTES, RECORDS_MAX};
 pub use envelope::{Envelope, FORMAT, Header, Keys, Kind, MESSAGE_MAX, NodeId, Rejection};
+pub use heartbeat::{Heartbeat, VERSION_MAX};
+pub use members::{CLOCK_DIFFERENCE_MAX, MEMBERS_MAX, Member, SILENCE_MAX};
 pub use name::{BadName, ClusterName, NAME_MAX};
+pub use node::{BACKLOG_RECORDS, EVENTS_MAX, Event, Node, NodeFigures, Recipient, Settings};
+pub(crate) use outbox::Outbox;
 pub use record::{Record, State};
+pub(crate) use replication::Replication;
 pub use secret::{BadSecrets, SECRETS_MAX, Secret, Secrets};
 
 /// Minutes of an epoch: a peer that keeps announcing is told to the other nodes once in each, and so may be this much older there.

@@ -18,6 +18,8 @@ pub struct Record {
     pub minute: Minute,
     /// What it is since.
     pub state: State,
+    /// Whether a leecher is known to have been a seeder since it was stored: its next download does not count.
+    pub been_seeder: bool,
     /// Whether it had stopped in the same minute before. Two records of one minute are told apart by this: see
     /// [`order`](Self::order).
     pub again: bool,
@@ -62,7 +64,8 @@ impl Record {
             | flag(self.peer.family() == Family::V6, IS_V6)
             | flag(self.id.is_some(), HAS_ID)
             | flag(self.again, AGAIN)
-            | flag(self.completed, COMPLETED);
+            | flag(self.completed, COMPLETED)
+            | flag(self.been_seeder, BEEN_SEEDER);
         let age = base.saturating_since(self.minute);
         out.extend([flags, u8::try_from(age).unwrap_or(u8::MAX)]);
         out.extend(self.info_hash.0);
@@ -85,8 +88,13 @@ impl Record {
             STOPPED => State::Stopped,
             _ => return None,
         };
-        // Bits of later formats, which would mean something else.
-        if flags & !KNOWN != 0 || (state == State::Stopped && flags & (COMPLETED | HAS_ID) != 0) {
+        let senseless = match state {
+            State::Leecher => 0,
+            State::Seeder => BEEN_SEEDER,
+            State::Stopped => COMPLETED | HAS_ID | BEEN_SEEDER,
+        };
+        // Other bits are of later formats, and would mean something else.
+        if flags & (!KNOWN | senseless) != 0 {
             return None;
         }
         let info_hash = InfoHash(take(bytes)?);
@@ -104,6 +112,7 @@ impl Record {
             peer: Endpoint { ip, port },
             minute: Minute::new(base.get().checked_sub(age.into())?),
             state,
+            been_seeder: flags & BEEN_SEEDER != 0,
             again: flags & AGAIN != 0,
             completed: flags & COMPLETED != 0,
             id,
@@ -132,7 +141,8 @@ const HAS_ID: u8 = 0x04;
 const STOPPED: u8 = 0x08;
 const AGAIN: u8 = 0x10;
 const COMPLETED: u8 = 0x20;
-const KNOWN: u8 = SEEDER | IS_V6 | HAS_ID | STOPPED | AGAIN | COMPLETED;
+const BEEN_SEEDER: u8 = 0x40;
+const KNOWN: u8 = SEEDER | IS_V6 | HAS_ID | STOPPED | AGAIN | COMPLETED | BEEN_SEEDER;
 
 #[cfg(test)]
 impl quickcheck::Arbitrary for Record {
@@ -154,6 +164,7 @@ impl quickcheck::Arbitrary for Record {
             },
             minute: Minute::new(Self::BASE.get() - u32::arbitrary(g) % 5),
             state,
+            been_seeder: state == State::Leecher && bool::arbitrary(g),
             again: u8::arbitrary(g).is_multiple_of(4),
             completed: !stopped && u8::arbitrary(g).is_multiple_of(4),
             id: (!stopped && bool::arbitrary(g)).then(|| PeerId([u8::arbitrary(g) % 4; 20])),
@@ -219,9 +230,10 @@ mod tests {
         let mut bytes = [0; 60];
         for flags in 0..=u8::MAX {
             bytes[0] = flags;
-            let makes_sense = flags & 0xc0 == 0
+            let makes_sense = flags & 0x80 == 0
                 && flags & (SEEDER | STOPPED) != SEEDER | STOPPED
-                && (flags & STOPPED == 0 || flags & (COMPLETED | HAS_ID) == 0);
+                && (flags & STOPPED == 0 || flags & (COMPLETED | HAS_ID) == 0)
+                && (flags & (SEEDER | STOPPED) == 0 || flags & BEEN_SEEDER == 0);
             let decoded = Record::decode(Record::BASE, &mut bytes.as_slice());
             assert_eq!(decoded.is_some(), makes_sense, "{flags:x}");
         }

@@ -9,6 +9,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 use crate::Seed;
+use crate::seed::Key;
 
 /// 32 random bytes that all nodes of a cluster share.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,6 +26,11 @@ impl Secret {
     #[must_use]
     pub fn connection_seed(&self) -> Seed {
         Seed::new(self.derive("connection ids", b""))
+    }
+
+    /// The key of the [epochs](super::EPOCH_MINUTES) of peers, the same for all clusters with this secret.
+    pub(crate) fn epoch_key(&self) -> Key {
+        Seed::new(self.derive("epochs", b"")).key("epochs")
     }
 
     /// A key for one purpose of one name. Keys of different purposes and names are independent.

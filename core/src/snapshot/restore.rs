@@ -61,6 +61,7 @@ impl PendingPeer {
             announced: self.peer.announced,
             // What it has completed is in the number of downloads already.
             completed: false,
+            is_admitted: false,
         }
     }
 }

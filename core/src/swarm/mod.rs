@@ -23,4 +23,5 @@ pub(crate) use shards::SHARDS_MAX;
 pub use shards::{Fullest, PREFETCHED_TOGETHER, Swarms, SweepPosition, WalkPosition};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use spread::assert_spread;
+pub(crate) use store::Decision;
 pub use store::{Arrival, Member, Peer, Prepared, Room, Store, Swept, Taken, Totals, Visit};

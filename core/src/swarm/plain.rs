@@ -44,7 +44,7 @@ impl Store for Plain {
         let torrent = self.torrents.get(info_hash);
         let known = torrent.and_then(|torrent| torrent.peers.get(peer)).copied();
         if known.is_none() {
-            self.check_room(info_hash, peer.ip, room)?;
+            self.check_room(info_hash, peer.ip, room, arrival.is_admitted)?;
         }
         Ok((self.store_peer(arrival, known), ()))
     }
@@ -125,6 +125,17 @@ impl Store for Plain {
         self.torrents
             .get(info_hash)
             .map_or_else(Counts::default, Torrent::counts)
+    }
+
+    fn peer(&self, member: &Member<'_>, _: u64) -> Option<Peer> {
+        let entry = self.torrents.get(member.info_hash)?.peers.get(member.peer)?;
+        Some(entry.peer(&self.config, *member.peer))
+    }
+
+    fn set_downloaded(&mut self, info_hash: &InfoHash, _: u64, downloaded: u32) -> bool {
+        let torrent = self.torrents.get_mut(info_hash);
+        let known = torrent.map(|torrent| torrent.downloaded = downloaded);
+        known.is_some()
     }
 
     fn remove(&mut self, info_hash: &InfoHash, _: u64) -> bool {
@@ -236,7 +247,13 @@ impl Plain {
     }
 
     /// Whether a peer that is not known yet may come in.
-    fn check_room(&self, info_hash: &InfoHash, ip: IpAddr, room: Room) -> Result<(), Refusal> {
+    fn check_room(
+        &self,
+        info_hash: &InfoHash,
+        ip: IpAddr,
+        room: Room,
+        is_admitted: bool,
+    ) -> Result<(), Refusal> {
         let Some(torrent) = self.torrents.get(info_hash) else {
             return if room == Room::Some {
                 Ok(())
@@ -247,7 +264,7 @@ impl Plain {
         if torrent.seeders + torrent.leechers >= self.config.peers_per_torrent_max() {
             return Err(Refusal::SwarmFull);
         }
-        let Some(max) = self.config.peers_of_address_max(ip) else {
+        let Some(max) = self.config.peers_of_address_max(ip).filter(|_| !is_admitted) else {
             return Ok(());
         };
         let neighbours = torrent.peers.range(same_address(ip));

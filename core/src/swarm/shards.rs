@@ -11,9 +11,11 @@ use crate::governor::{MemoryFigures, Prefix, Pressure};
 use crate::lock::Lock;
 use crate::prefetch::Prefetch;
 use crate::seed::{Key, Random, Seed};
-use crate::time::Instant;
+use crate::time::{Instant, Minute};
 
-use super::{Arrival, Handout, Member, Packed, Prepared, Room, Store, Swept, Taken, Totals, Visit};
+use super::{
+    Arrival, Decision, Handout, Member, Packed, Peer, Prepared, Room, Store, Swept, Taken, Totals, Visit,
+};
 
 /// The swarms that all workers share. No call holds a lock for longer than one operation on one shard.
 #[derive(Debug)]
@@ -232,6 +234,59 @@ impl<S: Store> Swarms<S> {
         let room = self.room_to_restore();
         let put = self.change(prepared.hash, |store| store.put(arrival, prepared, room));
         put.map(|(change, _)| change)
+    }
+
+    /// Stores, renews or removes a peer as `decide` says, which is shown the peer as it is stored.
+    ///
+    /// # Errors
+    /// A limit keeps the peer out; nothing has changed then.
+    pub(crate) fn merge(
+        &self,
+        now: Minute,
+        member: &Member<'_>,
+        prepared: &Prepared<S::Prefetched>,
+        decide: impl FnOnce(Option<&Peer>) -> Decision,
+    ) -> Result<(), Refusal> {
+        let (room, hash) = (self.room_to_restore(), prepared.hash);
+        self.change(hash, |store| match decide(store.peer(member, hash).as_ref()) {
+            Decision::Keep => Ok(()),
+            Decision::Take => {
+                store.take(now, member, hash);
+                Ok(())
+            }
+            Decision::Put {
+                seeder,
+                been_seeder,
+                announced,
+                id,
+            } => {
+                let arrival = Arrival {
+                    member: Member { seeder, ..*member },
+                    id: &id,
+                    been_seeder,
+                    announced,
+                    completed: false,
+                    is_admitted: true,
+                };
+                store.put(&arrival, prepared, room).map(|_| ())
+            }
+        })
+    }
+
+    /// Changes how often a torrent was downloaded. One that is not known is added, without peers since `vacated`.
+    pub(crate) fn change_downloaded(
+        &self,
+        vacated: Minute,
+        info_hash: &InfoHash,
+        change: impl FnOnce(u32) -> u32,
+    ) {
+        let (room, hash) = (self.room_to_restore(), self.hash(info_hash));
+        self.change(hash, |store| {
+            let downloaded = change(store.scrape(info_hash, hash).downloaded);
+            if !store.set_downloaded(info_hash, hash, downloaded) {
+                store.restore(vacated, info_hash, hash, downloaded, room);
+            }
+        });
     }
 
     /// Removes a peer.

@@ -119,6 +119,12 @@ pub trait Store {
     /// The counts of a torrent: zeros if it is not known. Has no side effect.
     fn scrape(&self, info_hash: &InfoHash, hash: u64) -> Counts;
 
+    /// A peer as it is stored, if it is. Whether it is a seeder is expected as `member` says, and need not be right.
+    fn peer(&self, member: &Member<'_>, hash: u64) -> Option<Peer>;
+
+    /// Sets how often a torrent was downloaded. True if it was known.
+    fn set_downloaded(&mut self, info_hash: &InfoHash, hash: u64, downloaded: u32) -> bool;
+
     /// Drops a torrent with all its peers. True if it was known. The sweep gives the memory of many peers back.
     fn remove(&mut self, info_hash: &InfoHash, hash: u64) -> bool;
 
@@ -186,6 +192,8 @@ pub struct Arrival<'a> {
     pub announced: Minute,
     /// Whether it reports that its download has just finished.
     pub completed: bool,
+    /// Whether another node has admitted it: the limit on the peers of one address does not count then.
+    pub is_admitted: bool,
 }
 
 impl<'a> Arrival<'a> {
@@ -198,6 +206,7 @@ impl<'a> Arrival<'a> {
             been_seeder: false,
             announced: now,
             completed: announce.event == Event::Completed,
+            is_admitted: false,
         }
     }
 
@@ -205,6 +214,22 @@ impl<'a> Arrival<'a> {
     pub(super) const fn completes(&self) -> bool {
         self.completed && self.member.seeder
     }
+}
+
+/// What becomes of a peer that another node tells about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Nothing.
+    Keep,
+    /// It is removed.
+    Take,
+    /// It is stored so, whatever was stored before.
+    Put {
+        seeder: bool,
+        been_seeder: bool,
+        announced: Minute,
+        id: PeerId,
+    },
 }
 
 /// What [`Store::take`] has removed.

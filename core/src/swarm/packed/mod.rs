@@ -49,8 +49,9 @@ use crate::prefetch::Prefetch;
 use crate::seed::Key;
 use crate::time::Minute;
 
-use super::{Arrival, Handout, Member, Prepared, Room, Store, Swept, Taken, Totals, Visit};
+use super::{Arrival, Handout, Member, Peer, Prepared, Room, Store, Swept, Taken, Totals, Visit};
 use account::ALLOCATION;
+use compact::Compact;
 use linear::{block_of, origin_of};
 use page::{Page, Record, TORRENTS_MAX};
 use path::Stage;
@@ -58,6 +59,7 @@ use pieces::Pieces;
 use position::{SweepPosition, WalkPosition};
 use remains::Remains;
 use rules::Rules;
+use set::Newcomer;
 use stamp::Tick;
 use swarm::{KIND, Slab, Swarm};
 
@@ -201,6 +203,43 @@ impl Store for Packed {
         prefetch: &impl Prefetch,
     ) {
         self.prefetch_stage(stage, member, prepared, prefetch);
+    }
+
+    fn peer(&self, member: &Member<'_>, hash: u64) -> Option<Peer> {
+        let page = self.pages.get(self.page_of(hash))?;
+        let record = page.find(&self.rules, member.info_hash)?;
+        let endpoint = Compact::from(*member.peer);
+        let (rules, shape) = (&self.rules, self.rules.shape(endpoint.family));
+        let peer = if record.is_large() {
+            let swarm = self.swarms.get(page.large(&record))?;
+            let (seeder, place) = swarm.find(rules, rules.peer_hash(&endpoint), &endpoint, member.seeder)?;
+            swarm.set(endpoint.family, seeder).get(shape, place)?
+        } else {
+            let columns = page.columns(rules, &page.small(rules, &record), endpoint.family);
+            let entry = columns.entry(columns.position(&endpoint)?)?;
+            Newcomer::of_entry(&entry, page.window())
+        };
+        Some(self.shown(&peer))
+    }
+
+    fn set_downloaded(&mut self, info_hash: &InfoHash, hash: u64, downloaded: u32) -> bool {
+        let index = self.page_of(hash);
+        let page = self.pages.get(index);
+        let Some(record) = page.and_then(|page| page.find(&self.rules, info_hash)) else {
+            return false;
+        };
+        if record.is_large() {
+            let number = self.pages.get(index).map_or(u32::MAX, |page| page.large(&record));
+            if let Some(swarm) = self.swarms.get_mut(number) {
+                swarm.downloaded = downloaded;
+            }
+        } else if downloaded > 0 {
+            self.edit(index, |page, rules| {
+                page.set_downloaded(rules, &record, downloaded);
+            });
+            self.split();
+        }
+        true
     }
 
     fn remove(&mut self, info_hash: &InfoHash, hash: u64) -> bool {

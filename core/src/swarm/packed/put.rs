@@ -122,7 +122,9 @@ impl Packed {
         let small = page.small(rules, &record);
         let columns = page.columns(rules, &small, family);
         let (held, own) = (small.peers(rules), columns.len());
-        self.check_room(&peer.endpoint, held, || columns.of_address(&peer.endpoint))?;
+        self.check_room(arrival, &peer.endpoint, held, || {
+            columns.of_address(&peer.endpoint)
+        })?;
         // The page can count no more: this peer is the one too many.
         if held == SMALL_MAX {
             let number = self.enlarge(peer.announced, index, &record)?;
@@ -254,7 +256,7 @@ impl Packed {
         }
         let (family, rules) = (peer.endpoint.family, &self.rules);
         let swarm = self.swarms.get(number).ok_or(Refusal::SwarmFull)?;
-        self.check_room(&peer.endpoint, swarm.len() as usize, || {
+        self.check_room(arrival, &peer.endpoint, swarm.len() as usize, || {
             swarm.of_address(rules, hash, &peer.endpoint)
         })?;
         let swarm = self.swarms.get_mut(number).ok_or(Refusal::SwarmFull)?;
@@ -273,6 +275,7 @@ impl Packed {
     /// Whether one more peer may come into a swarm of `held`.
     fn check_room(
         &self,
+        arrival: &Arrival<'_>,
         peer: &Compact,
         held: usize,
         of_address: impl FnOnce() -> usize,
@@ -280,7 +283,9 @@ impl Packed {
         if held >= self.rules.config.peers_per_torrent_max() as usize {
             return Err(Refusal::SwarmFull);
         }
-        let max = self.rules.config.peers_of_address_max(peer.ip());
+        // Each node limits what it admits itself, so that all together hold a bounded number.
+        let limits = self.rules.config.peers_of_address_max(peer.ip());
+        let max = limits.filter(|_| !arrival.is_admitted);
         if max.is_some_and(|max| of_address() >= max as usize) {
             return Err(Refusal::AddressFull);
         }
