@@ -5,8 +5,8 @@ mod roundtrip;
 
 pub use differential::differential;
 pub use etracker_core::fuzzing::{
-    access_list, bep41_options, forwarded_header, governor, http_stream, proxy_header, query_string,
-    state_file, swarm_ops, udp_datagram,
+    access_list, bep41_options, cluster_batch, forwarded_header, governor, http_stream, proxy_header,
+    query_string, state_file, swarm_ops, udp_datagram,
 };
 pub use roundtrip::roundtrip;
 
@@ -14,9 +14,10 @@ pub use roundtrip::roundtrip;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("access_list", access_list),
     ("bep41_options", bep41_options),
+    ("cluster_batch", cluster_batch),
     ("differential", differential),
     ("forwarded_header", forwarded_header),
     ("governor", governor),

@@ -1,5 +1,6 @@
 //! The bodies of the fuzz targets that need only this crate. Each takes any bytes and panics if a property fails.
 
+mod cluster;
 mod datagram;
 mod limits;
 mod parsers;
@@ -7,6 +8,7 @@ mod state;
 mod stream;
 mod swarm;
 
+pub use cluster::cluster_batch;
 pub use datagram::udp_datagram;
 pub use limits::governor;
 pub use parsers::{access_list, bep41_options, forwarded_header, proxy_header, query_string};
