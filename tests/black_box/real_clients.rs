@@ -295,7 +295,7 @@ impl<'a> Exchange<'a> {
     fn new(tracker: &'a Tracker, scheme: &str, ip: IpAddr, tls: Option<&'a Secured>) -> Self {
         let folder = Folder::new(tracker.port());
         let file = file();
-        let port = tls.map_or(tracker.port(), |tls| tls.port);
+        let port = tls.map_or_else(|| tracker.port(), |tls| tls.port);
         let announce = format!("{scheme}://{}/announce", SocketAddr::new(ip, port));
         let information = information_of(&file);
         let announce = format!("d8:announce{}:{announce}4:info", announce.len());
