@@ -314,12 +314,13 @@ impl<S: Stream> Write for Wire<'_, '_, S> {
         match parts {
             [one] => self.write(one),
             // The server's side of a handshake is six parts: written one by one they are as many calls of the system.
-            _ => self.write(
-                &parts
-                    .iter()
-                    .flat_map(|part| part.iter().copied())
-                    .collect::<Vec<u8>>(),
-            ),
+            _ => {
+                let mut joined = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+                for part in parts {
+                    joined.extend_from_slice(part);
+                }
+                self.write(&joined)
+            }
         }
     }
 
@@ -350,7 +351,7 @@ const PLAIN_REFUSED: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 
 #[cfg(test)]
 mod tests {
-    use rustls::{SupportedProtocolVersion, version};
+    use rustls::{CipherSuite, SupportedProtocolVersion, version};
 
     use super::*;
     use crate::testing::{Client, Wires, certificates};
@@ -435,6 +436,20 @@ mod tests {
                 assert_eq!(both.client.tls.alpn_protocol(), Some(&b"http/1.1"[..]));
                 assert_eq!(both.client.tls.protocol_version(), Some(version.version));
             }
+        }
+    }
+
+    #[test]
+    fn the_suite_that_takes_least_is_chosen_whatever_the_client_puts_first() {
+        for (version, expected) in VERSIONS.into_iter().zip([
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            CipherSuite::TLS13_AES_128_GCM_SHA256,
+        ]) {
+            let mut both = Both::of(version);
+            both.client.say(b"x");
+            both.exchange(usize::MAX).unwrap();
+            let suite = both.client.tls.negotiated_cipher_suite().unwrap();
+            assert_eq!(suite.suite(), expected);
         }
     }
 

@@ -261,7 +261,10 @@ impl Client {
 }
 
 fn config(versions: &[&'static SupportedProtocolVersion], trust: Trust) -> ClientConfig {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+    let mut provider = provider();
+    // As OpenSSL does: what takes most goes first.
+    provider.cipher_suites.reverse();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
