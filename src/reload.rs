@@ -66,6 +66,10 @@ impl Reloading {
         asked.recv().ok()
     }
 
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(clippy::needless_pass_by_ref_mut, reason = "certificates are read again")
+    )]
     fn reload(&mut self, signal: &str) {
         #[cfg(feature = "tls")]
         if let Some(certificates) = &mut self.certificates {
