@@ -154,7 +154,7 @@ fn every_fault_turns_its_checks_red() {
     assert!(FAULTS.len() >= 40);
     let next = AtomicUsize::new(0);
     let table: Mutex<Vec<(usize, String)>> = Mutex::new(Vec::new());
-    let missed: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let missed: Mutex<Vec<(Fault, &str)>> = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..FAULTS_AT_ONCE {
             scope.spawn(|| {
@@ -162,15 +162,8 @@ fn every_fault_turns_its_checks_red() {
                     let caught = caught_by(*fault, ids);
                     let line = format!("{:<24} {}", format!("{fault:?}"), caught.join(" "));
                     table.lock().expect("the table").push((*fault as usize, line));
-                    for id in ids
-                        .split(',')
-                        .filter(|id| !caught.iter().any(|caught| caught == id))
-                    {
-                        missed
-                            .lock()
-                            .expect("the missed")
-                            .push(format!("{fault:?} is not noticed by {id}"));
-                    }
+                    let of_it = not_in(&caught, ids).into_iter().map(|id| (*fault, id));
+                    missed.lock().expect("the missed").extend(of_it);
                 }
             });
         }
@@ -179,8 +172,22 @@ fn every_fault_turns_its_checks_red() {
     table.sort();
     println!("fault                    checks that caught it");
     table.iter().for_each(|(_, line)| println!("{line}"));
-    let missed = missed.into_inner().expect("the missed");
-    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    let mut missed = missed.into_inner().expect("the missed");
+    // A tracker in a hurry closes connections of a busy machine before its fault shows.
+    missed.retain(|(fault, id)| !is_caught_alone(*fault, id));
+    assert!(missed.is_empty(), "not noticed: {missed:?}");
+}
+
+/// The checks of a list that are not among those that caught a fault.
+fn not_in<'a>(caught: &[String], ids: &'a str) -> Vec<&'a str> {
+    ids.split(',')
+        .filter(|id| !caught.iter().any(|caught| caught == id))
+        .collect()
+}
+
+/// Whether a check notices a fault in one of three tries with nothing beside it.
+fn is_caught_alone(fault: Fault, id: &str) -> bool {
+    (0..3).any(|_| not_in(&caught_by(fault, id), id).is_empty())
 }
 
 #[test]
@@ -256,20 +263,16 @@ fn trust_in(pem: &str) -> Trust {
 /// The checks that are red with a fault: of the quick ones, and of those that must notice it.
 fn caught_by(fault: Fault, ids: &str) -> Vec<String> {
     let any_of = |list: &str| ids.split(',').any(|id| Patterns::parse(list).matches(id));
-    let (slow, tls) = (
-        any_of(SLOW_CHECKS) || any_of("T-34,T-37,T-38"),
-        any_of(TLS_CHECKS),
-    );
-    let (hurry, told) = if slow {
-        (
-            HURRY,
-            Told {
-                peer_ttl: Some(PEER_TTL),
-                ..Told::default()
-            },
-        )
-    } else {
-        (1, Told::default())
+    let tls = any_of(TLS_CHECKS);
+    let hurry = match () {
+        () if any_of(SLOW_CHECKS) => HURRY,
+        () if any_of(SLOW_TLS_CHECKS) => TLS_HURRY,
+        () => 1,
+    };
+    let slow = hurry > 1;
+    let told = Told {
+        peer_ttl: slow.then_some(PEER_TTL),
+        ..Told::default()
     };
     let list = std::env::temp_dir().join(format!("conformance-fault-{}", std::process::id()));
     let (deny_list, told) = if ids.starts_with("L-") {
@@ -371,12 +374,16 @@ fn assert_red(scorecard: &Scorecard) {
 
 /// How many times as fast the clock of the tracker runs where waits are tried.
 const HURRY: u32 = 40;
+/// The same where it shakes hands, for which a machine under load needs more than the 75 ms that [`HURRY`] leaves of 3 s.
+const TLS_HURRY: u32 = 8;
 /// Trackers with a fault that are examined side by side.
 const FAULTS_AT_ONCE: usize = 4;
 /// After this the tracker of the tests forgets a peer.
 const PEER_TTL: Duration = Duration::from_secs(1800);
 /// Checks that wait.
 const SLOW_CHECKS: &str = "A-52,S-15,T-16,T-17,U-09,U-10,U-11";
+/// Checks of TLS that wait.
+const SLOW_TLS_CHECKS: &str = "T-34,T-37,T-38";
 /// Checks of TLS itself.
 const TLS_CHECKS: &str = "T-23,T-28,T-29,T-3?";
 /// Checks that are left out for a fault unless they must notice it: they wait or flood.

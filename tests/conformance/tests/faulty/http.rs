@@ -95,6 +95,8 @@ impl Talk {
     /// The next head, without what follows it; nothing if there is none in time.
     fn head(&mut self) -> Option<Vec<u8>> {
         let mut deadline = Instant::now() + self.state.patience(3);
+        // A forged record has to find the connection, however late it comes.
+        let is_kept = self.has(Fault::IdleKept) || self.has(Fault::ForgedRecordsKept);
         loop {
             let bare = !self.has(Fault::BareLfHangs);
             let crlf = find(&self.input, b"\r\n\r\n").map(|at| at + 4);
@@ -108,7 +110,7 @@ impl Talk {
                 return None;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() && !self.has(Fault::IdleKept) {
+            if left.is_zero() && !is_kept {
                 return None;
             }
             let _ = self
