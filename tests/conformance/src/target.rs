@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{plain, wire::tls::Trust};
+use crate::plain;
+use etracker_tls_client::Trust;
 use rustls::pki_types::ServerName;
 
 /// An address family.

@@ -408,7 +408,8 @@ impl Probe<'_> {
         &self,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Result<ClientConfig, Stop> {
-        self.settings().trust.config(versions).map_err(Stop::Failed)
+        let config = self.settings().trust.config(versions);
+        config.map_err(|error| Stop::Failed(error.to_string()))
     }
 
     /// Agrees on TLS, or fails.
