@@ -84,6 +84,23 @@ impl Certificates {
         self.served.read(|set| set.pairs().cloned().collect())
     }
 
+    /// The pairs of [`replace_domain`](Self::replace_domain) with their domains, in the order of these.
+    #[must_use]
+    pub fn of_domains(&self) -> Vec<(String, Pair)> {
+        self.served.read(|set| {
+            let pairs = set.of_domains.iter();
+            pairs
+                .map(|(domain, pair)| (domain.clone(), pair.clone()))
+                .collect()
+        })
+    }
+
+    /// The pairs that were given to [`new`](Self::new) or [`replace`](Self::replace) last.
+    #[must_use]
+    pub fn given(&self) -> Vec<Pair> {
+        self.served.read(|set| set.given.clone())
+    }
+
     pub(crate) const fn config(&self) -> &Arc<ServerConfig> {
         &self.config
     }
@@ -247,6 +264,9 @@ mod tests {
         certificates.replace(Vec::new());
         assert_eq!((of("a.example"), of("b.example")), (Some(3), Some(3)));
         assert_eq!(certificates.pairs().len(), 1);
+        let of_domains = certificates.of_domains();
+        assert_eq!((certificates.given().len(), of_domains.len()), (0, 1));
+        assert_eq!(of_domains[0].0, "b.example");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
+use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 
 /// What an operator wants to know of a certificate.
@@ -22,6 +23,31 @@ pub struct Facts {
     pub not_after: SystemTime,
     /// How its chain looks.
     pub chain: Chain,
+    /// Who issued it: the common name, else the organisation, else all that its issuer's name holds.
+    pub issuer: String,
+    /// Its key, as `ECDSA 256`, `RSA 2048` or `Ed25519`.
+    pub key: String,
+    /// Why clients may refuse how it, or one of its chain, is signed.
+    pub weakness: Option<Weakness>,
+}
+
+/// What is weak in a certificate, or in one of its chain. Displayed as words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Weakness {
+    /// A signature with SHA-1 or MD5. That of a root, which nobody checks, does not count.
+    Signature,
+    /// An RSA key of fewer than 2048 bits.
+    Key,
+}
+
+impl fmt::Display for Weakness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Signature => "signed with SHA-1 or MD5",
+            Self::Key => "an RSA key of fewer than 2048 bits",
+        })
+    }
 }
 
 /// How the certificates that are sent hang together. Displayed as words.
@@ -63,6 +89,12 @@ impl fmt::Display for Chain {
 }
 
 impl Facts {
+    /// Whether its own key is an RSA key that is too short.
+    pub(crate) fn has_short_key(chain: &[CertificateDer<'_>]) -> bool {
+        let own = chain.first().and_then(|own| parse(own).ok());
+        own.is_some_and(|own| has_short_key(&own))
+    }
+
     /// What the first of these certificates says; nothing if there is none.
     pub(crate) fn of(chain: &[CertificateDer<'_>]) -> Result<Option<Self>, Unreadable> {
         let chain: Vec<_> = chain.iter().map(parse).collect::<Result<_, _>>()?;
@@ -71,7 +103,16 @@ impl Facts {
             not_before: time(own.validity().not_before),
             not_after: time(own.validity().not_after),
             chain: linked(own, &chain),
+            issuer: issuer(own),
+            key: key(own),
+            weakness: chain.iter().find_map(weakness),
         }))
+    }
+
+    /// The time from when it is valid until it expires; nothing if it ends before it begins.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        self.not_after.duration_since(self.not_before).unwrap_or_default()
     }
 
     /// Whole days until it expires, negative once it has.
@@ -130,6 +171,40 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
+fn issuer(certificate: &X509Certificate<'_>) -> String {
+    let issuer = certificate.issuer();
+    let name = issuer.iter_common_name().chain(issuer.iter_organization()).next();
+    let name = name
+        .and_then(|name| name.as_str().ok())
+        .filter(|name| !name.is_empty());
+    let name = name.map_or_else(|| issuer.to_string(), str::to_owned);
+    // It is shown in lines of text.
+    name.replace(char::is_control, " ")
+}
+
+fn key(certificate: &X509Certificate<'_>) -> String {
+    let key = certificate.public_key();
+    match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) => format!("RSA {}", rsa.key_size()),
+        Ok(PublicKey::EC(point)) => format!("ECDSA {}", point.key_size()),
+        _ if key.algorithm.algorithm.to_id_string() == ED25519 => "Ed25519".to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn weakness(certificate: &X509Certificate<'_>) -> Option<Weakness> {
+    if has_short_key(certificate) {
+        return Some(Weakness::Key);
+    }
+    let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
+    let is_checked = certificate.issuer().as_raw() != certificate.subject().as_raw();
+    (is_checked && BROKEN_SIGNATURES.contains(&algorithm.as_str())).then_some(Weakness::Signature)
+}
+
+fn has_short_key(certificate: &X509Certificate<'_>) -> bool {
+    matches!(certificate.public_key().parsed(), Ok(PublicKey::RSA(rsa)) if rsa.key_size() < RSA_BITS_MIN)
+}
+
 fn linked(own: &X509Certificate<'_>, chain: &[X509Certificate<'_>]) -> Chain {
     let is_issued_by_next = |pair: &[X509Certificate<'_>]| match pair {
         [issued, issuer] => issued.issuer().as_raw() == issuer.subject().as_raw(),
@@ -154,12 +229,24 @@ fn time(time: ASN1Time) -> SystemTime {
 }
 
 const SECS_PER_DAY: u64 = 24 * 60 * 60;
+/// Bits of an RSA key that clients accept (CA/Browser Forum, Baseline Requirements, section 6.1.5).
+const RSA_BITS_MIN: usize = 2048;
+/// RFC 8410, section 3.
+const ED25519: &str = "1.3.101.112";
+/// RSA with MD5 and with SHA-1 (RFC 8017, appendix A.2.4), ECDSA with SHA-1 (RFC 3279, section 2.2.3).
+const BROKEN_SIGNATURES: [&str; 3] = [
+    "1.2.840.113549.1.1.4",
+    "1.2.840.113549.1.1.5",
+    "1.2.840.10045.4.1",
+];
 
 #[cfg(test)]
 mod tests {
     use rcgen::{
         BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
     };
+
+    use rustls::pki_types::pem::PemObject as _;
 
     use super::*;
 
@@ -204,6 +291,42 @@ mod tests {
         for name in ["b.example", "x.y.b.example", "a.example.", ".b.example.c", ""] {
             assert!(!facts.is_for(name), "{name}");
         }
+    }
+
+    #[test]
+    fn issuer_key_and_life_are_told() {
+        let (mut root, root_key) = ca("An Authority");
+        let own_key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let issuer = Issuer::new(root.clone(), root_key);
+        let own = own(&["a.example"]);
+        let signed = facts(&[own.signed_by(&own_key, &issuer).unwrap().der().clone()]);
+        assert_eq!((&*signed.issuer, &*signed.key), ("An Authority", "Ed25519"));
+        assert_eq!(signed.life().as_secs(), 90 * SECS_PER_DAY);
+        assert_eq!(signed.weakness, None);
+        root.distinguished_name = DistinguishedName::new();
+        root.distinguished_name
+            .push(DnType::OrganizationName, "A\nCompany");
+        let key = KeyPair::generate().unwrap();
+        let own_issued = facts(&[root.self_signed(&key).unwrap().der().clone()]);
+        assert_eq!(
+            (&*own_issued.issuer, &*own_issued.key),
+            ("A Company", "ECDSA 256")
+        );
+    }
+
+    #[test]
+    fn short_keys_and_broken_signatures_are_weak() {
+        let chain = |pem| {
+            let certificates = CertificateDer::pem_slice_iter(pem);
+            certificates.map(Result::unwrap).collect::<Vec<_>>()
+        };
+        let short = facts(&chain(include_bytes!("testing/weak.pem")));
+        assert_eq!((short.weakness, &*short.key), (Some(Weakness::Key), "RSA 1024"));
+        let signed = chain(include_bytes!("testing/sha1.pem"));
+        assert_eq!(facts(&signed).weakness, Some(Weakness::Signature));
+        // The root alone: nobody checks its signature.
+        let root = facts(&signed[1..]);
+        assert_eq!((root.weakness, &*root.issuer), (None, "Old Authority"));
     }
 
     #[test]

@@ -46,6 +46,6 @@ mod workers;
 pub use certificates::{Certificates, TlsError};
 /// The trait that [`Certificates`] implements for workers.
 pub use etracker_runtime_common::{self, Secure};
-pub use facts::{Chain, Facts};
+pub use facts::{Chain, Facts, Weakness};
 pub use pair::{Pair, PairError};
 pub use secured::Secured;

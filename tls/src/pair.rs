@@ -54,6 +54,10 @@ impl Pair {
             Ok(None) => return Err(PairError::NoCertificate),
             Err(Unreadable) => return Err(PairError::CertificateUnreadable),
         };
+        // The libraries that sign refuse it too, and do not say why.
+        if Facts::has_short_key(&chain) {
+            return Err(PairError::KeyShort);
+        }
         let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| unserved(&error))?;
         Ok(Self {
             certified: Arc::new(certified),
@@ -87,6 +91,12 @@ impl Pair {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The certificate, without its chain.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.certified.cert.first()
     }
 
     /// Whether both are the same certificate and chain.
@@ -127,6 +137,8 @@ pub enum PairError {
     NoKey,
     /// The key is malformed, encrypted, or of a kind that is not known.
     KeyUnreadable,
+    /// The key is an RSA key of fewer than 2048 bits, which clients refuse.
+    KeyShort,
     /// The key is another certificate's.
     Mismatch,
 }
@@ -135,7 +147,10 @@ impl PairError {
     /// Whether the fault is the key's, and not the certificate's.
     #[must_use]
     pub const fn is_of_the_key(self) -> bool {
-        matches!(self, Self::NoKey | Self::KeyUnreadable | Self::Mismatch)
+        matches!(
+            self,
+            Self::NoKey | Self::KeyUnreadable | Self::KeyShort | Self::Mismatch
+        )
     }
 }
 
@@ -148,6 +163,7 @@ impl fmt::Display for PairError {
             Self::KeyUnreadable => {
                 "holds a private key that cannot be read: ECDSA, Ed25519 and RSA are known"
             }
+            Self::KeyShort => "holds an RSA key of fewer than 2048 bits, which clients refuse",
             Self::Mismatch => "holds the key of another certificate",
         })
     }
@@ -176,6 +192,7 @@ mod tests {
         let broken = mine.chain.replacen("MII", "AAA", 1);
         let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
         let odd = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let weak = include_str!("testing/weak.pem");
         let cut = &mine.chain[..mine.chain.len() / 2];
         for (chain, key, fault) in [
             ("", &*mine.key, PairError::NoCertificate),
@@ -187,6 +204,7 @@ mod tests {
             (&mine.chain, encrypted, PairError::NoKey),
             (&mine.chain, odd, PairError::KeyUnreadable),
             (&mine.chain, &other.key, PairError::Mismatch),
+            (weak, weak, PairError::KeyShort),
         ] {
             let error = Pair::from_pem(chain.as_bytes(), key.as_bytes()).unwrap_err();
             assert_eq!(error, fault, "{chain}{key}");
