@@ -6,7 +6,6 @@ use std::io;
 
 use etracker_runtime_common::{OpenError, Plain, ServeError};
 
-#[cfg(feature = "acme")]
 use crate::acme::AcmeStartError;
 use crate::lists::ListError;
 use crate::memory::TooSmall;
@@ -14,7 +13,6 @@ use crate::privileges::PrivilegeError;
 use crate::sockets::SocketError;
 use crate::state::StateError;
 use crate::supervised::SUPERVISED;
-#[cfg(feature = "tls")]
 use crate::tls::CertificateError;
 
 /// Why the tracker does not run, shown as one line.
@@ -27,7 +25,6 @@ pub(crate) enum Failure {
     /// A list of torrents or addresses cannot be used.
     Lists(ListError),
     /// A certificate cannot be served.
-    #[cfg(feature = "tls")]
     Certificates(CertificateError),
     /// A thread other than a worker's cannot be started.
     Thread(io::Error),
@@ -52,7 +49,6 @@ pub(crate) enum Failure {
     /// The state cannot be kept.
     State(StateError),
     /// Certificates by ACME cannot be had.
-    #[cfg(feature = "acme")]
     Acme(AcmeStartError),
     /// A worker failed.
     Serve(ServeError),
@@ -64,7 +60,6 @@ impl fmt::Display for Failure {
             Self::Seed(error) => write!(f, "the system gives no random numbers: {error}"),
             Self::Signals(error) => write!(f, "signals cannot be handled: {}", Plain(error)),
             Self::Lists(error) => error.fmt(f),
-            #[cfg(feature = "tls")]
             Self::Certificates(error) => error.fmt(f),
             Self::Thread(error) => write!(
                 f,
@@ -102,7 +97,6 @@ impl fmt::Display for Failure {
             ),
             Self::Spawn(error) => write!(f, "the serving process cannot be started: {}", Plain(error)),
             Self::State(error) => error.fmt(f),
-            #[cfg(feature = "acme")]
             Self::Acme(error) => error.fmt(f),
             Self::Serve(error) => error.fmt(f),
         }

@@ -1,8 +1,9 @@
 //! The `etracker` command.
 
-#[cfg(feature = "acme")]
+#[cfg_attr(not(feature = "acme"), path = "acme_absent.rs")]
 mod acme;
 mod allocations;
+mod certificate;
 mod doctor;
 mod exit;
 mod failure;
@@ -32,7 +33,7 @@ mod terminal;
 #[cfg(feature = "testing")]
 mod testing;
 mod threads;
-#[cfg(feature = "tls")]
+#[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
 mod watch;
 

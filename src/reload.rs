@@ -2,16 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-#[cfg(feature = "tls")]
-use std::{sync::mpsc::RecvTimeoutError, time::Duration};
+use std::time::Duration;
 
 use etracker_core::Tracker;
 
 use crate::lists::ListFiles;
 use crate::terminal::say;
-#[cfg(feature = "tls")]
 use crate::tls::CertificateFiles;
 
 /// A channel for requests of a reload, which name their signal. Requests while one is pending are merged with it.
@@ -24,7 +22,6 @@ pub(crate) fn requests() -> (SyncSender<&'static str>, Receiver<&'static str>) {
 pub(crate) struct Reloading {
     pub(crate) lists: ListFiles,
     pub(crate) tracker: Arc<Tracker>,
-    #[cfg(feature = "tls")]
     pub(crate) certificates: Option<CertificateFiles>,
 }
 
@@ -46,7 +43,6 @@ impl Reloading {
     }
 
     /// Waits for the next request, and looks at certificates meanwhile.
-    #[cfg(feature = "tls")]
     fn wait(&mut self, asked: &Receiver<&'static str>) -> Option<&'static str> {
         let Some(certificates) = &mut self.certificates else {
             return asked.recv().ok();
@@ -60,18 +56,7 @@ impl Reloading {
         }
     }
 
-    #[cfg(not(feature = "tls"))]
-    #[expect(clippy::needless_pass_by_ref_mut, reason = "certificates are looked at")]
-    fn wait(&mut self, asked: &Receiver<&'static str>) -> Option<&'static str> {
-        asked.recv().ok()
-    }
-
-    #[cfg_attr(
-        not(feature = "tls"),
-        expect(clippy::needless_pass_by_ref_mut, reason = "certificates are read again")
-    )]
     fn reload(&mut self, signal: &str) {
-        #[cfg(feature = "tls")]
         if let Some(certificates) = &mut self.certificates {
             certificates.reload(signal);
             if self.lists.is_empty() {
@@ -89,7 +74,6 @@ impl Reloading {
 }
 
 /// The time between two looks at the files of certificates.
-#[cfg(feature = "tls")]
 fn look_period() -> Duration {
     #[cfg(feature = "testing")]
     if let Some(period) = crate::testing::given_look_period() {

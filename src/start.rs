@@ -11,7 +11,6 @@ use etracker_runtime_common::{
     Clock, Control, Fronts, Job, Opened, Transport, find_memory, join_free_memory_at_once,
 };
 
-#[cfg(feature = "acme")]
 use crate::acme::Acme;
 use crate::failure::Failure;
 use crate::memory::{Budget, Cap};
@@ -24,11 +23,8 @@ use crate::state::{FoundState, Pace, StateError, StateFile};
 use crate::steps::{PRIVILEGED, Ready, Step, UNPRIVILEGED};
 use crate::supervised::{Lifeline, is_supervised};
 use crate::terminal::{complain, say};
-#[cfg(feature = "tls")]
-use crate::tls::CertificateFiles;
+use crate::tls::{Ageing, CertificateFiles};
 use crate::{limits, logs, reload, report, signals, sockets, terminal, watch};
-#[cfg(feature = "tls")]
-use etracker_tls::Certificates;
 use jiff::tz::TimeZone;
 use nix::unistd::gethostname;
 
@@ -73,12 +69,10 @@ fn serve(
         serve: Some(serve),
         connections_max: Some(connections_max),
         access,
-        #[cfg(feature = "tls")]
         certificates,
         budget,
         state,
         cap,
-        #[cfg(feature = "acme")]
         acme,
         ..
     } = ready
@@ -87,36 +81,35 @@ fn serve(
     };
     options.listen = sockets::found(&options.listen, &opened);
     tell_listening(&options, &opened, connections_max);
+    if let Some(certificates) = &certificates {
+        certificates.complain_of_flaws();
+    }
     let clock = clock();
     let tracker = tracker(bounded(&options.config, budget), access, clock)?;
-    let about = about(&options, clock.now(), cap, &zone);
-    #[cfg(feature = "tls")]
-    let about = about.with_certificates(certificates.as_ref().map(CertificateFiles::certificates));
-    #[cfg(feature = "acme")]
-    let about = about.with_renewals(acme.as_ref());
+    let about = about(&options, clock.now(), cap, &zone)
+        .with_certificates(certificates.as_ref().map(CertificateFiles::shared))
+        .with_renewals(acme.as_ref().map(Acme::renewals));
     let page_cache = Arc::new(page_cache(&options, about));
     let user = options.process.user.as_ref();
     let (state, tracker, ids) =
         with_state(state, tracker, ids, clock).map_err(|error| Failure::State(error.of_user(user)))?;
     let fronts = Fronts::new(&ids, tracker.config()).with_pages(tracker.config(), page_cache);
-    #[cfg(feature = "tls")]
     let fronts = secured(fronts, certificates.as_ref());
+    let ageing = certificates.as_ref().map(|files| Ageing::new(files.shared()));
     let (state, tracker) = (state.map(Arc::new), Arc::new(tracker));
     let period = options.process.state_period;
     let state_writer = state_writer(state.as_ref(), period, &tracker, clock, control)?;
     Reloading {
         lists: options.lists,
         tracker: Arc::clone(&tracker),
-        #[cfg(feature = "tls")]
         certificates: certificates.filter(CertificateFiles::are_there),
     }
     .begin(reloads)
     .map_err(Failure::Thread)?;
-    watch::begin(Arc::clone(&tracker), clock, options.logs.format, zone).map_err(Failure::Thread)?;
+    watch::begin(Arc::clone(&tracker), clock, options.logs.format, zone, ageing).map_err(Failure::Thread)?;
     notifier
         .watch(&tracker, clock, control)
         .map_err(Failure::Thread)?;
-    #[cfg(feature = "acme")]
     renew(acme, control)?;
     notifier.tell("READY=1");
     let served = serve(Job {
@@ -163,16 +156,14 @@ fn tell_listening(options: &Options, opened: &Opened, connections_max: usize) {
 }
 
 /// The same fronts, over TLS too if there are certificates.
-#[cfg(feature = "tls")]
 pub(crate) fn secured(fronts: Fronts, files: Option<&CertificateFiles>) -> Fronts {
     match files {
-        Some(files) => fronts.with_tls(Arc::<Certificates>::clone(files.certificates())),
+        Some(files) => files.secure(fronts),
         None => fronts,
     }
 }
 
 /// Starts what orders and renews certificates, if anything does.
-#[cfg(feature = "acme")]
 fn renew(acme: Option<Acme>, control: &Control) -> Result<(), Failure> {
     acme.map_or(Ok(()), |acme| acme.start(control).map_err(Failure::Acme))
 }
@@ -199,7 +190,6 @@ fn about(options: &Options, started: Instant, cap: Option<Cap>, zone: &TimeZone)
         tcp: options.listen.uses(Transport::Tcp),
         udp: options.listen.uses(Transport::Udp),
         tls_port: options.tls.port,
-        #[cfg(feature = "tls")]
         certificates: None,
         renewals: Renewals::default(),
         open_files: limits::open_files(),

@@ -1,24 +1,25 @@
 //! The steps of a start. A start performs them until one fails. Doctor performs the same ones and reports each, so that it cannot
 //! accept what a start refuses.
 
+use std::io;
+use std::path::PathBuf;
+
 use etracker_core::Config;
 use etracker_core::access::Access;
 use etracker_core::config::LimitMode;
 use etracker_core::governor::BYTES_PER_WORKER;
-use etracker_runtime_common::{Opened, Transport, resident_bytes};
+use etracker_runtime_common::{Listen, Opened, Plain, Transport, resident_bytes};
 
-#[cfg(feature = "acme")]
 use crate::acme::{Acme, Authorities};
 use crate::failure::Failure;
 use crate::memory::{Budget, Cap, Needs};
 use crate::notify::Notifier;
-use crate::options::Options;
+use crate::options::{Options, Setting};
 use crate::privileges::Privileges;
 use crate::runtime::Serve;
 use crate::state::{FoundState, StateFile};
 use crate::supervised::is_supervised;
 use crate::terminal::Tell;
-#[cfg(feature = "tls")]
 use crate::tls::CertificateFiles;
 use crate::{files, limits, runtime, sockets, threads};
 
@@ -47,8 +48,9 @@ pub(crate) struct Ready {
     pub(crate) notifier: Option<Notifier>,
     pub(crate) serve: Option<Serve>,
     /// `None` without HTTPS.
-    #[cfg(feature = "tls")]
     pub(crate) certificates: Option<CertificateFiles>,
+    /// Files of certificates that cannot be read again, and why.
+    pub(crate) unreadable: Vec<(Setting<PathBuf>, io::Error)>,
     /// `None` without lists.
     pub(crate) access: Option<Access>,
     pub(crate) connections_max: Option<usize>,
@@ -57,10 +59,8 @@ pub(crate) struct Ready {
     /// How it is divided.
     pub(crate) budget: Option<Budget>,
     /// Who vouches for the directory of `--acme`.
-    #[cfg(feature = "acme")]
     pub(crate) authorities: Option<Authorities>,
     /// `None` without `--acme`.
-    #[cfg(feature = "acme")]
     pub(crate) acme: Option<Acme>,
     /// `None` if no state is configured.
     pub(crate) state: Option<FoundState>,
@@ -84,12 +84,10 @@ pub(crate) const PRIVILEGED: &[Step] = &[
         about: "service manager",
         take: find_manager,
     },
-    #[cfg(feature = "tls")]
     Step {
         about: CERTIFICATES,
         take: read_certificates,
     },
-    #[cfg(feature = "acme")]
     Step {
         about: ACME,
         take: read_authorities,
@@ -107,6 +105,10 @@ pub(crate) const UNPRIVILEGED: &[Step] = &[
         take: choose_runtime,
     },
     Step {
+        about: CERTIFICATES,
+        take: try_certificates_again,
+    },
+    Step {
         about: "lists",
         take: read_lists,
     },
@@ -122,7 +124,6 @@ pub(crate) const UNPRIVILEGED: &[Step] = &[
         about: STATE,
         take: find_state,
     },
-    #[cfg(feature = "acme")]
     Step {
         about: ACME,
         take: find_acme,
@@ -130,7 +131,6 @@ pub(crate) const UNPRIVILEGED: &[Step] = &[
 ];
 
 /// The certificates of HTTPS.
-#[cfg(feature = "tls")]
 pub(crate) const CERTIFICATES: &str = "certificates";
 /// The limit on open files, and the connections that it leaves room for.
 pub(crate) const OPEN_FILES: &str = "open files";
@@ -139,7 +139,6 @@ pub(crate) const MEMORY: &str = "memory";
 /// The sockets of the tracker.
 pub(crate) const PORT: &str = "port";
 /// Certificates from an ACME directory.
-#[cfg(feature = "acme")]
 pub(crate) const ACME: &str = "ACME";
 /// The state file.
 pub(crate) const STATE: &str = "state";
@@ -204,11 +203,22 @@ fn find_manager(_: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failu
 }
 
 /// Keys are for root's eyes on most hosts.
-#[cfg(feature = "tls")]
 fn read_certificates(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
-    if options.tls.port.is_some() {
-        let files = options.tls.pairs.clone();
-        ready.certificates = Some(CertificateFiles::load(files, tell).map_err(Failure::Certificates)?);
+    ready.certificates = CertificateFiles::load(&options.tls, tell).map_err(Failure::Certificates)?;
+    Ok(())
+}
+
+/// What root has read, another user may not be able to read again.
+fn try_certificates_again(_: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
+    if let Some(certificates) = &mut ready.certificates {
+        ready.unreadable = certificates.find_unreadable();
+    }
+    for (Setting { source, value }, error) in &ready.unreadable {
+        tell(&format_args!(
+            "{source}={}: {} for the user or in the root that serves: a renewed certificate takes a restart",
+            value.display(),
+            Plain(error)
+        ));
     }
     Ok(())
 }
@@ -221,20 +231,17 @@ fn give_up_rights(options: &Options, _: &mut Ready, tell: Tell<'_>) -> Result<()
 }
 
 /// Outside a new root, where files of certificates are.
-#[cfg(feature = "acme")]
 fn read_authorities(options: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
-    let authorities = options.acme.as_ref().map(Authorities::read);
-    ready.authorities = authorities.transpose().map_err(Failure::Acme)?;
+    ready.authorities = Authorities::read(options.acme.as_ref()).map_err(Failure::Acme)?;
     Ok(())
 }
 
 /// Does nothing without what earlier steps have failed at.
-#[cfg(feature = "acme")]
 fn find_acme(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<(), Failure> {
     if let (Some(options), Some(authorities), Some(files)) =
         (&options.acme, &ready.authorities, &ready.certificates)
     {
-        let acme = Acme::find(options, authorities, files.certificates(), tell);
+        let acme = Acme::find(options, authorities, files.shared(), tell);
         ready.acme = Some(acme.map_err(Failure::Acme)?);
     }
     Ok(())
@@ -254,13 +261,17 @@ fn read_lists(options: &Options, ready: &mut Ready, tell: Tell<'_>) -> Result<()
     Ok(())
 }
 
-/// Does nothing without sockets: opening them has failed in an earlier step.
-fn count_connections(_: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
-    if let Some(opened) = &ready.opened {
-        let workers = opened.workers.len();
-        let count = limits::connections_max(workers, opened.sockets());
-        ready.connections_max = Some(count.ok_or(Failure::Files { workers })?);
-    }
+fn count_connections(options: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
+    let (workers, sockets) = match &ready.opened {
+        Some(opened) => (opened.workers.len(), opened.sockets()),
+        // Opening them has failed in an earlier step: as many as there would be, mostly one for each protocol.
+        None => {
+            let Listen { workers, binds } = &options.listen;
+            (*workers, workers * binds.len())
+        }
+    };
+    let count = limits::connections_max(workers, sockets);
+    ready.connections_max = Some(count.ok_or(Failure::Files { workers })?);
     Ok(())
 }
 

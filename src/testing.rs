@@ -54,7 +54,6 @@ pub(crate) fn given_clock() -> Option<Clock> {
 }
 
 /// The time that was given between two looks at the files of certificates.
-#[cfg(feature = "tls")]
 pub(crate) fn given_look_period() -> Option<Duration> {
     LOOK_PERIOD.get().copied()
 }

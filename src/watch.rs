@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use etracker_core::governor::{Heavy, Limited, Pressure};
 use etracker_core::hidden_clients::Finding;
@@ -18,6 +18,7 @@ use crate::hidden_clients::Hidden;
 use crate::logs::{EVALUATION, LogFormat};
 use crate::pages::{error_name, local_time};
 use crate::terminal::{dropped, say};
+use crate::tls::Ageing;
 
 /// Watches `tracker` until the process ends.
 ///
@@ -28,6 +29,7 @@ pub(crate) fn begin(
     clock: Clock,
     format: LogFormat,
     zone: TimeZone,
+    mut ageing: Option<Ageing>,
 ) -> io::Result<()> {
     let mut watch = Watch {
         evaluated: Instant::default(),
@@ -50,6 +52,9 @@ pub(crate) fn begin(
                 watch.memory();
                 if second.is_multiple_of(SUMMARY_SECS) {
                     watch.summary();
+                    if let Some(ageing) = &mut ageing {
+                        ageing.look(UNIX_EPOCH + Duration::from_secs(watch.clock.now().as_secs()));
+                    }
                 }
             }
         })

@@ -17,11 +17,15 @@ use crate::options::AcmeOptions;
 pub(crate) struct Authorities(RootCerts);
 
 impl Authorities {
-    /// Reads the file of `--acme-ca`, if there is one.
+    /// Reads the file of `--acme-ca`, if there is one; nothing without `--acme`.
     ///
     /// # Errors
     /// It cannot be read, or holds no certificate.
-    pub(crate) fn read(options: &AcmeOptions) -> Result<Self, AcmeStartError> {
+    pub(crate) fn read(options: Option<&AcmeOptions>) -> Result<Option<Self>, AcmeStartError> {
+        options.map(Self::of).transpose()
+    }
+
+    fn of(options: &AcmeOptions) -> Result<Self, AcmeStartError> {
         let Some(file) = &options.authorities else {
             return Ok(Self(RootCerts::WebPki));
         };

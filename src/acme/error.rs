@@ -100,6 +100,23 @@ pub(crate) enum AcmeStartError {
     Thread(io::Error),
 }
 
+impl AcmeStartError {
+    /// What the operator can do.
+    pub(crate) fn remedy(&self) -> String {
+        match self {
+            Self::Authorities(file, _) => format!(
+                "give {} a file of certificates in PEM, as the directory's operator hands out",
+                file.source
+            ),
+            Self::Folder(path, _) => format!(
+                "a folder that the tracker's user can write: {}; with --chroot, the path is relative to it",
+                path.display()
+            ),
+            Self::Thread(_) => "what the system says; then try again".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for AcmeStartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

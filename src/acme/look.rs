@@ -13,6 +13,8 @@ pub(crate) struct Look {
     pub(crate) directory: (String, Result<(), String>),
     /// Where each name leads, or why it leads nowhere.
     pub(crate) names: Vec<(String, Result<Vec<IpAddr>, String>)>,
+    /// Names whose certificate is kept and cannot be served, and why.
+    pub(crate) unserved: Vec<(String, String)>,
     /// The port of TLS.
     pub(crate) tls_port: u16,
 }
@@ -26,6 +28,7 @@ impl Acme {
         Look {
             directory: (url, directory),
             names: names.map(|name| (name.clone(), addresses(name))).collect(),
+            unserved: self.unserved.clone(),
             tls_port,
         }
     }

@@ -30,6 +30,7 @@ pub(crate) use look::{Look, PORT};
 use crate::options::AcmeOptions;
 use crate::renewals::{Renewal, Renewals};
 use crate::terminal::{Tell, say};
+use crate::tls;
 
 /// What orders and renews certificates.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct Acme {
     certificates: Arc<Certificates>,
     /// In the order of the options.
     renewals: Vec<Renewal>,
+    /// Names whose certificate is kept and cannot be served, and why.
+    unserved: Vec<(String, String)>,
     shown: Renewals,
 }
 
@@ -51,21 +54,29 @@ impl Acme {
     pub(crate) fn find(
         options: &AcmeOptions,
         authorities: &Authorities,
-        certificates: &Arc<Certificates>,
+        certificates: tls::Certificates,
         tell: Tell<'_>,
     ) -> Result<Self, AcmeStartError> {
         let folder = Folder::find(options)?;
+        let certificates = certificates.0;
         let now = SystemTime::now();
+        let mut unserved = Vec::new();
         let renewals = options.domains.iter().map(|domain| {
-            let valid = serve_kept(&folder, domain, certificates, tell);
-            Renewal::new(now, domain.clone(), valid.as_ref())
+            let kept = serve_kept(&folder, domain, &certificates);
+            tell_kept(domain, &kept, tell);
+            if let Err(error) = &kept {
+                unserved.push((domain.clone(), error.to_string()));
+            }
+            Renewal::new(now, domain.clone(), kept.ok().flatten().as_ref())
         });
+        let renewals = renewals.collect();
         let acme = Self {
             options: options.clone(),
-            renewals: renewals.collect(),
+            renewals,
+            unserved,
             folder,
             http: Http::new(authorities),
-            certificates: Arc::clone(certificates),
+            certificates,
             shown: Renewals::default(),
         };
         acme.show();
@@ -169,35 +180,27 @@ fn note(renewal: &mut Renewal, now: SystemTime, outcome: Result<Range<SystemTime
     }
 }
 
-/// Serves the certificate that is kept, if there is one. A bad one counts as none.
+/// Serves the certificate that is kept, if there is one, and gives its validity.
 fn serve_kept(
     folder: &Folder,
     domain: &str,
     certificates: &Certificates,
-    tell: Tell<'_>,
-) -> Option<Range<SystemTime>> {
-    let kept = match folder.certificate(domain) {
-        Ok(None) => {
-            tell(&format_args!("ACME: {domain} has no certificate yet"));
-            return None;
-        }
-        Ok(Some(pem)) => serve(domain, &pem, certificates),
-        Err(error) => Err(error),
-    };
+) -> Result<Option<Range<SystemTime>>, AcmeError> {
+    let kept = folder.certificate(domain)?;
+    kept.map(|pem| serve(domain, &pem, certificates)).transpose()
+}
+
+/// Tells what is kept. A bad certificate counts as none.
+fn tell_kept(domain: &str, kept: &Result<Option<Range<SystemTime>>, AcmeError>, tell: Tell<'_>) {
     match kept {
-        Ok(valid) => {
-            tell(&format_args!(
-                "ACME: {domain} has a certificate until {}",
-                seconds(valid.end)
-            ));
-            Some(valid)
-        }
-        Err(error) => {
-            tell(&format_args!(
-                "ACME: {domain} has no certificate that can be served: {error}"
-            ));
-            None
-        }
+        Ok(None) => tell(&format_args!("ACME: {domain} has no certificate yet")),
+        Ok(Some(valid)) => tell(&format_args!(
+            "ACME: {domain} has a certificate until {}",
+            seconds(valid.end)
+        )),
+        Err(error) => tell(&format_args!(
+            "ACME: {domain} has no certificate that can be served: {error}"
+        )),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::facts::Facts;
-use super::findings::{Finding, ok, warning};
+use super::finding::{Finding, ok, warning};
 use crate::acme::{Look, PORT};
 
 /// Judges what was looked at; nothing without `--acme`.
@@ -14,6 +14,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let Look {
         directory,
         names,
+        unserved,
         tls_port,
     } = look;
     let mut findings = vec![reached(
@@ -22,6 +23,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     )];
     findings.push(proofs(*tls_port));
     findings.extend(names.iter().map(|(name, found)| leads(name, found)));
+    findings.extend(unserved.iter().map(|(name, why)| not_served(name, why)));
     findings
 }
 
@@ -70,10 +72,18 @@ fn leads(name: &str, found: &Result<Vec<IpAddr>, String>) -> Finding {
     }
 }
 
+fn not_served(name: &str, why: &str) -> Finding {
+    warning(
+        &format!("ACME {name}"),
+        format!("its certificate is kept and cannot be served: {why}"),
+        "nothing, or remove the file: the tracker orders a new one at once",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::findings::Grade;
+    use crate::doctor::finding::Grade;
 
     #[test]
     fn what_keeps_a_directory_from_looking_is_a_warning() {
@@ -100,6 +110,8 @@ mod tests {
             leads("a.example", &here).what,
             "leads to 192.0.2.7: each must be this host"
         );
+        let kept = not_served("a.example", "the certificate is for b.example");
+        assert_eq!(kept.grade, Grade::Warning);
         let nowhere = leads("a.example", &Err("Name or service not known".to_owned()));
         assert_eq!(nowhere.grade, Grade::Warning);
     }

@@ -3,8 +3,16 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use etracker_core::scope::Scope;
-use etracker_runtime_common::is_absent;
+use etracker_runtime_common::{Listen, is_absent};
 use nix::ifaddrs::getifaddrs;
+
+use crate::sockets;
+
+/// The addresses to listen on; none for all.
+pub(super) fn bound(listen: &Listen) -> Vec<IpAddr> {
+    let addresses = sockets::addresses(listen).into_iter();
+    addresses.map(|address| address.ip).collect()
+}
 
 /// Addresses at which this host reaches a tracker that listens on `bound`, or on all addresses if `bound` is empty.
 pub(super) fn reachable(bound: &[IpAddr]) -> Vec<IpAddr> {

@@ -12,10 +12,10 @@ use etracker_runtime_common::{
     Clock, Control, Fronts, Job, Listen, OpenError, Protocol, RECEIVE_BUFFER, Transport, open,
 };
 
-use super::addresses::{self, Absent};
+use super::addresses::{self, Absent, bound};
 use super::conntrack::Conntrack;
-use super::probe::{Hidden, Probe, ProbeResult, Trust};
-#[cfg(feature = "acme")]
+use super::https::{Https, TlsTrip};
+use super::probe::{Hidden, Probe, ProbeResult, Trust, at_once};
 use crate::acme::Look;
 use crate::failure::Failure;
 use crate::limits;
@@ -24,9 +24,7 @@ use crate::options::Options;
 #[cfg(feature = "glommio")]
 use crate::runtime;
 use crate::sockets::{self, SocketError};
-#[cfg(feature = "tls")]
-use crate::start::secured;
-use crate::start::seed;
+use crate::start::{secured, seed};
 use crate::state::{FoundState, StateContent, StateError};
 use crate::steps::{PRIVILEGED, Ready, Step, UNPRIVILEGED};
 
@@ -58,10 +56,13 @@ pub(super) struct Facts {
     /// Why the tracker started for the round trips failed.
     pub(super) broken: Option<String>,
     pub(super) round_trips: Vec<RoundTrip>,
+    /// The certificates of HTTPS.
+    pub(super) https: Https,
+    /// Probes over TLS.
+    pub(super) over_tls: Vec<TlsTrip>,
     /// Causes that hide clients from the tracker that has the port, by its own report.
     pub(super) hidden: Vec<Hidden>,
     /// The way to certificates, with `--acme`.
-    #[cfg(feature = "acme")]
     pub(super) acme: Option<Look>,
     /// Variables that begin like options and are unknown.
     pub(super) unknown_variables: Vec<String>,
@@ -153,7 +154,6 @@ impl Facts {
             .iter()
             .any(|step| matches!(step.outcome, Err(Failure::Files { .. })));
         let connections = ready.connections_max;
-        #[cfg(feature = "acme")]
         let acme = ready
             .acme
             .take()
@@ -162,11 +162,16 @@ impl Facts {
             cap,
             system: [cgroup, machine_bytes()].into_iter().flatten().min(),
         });
-        let (broken, round_trips) = if is_in_use(&steps) {
-            (None, ask_all(options, &listed(&ready))?)
+        let https = Https::find(options, &mut ready);
+        let (broken, answers) = if is_in_use(&steps) {
+            (None, ask_all(options, &listed(&ready), &https)?)
         } else {
-            serve_and_ask(options, ready)?
+            serve_and_ask(options, ready, &https)?
         };
+        let Answers {
+            round_trips,
+            over_tls,
+        } = answers;
         let hidden = if is_in_use(&steps) {
             hidden(&round_trips)?
         } else {
@@ -194,8 +199,9 @@ impl Facts {
             state_taken,
             broken,
             round_trips,
+            https,
+            over_tls,
             hidden,
-            #[cfg(feature = "acme")]
             acme,
             unknown_variables: options.unknown_variables.clone(),
             intervals: options.config.intervals(),
@@ -216,12 +222,6 @@ fn examine(found: Option<FoundState>, config: &Config) -> Result<ExaminedState, 
 
 /// The content of a state, and the error of a second tracker if one holds it.
 type ExaminedState = (Option<Result<StateContent, StateError>>, Option<StateError>);
-
-/// The addresses to listen on.
-fn bound(listen: &Listen) -> Vec<IpAddr> {
-    let addresses = sockets::addresses(listen).into_iter();
-    addresses.map(|address| address.ip).collect()
-}
 
 /// Performs the steps of a start, even after one has failed. If privileges cannot be dropped, the unprivileged steps are skipped:
 /// run as root, they would pass where the tracker fails.
@@ -315,18 +315,21 @@ const fn locked_memory(_options: &Options) -> Option<LockedMemory> {
 }
 
 /// Starts a tracker without state, and with no list but that of trusted proxies, on the open sockets, probes it, and stops it. Returns its error, if it failed.
-fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec<RoundTrip>), Failure> {
+fn serve_and_ask(
+    options: &Options,
+    ready: Ready,
+    https: &Https,
+) -> Result<(Option<String>, Answers), Failure> {
     let listed = listed(&ready);
     let (Some(opened), Some(serve)) = (ready.opened, ready.serve) else {
-        return Ok((None, Vec::new()));
+        return Ok((None, Answers::default()));
     };
-    let fronts = Fronts::new(&seed()?, &options.config);
-    #[cfg(feature = "tls")]
-    let fronts = match (options.tls.port, &ready.certificates) {
+    if options.tls.port.is_some() && ready.certificates.is_none() {
         // The step that failed says why.
-        (Some(_), None) => return Ok((None, Vec::new())),
-        (_, files) => secured(fronts, files.as_ref()),
-    };
+        return Ok((None, Answers::default()));
+    }
+    let fronts = Fronts::new(&seed()?, &options.config);
+    let fronts = secured(fronts, ready.certificates.as_ref());
     let (clock, control) = (Clock::start(), Arc::new(Control::new()));
     let access = Access {
         proxies: listed.clone(),
@@ -342,14 +345,14 @@ fn serve_and_ask(options: &Options, ready: Ready) -> Result<(Option<String>, Vec
     };
     let server = thread::Builder::new().name("serve".to_owned());
     let server = server.spawn(move || serve(job)).map_err(Failure::Thread)?;
-    let round_trips = ask_all(options, &listed);
+    let answers = ask_all(options, &listed, https);
     control.stop();
     let broken = match server.join() {
         Ok(Err(error)) => Some(error.to_string()),
         // A panic has ended the process.
         Ok(Ok(())) | Err(_) => None,
     };
-    Ok((broken, round_trips?))
+    Ok((broken, answers?))
 }
 
 /// The trusted proxies of lists.
@@ -362,13 +365,21 @@ fn tracker(config: Config, clock: Clock) -> Result<Tracker, Failure> {
     Ok(Tracker::new(config, seed()?, clock.now()))
 }
 
-/// Probes all addresses concurrently, so that several silent ones cost one timeout.
-fn ask_all(options: &Options, listed: &AddressList) -> Result<Vec<RoundTrip>, Failure> {
+/// What came of all probes.
+#[derive(Debug, Default)]
+struct Answers {
+    round_trips: Vec<RoundTrip>,
+    over_tls: Vec<TlsTrip>,
+}
+
+/// Probes all addresses.
+fn ask_all(options: &Options, listed: &AddressList, https: &Https) -> Result<Answers, Failure> {
     let listen = &options.listen;
-    let probe = Probe::new(Trust {
+    let trust = Trust {
         proxies: options.config.proxies(),
         listed: Some(listed),
-    })?;
+    };
+    let probe = Probe::new(trust)?;
     let protocols = [Protocol::Udp, Protocol::Http, Protocol::HttpOrHttps].into_iter();
     let protocols = protocols.filter(|&protocol| listen.serves(protocol));
     let addresses = addresses::reachable(&bound(listen)).into_iter();
@@ -376,20 +387,9 @@ fn ask_all(options: &Options, listed: &AddressList) -> Result<Vec<RoundTrip>, Fa
         let at = SocketAddr::new(ip, sockets::port(listen));
         protocols.clone().map(move |protocol| (protocol.transport(), at))
     });
-    thread::scope(|scope| {
-        let asking = places.map(|(transport, at)| {
-            let thread = thread::Builder::new().name("ask".to_owned());
-            let asking = thread.spawn_scoped(scope, move || ask(probe, transport, at));
-            // Without a further thread, this one probes.
-            asking.map_err(|_| ask(probe, transport, at))
-        });
-        let asking: Vec<_> = asking.collect();
-        let asked = asking.into_iter().filter_map(|asking| match asking {
-            // A panic has ended the process.
-            Ok(asking) => asking.join().ok(),
-            Err(asked) => Some(asked),
-        });
-        Ok(asked.collect())
+    Ok(Answers {
+        round_trips: at_once(places, |(transport, at)| ask(probe, transport, at)),
+        over_tls: https.ask(options, trust),
     })
 }
 

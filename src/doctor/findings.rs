@@ -2,53 +2,23 @@
 
 use std::ops::RangeInclusive;
 
-use etracker_runtime_common::{OpenError, Plain, Transport};
+use etracker_runtime_common::{OpenError, Transport};
 
 use super::addresses::Absent;
 use super::conntrack::Conntrack;
 use super::facts::{
     Facts, Ipv6, LockedMemory, MemoryLimit, OpenFiles, ReceiveBuffer, RoundTrip, StepResult, is_in_use,
 };
-use super::probe::{Answer, Hidden, ProbeError, shortened};
-#[cfg(feature = "acme")]
-use crate::acme::AcmeStartError;
+use super::finding::{Finding, Grade, answer, fault, ok, warning};
+use super::https;
+use super::probe::{Answer, Hidden, shortened};
 use crate::failure::Failure;
 use crate::lists::ListError;
 use crate::memory::{From as CapFrom, Mib};
 use crate::privileges::PrivilegeError;
 use crate::sockets::SocketError;
 use crate::state::{StateContent, StateError};
-use crate::steps::{OPEN_FILES, PORT, STATE};
-
-/// The outcome of one check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) grade: Grade,
-    pub(super) about: String,
-    pub(super) what: String,
-    /// What the operator can do.
-    pub(super) remedy: Option<String>,
-}
-
-/// The severity of a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Grade {
-    Ok,
-    /// The tracker serves, but worse than it could, or not all clients.
-    Warning,
-    /// The tracker does not start, or does not serve clients.
-    Fault,
-}
-
-impl Grade {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Fault => "fault",
-        }
-    }
-}
+use crate::steps::{CERTIFICATES, OPEN_FILES, PORT, STATE};
 
 /// Judges all facts.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -75,30 +45,6 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let is_first = facts.public.is_some() && interval.grade != Grade::Ok;
     findings.insert(if is_first { 0 } else { findings.len() }, interval);
     findings
-}
-
-pub(super) fn ok(about: &str, what: impl Into<String>) -> Finding {
-    Finding {
-        grade: Grade::Ok,
-        about: about.to_owned(),
-        what: what.into(),
-        remedy: None,
-    }
-}
-
-pub(super) fn warning(about: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding {
-        grade: Grade::Warning,
-        remedy: Some(remedy.into()),
-        ..ok(about, what)
-    }
-}
-
-fn fault(about: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding {
-        grade: Grade::Fault,
-        ..warning(about, what, remedy)
-    }
 }
 
 fn open_files(files: OpenFiles, workers: usize) -> Finding {
@@ -234,8 +180,10 @@ fn ipv6(ipv6: Ipv6) -> Finding {
 
 /// Whether a tracker may be behind the port: it is free, or at least one probe was answered. Otherwise another program has the
 /// port, and its failure to answer as a tracker is not a separate fault.
-fn is_of_a_tracker(facts: &Facts) -> bool {
-    !is_in_use(&facts.steps) || facts.round_trips.iter().any(|trip| trip.asked.is_ok())
+pub(super) fn is_of_a_tracker(facts: &Facts) -> bool {
+    !is_in_use(&facts.steps)
+        || facts.round_trips.iter().any(|trip| trip.asked.is_ok())
+        || https::is_answered(&facts.over_tls)
 }
 
 /// The finding about a step of the start, if there is one.
@@ -244,6 +192,8 @@ fn step(taken: &StepResult, facts: &Facts) -> Option<Finding> {
     match &taken.outcome {
         // Open files have a separate finding.
         _ if about == OPEN_FILES => None,
+        // And so have certificates that can be read.
+        Ok(()) if about == CERTIFICATES => None,
         Ok(()) if about == PORT => Some(port_finding(facts)),
         Err(Failure::Sockets(error)) => Some(port_fault(error, facts)),
         Err(failure) => Some(fault(about, failure.to_string(), remedy(failure))),
@@ -280,11 +230,12 @@ fn port_fault(error: &SocketError, facts: &Facts) -> Finding {
                 format!("{port} is in use by a tracker, which is checked instead"),
             );
         }
-        SocketError::Open(OpenError::InUse(..)) => format!(
-            "stop the other program (as root, ss -lntup 'sport = :{port}' shows it), or take another --port"
+        SocketError::Open(OpenError::InUse(_, at)) => format!(
+            "stop the other program (as root, ss -lntup 'sport = :{}' shows it), or take another port",
+            at.port()
         ),
         SocketError::Open(OpenError::NotPermitted(..)) => {
-            "start as root with --user NAME, or by the units of packaging/, or take a --port from 1024 on"
+            "start as root with --user NAME, or by the units of packaging/, or take a port from 1024 on"
                 .to_owned()
         }
         SocketError::Open(OpenError::NotLocal(..)) => ADDRESS_ABSENT.to_owned(),
@@ -329,7 +280,6 @@ fn remedy(failure: &Failure) -> String {
         Failure::Lists(ListError::Bad(..) | ListError::Several(..)) => {
             "correct them: one info-hash or network a line, # before a comment".to_owned()
         }
-        #[cfg(feature = "tls")]
         Failure::Certificates(_) => {
             "the certificate with its chain for --tls-cert, and its key for --tls-key, both in PEM".to_owned()
         }
@@ -338,20 +288,7 @@ fn remedy(failure: &Failure) -> String {
             "an existing directory that the tracker's user can write: {}; with --chroot, the path is relative to it",
             error.folder().display()
         ),
-        #[cfg(feature = "acme")]
-        Failure::Acme(AcmeStartError::Authorities(file, _)) => {
-            format!(
-                "give {} a file of certificates in PEM, as the directory's operator hands out",
-                file.source
-            )
-        }
-        #[cfg(feature = "acme")]
-        Failure::Acme(AcmeStartError::Folder(path, _)) => format!(
-            "a folder that the tracker's user can write: {}; with --chroot, the path is relative to it",
-            path.display()
-        ),
-        #[cfg(feature = "acme")]
-        Failure::Acme(AcmeStartError::Thread(_)) => AS_THE_SYSTEM_SAYS.to_owned(),
+        Failure::Acme(error) => error.remedy(),
         Failure::Notify(_) => "leave NOTIFY_SOCKET out of the environment: systemd sets it".to_owned(),
         Failure::Runtime(_) => OTHER_RUNTIME.to_owned(),
         Failure::Memory(_) => "a larger --memory-max, fewer --workers, or smaller lists".to_owned(),
@@ -409,30 +346,11 @@ fn state(content: &Result<StateContent, StateError>, facts: &Facts) -> Finding {
 }
 
 fn round_trip(trip: &RoundTrip) -> Finding {
-    let RoundTrip { transport, at, .. } = trip;
-    let (protocol, rule) = match transport {
+    let (protocol, rule) = match trip.transport {
         Transport::Tcp => ("HTTP", "tcp"),
         Transport::Udp => ("UDP", "udp"),
     };
-    let about = format!("{protocol} {at}");
-    let port = at.port();
-    let open = format!("let {rule} port {port} in: nft list ruleset, iptables-save");
-    match &trip.asked {
-        Ok(Answer::Interval(_)) => ok(&about, "announce answered"),
-        Ok(Answer::Refused(reason)) => ok(&about, format!("announce refused: {reason}")),
-        Err(ProbeError::Silent) => fault(&about, "no answer", open),
-        Err(ProbeError::From(source)) => fault(
-            &about,
-            format!("the answer came from {source}, so clients drop it"),
-            format!("--bind {}, and no address translation for UDP here", at.ip()),
-        ),
-        Err(ProbeError::Unreadable) => fault(
-            &about,
-            "another program answers there, not a tracker",
-            "take another --port, or stop the other program",
-        ),
-        Err(ProbeError::Io(error)) => fault(&about, Plain(error).to_string(), open),
-    }
+    answer(protocol, rule, trip.at, trip.asked.as_ref())
 }
 
 /// The interval served now is graded. A shorter one that the options allow later is a remark, as only the load decides it.
@@ -522,6 +440,8 @@ mod tests {
     use etracker_runtime_common::Protocol;
 
     use super::*;
+    use crate::doctor::https::Https;
+    use crate::doctor::probe::ProbeError;
     use crate::memory::Cap;
     use crate::options::name::{DENY_LIST, MEMORY_MAX, USER};
     use crate::options::{Setting, Source};
@@ -563,8 +483,9 @@ mod tests {
             state_taken: None,
             broken: None,
             round_trips: vec![trip(Transport::Udp), trip(Transport::Tcp)],
+            https: Https::default(),
+            over_tls: Vec::new(),
             hidden: Vec::new(),
-            #[cfg(feature = "acme")]
             acme: None,
             unknown_variables: Vec::new(),
             intervals: Intervals {

@@ -1,11 +1,14 @@
 //! `etracker doctor`: checks whether a start would succeed and the host is fit.
 
-#[cfg(feature = "acme")]
+#[cfg_attr(not(feature = "acme"), path = "acme_absent.rs")]
 mod acme;
 mod addresses;
 mod conntrack;
 mod facts;
+mod finding;
 mod findings;
+#[cfg_attr(not(feature = "tls"), path = "https_absent.rs")]
+mod https;
 mod probe;
 
 use std::process::ExitCode;
@@ -14,8 +17,9 @@ use crate::exit::EXIT_FAILURE;
 use crate::failure::Failure;
 use crate::options::Options;
 use crate::terminal::say;
-use facts::Facts;
-use findings::{Finding, Grade, judge};
+use facts::{Facts, is_in_use};
+use finding::{Finding, Grade};
+use findings::{is_of_a_tracker, judge};
 
 /// Checks a tracker with these options on this host and prints a table of findings. The exit status is a failure if there is a
 /// fault.
@@ -24,12 +28,11 @@ use findings::{Finding, Grade, judge};
 /// The checks themselves cannot be done.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let facts = Facts::gather(options)?;
-    let findings = judge(&facts);
-    #[cfg(feature = "acme")]
-    let findings = findings
-        .into_iter()
-        .chain(acme::judge(&facts))
-        .collect::<Vec<_>>();
+    let mut findings = judge(&facts);
+    let is_checked = is_of_a_tracker(&facts);
+    let is_in_use = is_in_use(&facts.steps);
+    findings.extend(https::judge(&facts.https, &facts.over_tls, is_checked, is_in_use));
+    findings.extend(acme::judge(&facts));
     show(&findings);
     let faulty = findings.iter().any(|finding| finding.grade == Grade::Fault);
     Ok(if faulty {

@@ -1,7 +1,8 @@
 //! Probes of a tracker: announces like a client's, whose answers must come from the address that was asked.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use etracker_core::access::AddressList;
@@ -141,13 +142,21 @@ impl<'a> Probe<'a> {
 
     /// Announces over HTTP.
     pub(super) fn http(self, at: SocketAddr) -> ProbeResult {
-        let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        self.announce_over(&mut self.connect(at)?, at)
+    }
+
+    /// A connection, after what a proxy says of its client.
+    pub(super) fn connect(self, at: SocketAddr) -> io::Result<TcpStream> {
+        let mut stream = connect(at)?;
         let local = stream.local_addr()?.ip().to_canonical();
-        let preamble = self.trust.preamble(local, at, Transport::Stream);
-        stream.write_all(&[preamble, self.http_request(at)].concat())?;
-        let response = read_response(&mut stream, RESPONSE_MAX)?;
+        stream.write_all(&self.trust.preamble(local, at, Transport::Stream))?;
+        Ok(stream)
+    }
+
+    /// Announces over a connection, of whatever kind.
+    pub(super) fn announce_over(self, stream: &mut (impl Read + Write), at: SocketAddr) -> ProbeResult {
+        stream.write_all(&self.http_request(at))?;
+        let response = read_response(stream, RESPONSE_MAX)?;
         if let Ok(failure) = response::Failure::decode(&response.body) {
             return Ok(Answer::Refused(plain(failure.reason)));
         }
@@ -160,9 +169,7 @@ impl<'a> Probe<'a> {
     /// The causes that hide clients from the tracker there, in its own words; empty if its pages cannot be read.
     pub(super) fn hidden(self, at: SocketAddr) -> Vec<Hidden> {
         let stats = || {
-            let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            let mut stream = connect(at)?;
             let mut request = Vec::new();
             encode_get(&at.to_string(), "/stats.json", b"", AGENT, &mut request);
             stream.write_all(&request)?;
@@ -218,8 +225,38 @@ impl<'a> Probe<'a> {
     }
 }
 
+/// Asks at all places concurrently, so that several silent ones cost one timeout.
+pub(super) fn at_once<P: Clone + Send, T: Send>(
+    places: impl Iterator<Item = P>,
+    ask: impl Fn(P) -> T + Sync,
+) -> Vec<T> {
+    thread::scope(|scope| {
+        let ask = &ask;
+        let asking = places.map(|place| {
+            let (thread, copy) = (thread::Builder::new().name("ask".to_owned()), place.clone());
+            let asking = thread.spawn_scoped(scope, move || ask(copy));
+            // Without a further thread, this one probes.
+            asking.map_err(|_| ask(place))
+        });
+        let asking: Vec<_> = asking.collect();
+        let asked = asking.into_iter().filter_map(|asking| match asking {
+            // A panic has ended the process.
+            Ok(asking) => asking.join().ok(),
+            Err(asked) => Some(asked),
+        });
+        asked.collect()
+    })
+}
+
+fn connect(at: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&at, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
 /// Reads a response of less than `max` bytes.
-fn read_response(stream: &mut TcpStream, max: usize) -> Result<HttpResponse, ProbeError> {
+fn read_response(stream: &mut impl Read, max: usize) -> Result<HttpResponse, ProbeError> {
     let (mut received, mut piece) = (Vec::new(), [0; 4096]);
     while received.len() < max {
         let len = uninterrupted(|| stream.read(&mut piece))?;
@@ -304,8 +341,6 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use super::*;
 
     #[test]

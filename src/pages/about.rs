@@ -5,21 +5,14 @@ use etracker_core::stats::{Count, Figures};
 use etracker_core::{Instant, Tracker};
 use etracker_runtime_common::Memory;
 
-#[cfg(feature = "tls")]
-use etracker_tls::{Certificates, Pair};
 use jiff::tz::TimeZone;
-#[cfg(feature = "tls")]
-use std::{
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
 
 use super::Grouping;
-#[cfg(feature = "acme")]
-use crate::acme::Acme;
 use crate::allocations::Allocations;
+use crate::certificate::Certificate;
 use crate::hidden_clients::Hidden;
 use crate::renewals::{Renewal, Renewals};
+use crate::tls::Certificates;
 
 /// Facts that do not change while the process serves.
 #[derive(Clone, Debug)]
@@ -39,8 +32,7 @@ pub(crate) struct About {
     /// The port of HTTPS, if it is served.
     pub(crate) tls_port: Option<u16>,
     /// The certificates of HTTPS.
-    #[cfg(feature = "tls")]
-    pub(crate) certificates: Option<Arc<Certificates>>,
+    pub(crate) certificates: Option<Certificates>,
     /// Certificates from an ACME directory.
     pub(crate) renewals: Renewals,
     /// The soft and the hard limit on open files.
@@ -57,50 +49,15 @@ pub(crate) struct About {
 
 impl About {
     /// The same facts, with the certificates of HTTPS.
-    #[cfg(feature = "tls")]
-    pub(crate) fn with_certificates(mut self, certificates: Option<&Arc<Certificates>>) -> Self {
-        self.certificates = certificates.cloned();
-        self
+    pub(crate) fn with_certificates(self, certificates: Option<Certificates>) -> Self {
+        Self { certificates, ..self }
     }
 
     /// The same facts, with what is known of certificates that a directory issues.
-    #[cfg(feature = "acme")]
-    pub(crate) fn with_renewals(mut self, acme: Option<&Acme>) -> Self {
-        self.renewals = acme.map(Acme::renewals).unwrap_or_default();
-        self
+    pub(crate) fn with_renewals(self, renewals: Option<Renewals>) -> Self {
+        let renewals = renewals.unwrap_or_default();
+        Self { renewals, ..self }
     }
-
-    #[cfg(feature = "tls")]
-    fn certificates(&self, now: Instant) -> Vec<Certificate> {
-        let now = UNIX_EPOCH + Duration::from_secs(now.as_secs());
-        let pairs = self.certificates.as_ref().map(|served| served.pairs());
-        let certificate = |pair: &Pair| Certificate {
-            names: pair.facts().names.clone(),
-            chain: pair.facts().chain.name(),
-            expires_secs: pair
-                .facts()
-                .not_after
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
-            days_left: pair.facts().days_left(now),
-        };
-        pairs.unwrap_or_default().iter().map(certificate).collect()
-    }
-
-    #[cfg(not(feature = "tls"))]
-    const fn certificates(&self, _: Instant) -> Vec<Certificate> {
-        Vec::new()
-    }
-}
-
-/// What an operator watches of a certificate.
-#[derive(Clone, Debug)]
-pub(super) struct Certificate {
-    pub(super) names: Vec<String>,
-    pub(super) chain: &'static str,
-    /// Unix time of its end.
-    pub(super) expires_secs: u64,
-    pub(super) days_left: i64,
 }
 
 /// All figures and facts of the pages at one moment.
@@ -128,7 +85,10 @@ impl<'a> Moment<'a> {
             hidden: Hidden::all(now, tracker),
             renewals: about.renewals.all(),
             allocations: Allocations::take(),
-            certificates: about.certificates(now),
+            certificates: about
+                .certificates
+                .as_ref()
+                .map_or_else(Vec::new, |certificates| certificates.on_pages(now)),
         }
     }
 

@@ -241,7 +241,6 @@ mod tests {
             tcp: true,
             udp: true,
             tls_port: Some(443),
-            #[cfg(feature = "tls")]
             certificates: None,
             renewals: Renewals::default(),
             open_files: (1024, 4096),

@@ -38,7 +38,7 @@ fn what_is_wrong_with_a_certificate_is_said() {
     let stranger = Ca::new(&other);
     let right = served(&ca.pair(&["localhost"]), End::InOrder);
     let elsewhere = served(&ca.pair(&["tracker.example"]), End::InOrder);
-    let expired = served(&ca.expired(&["localhost"], 2020), End::InOrder);
+    let expired = served(&ca.valid(&["localhost"], -90..-1), End::InOrder);
     for (url, ca, fault) in [
         (
             &right,
@@ -70,15 +70,12 @@ fn what_is_no_tls_is_said() {
         let _ = stream.read(&mut [0; 4096]);
         let _ = stream.shutdown(Shutdown::Both);
     });
-    refused(
-        &[&cut, HASH, "--ca", &ca.file],
-        "the tracker cuts the handshake off",
-    );
+    refused(&[&cut, HASH, "--ca", &ca.file], "it cuts the handshake off");
     let silent = listening(|mut stream| {
         let _ = stream.read_to_end(&mut Vec::new());
     });
     let arguments = [&silent, HASH, "--ca", &ca.file, "--timeout", "1"];
-    refused(&arguments, "the tracker does not answer the handshake");
+    refused(&arguments, "it does not answer the handshake");
 }
 
 #[test]

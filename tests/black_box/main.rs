@@ -13,6 +13,8 @@ mod client_command;
 mod client_tls;
 mod clients;
 mod doctor;
+#[cfg(feature = "tls")]
+mod doctor_tls;
 mod drained;
 mod failures;
 mod files;
