@@ -105,9 +105,13 @@ fn certificates(moment: &Moment<'_>) -> Value {
     let certificates = moment.certificates.iter().map(|certificate| {
         json!({
             "names": certificate.names,
+            "issuer": certificate.issuer,
+            "key": certificate.key,
             "chain": certificate.chain,
             "expires": certificate.expires_secs,
             "days_left": certificate.days_left,
+            "renewed": certificate.is_renewed,
+            "flaws": certificate.flaws,
         })
     });
     certificates.collect()

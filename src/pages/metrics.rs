@@ -1,5 +1,6 @@
 //! `/metrics`: OpenMetrics, or the older text format, with names by the conventions of Prometheus. docs/stats.md lists them.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use etracker_core::hidden_clients::Cause;
@@ -330,14 +331,47 @@ fn tls(moment: &Moment<'_>, to: &mut Families) {
             handshakes = handshakes.number([("outcome", outcome.to_owned())], moment.figures.count(one));
         }
     }
+    certificates(moment, to);
+}
+
+/// Of several certificates that have one name and one kind of key, as while files are moved, the one that expires first.
+fn certificates(moment: &Moment<'_>, to: &mut Families) {
+    let mut certificates = BTreeMap::new();
+    for certificate in &moment.certificates {
+        let name = certificate.names.first().map_or("", String::as_str);
+        let first = certificates
+            .entry((name, &*certificate.key))
+            .or_insert(certificate);
+        if certificate.expires_secs < first.expires_secs {
+            *first = certificate;
+        }
+    }
+    let labels = |(name, key): (&str, &str)| [("name", name.to_owned()), ("key", key.to_owned())];
     let mut expiry = to.gauge(
-        "etracker_certificate_expiry",
+        "etracker_tls_certificate_expiry",
         Some(Unit::Seconds),
         "Unix time at which a certificate expires, by its first name",
     );
-    for certificate in &moment.certificates {
-        let name = certificate.names.first().cloned().unwrap_or_default();
-        expiry = expiry.number([("name", name)], certificate.expires_secs);
+    for (&key, certificate) in &certificates {
+        expiry = expiry.number(labels(key), certificate.expires_secs);
+    }
+    let mut flaws = to.gauge(
+        "etracker_tls_certificate_flaws",
+        None,
+        "What clients dislike about a certificate: that it expires soon, a chain that is not whole, and the like",
+    );
+    for (&key, certificate) in &certificates {
+        flaws = flaws.number(labels(key), certificate.flaws.len() as u64);
+    }
+    let mut info = to.gauge(
+        "etracker_tls_certificate_info",
+        None,
+        "Who issued a certificate, and how its chain looks; always 1",
+    );
+    for (&key, certificate) in &certificates {
+        let [name, key] = labels(key);
+        let issuer = ("issuer", certificate.issuer.clone());
+        info = info.number([name, key, issuer, ("chain", certificate.chain.to_owned())], 1);
     }
 }
 

@@ -30,6 +30,10 @@ const PRESSURES = {
   low: 'every torrent is admitted', high: 'new torrents come at their second announce',
   full: 'new torrents are refused', exhausted: 'new torrents are refused, new peers not stored',
 };
+const CHAINS = { whole: 'whole', self_signed: 'self-signed', alone: 'without its issuer', broken: 'broken' };
+const HANDSHAKES = [['full', 'full'], ['resumed', 'resumed'], ['plain', 'plain HTTP'], ['malformed', 'malformed'],
+  ['incompatible', 'nothing in common'], ['uncertified', 'no certificate'], ['distrusted', 'certificate not trusted'],
+  ['alert', 'other alerts'], ['unfinished', 'left or too slow']];
 const VERDICTS = [['short', 'Short'], ['failure', 'Failure'], ['silence', 'Silence']];
 
 /* What the charts show: a title, lines as [name, column, colour], how values are written, and whether 0 is shown. */
@@ -76,6 +80,11 @@ function drawing(name, attributes, text) {
 function showUrls() {
   const urls = [];
   if (stats.listen.http) urls.push(new URL('announce', location.href).href);
+  const { tls_port: tlsPort } = stats.listen;
+  if (tlsPort && location.protocol !== 'https:') {
+    const place = tlsPort === 443 ? '' : ':' + tlsPort;
+    urls.push(`https://${location.hostname}${place}${new URL('announce', location.href).pathname}`);
+  }
   if (stats.listen.udp) urls.push(`udp://${location.hostname}:${stats.listen.port}/announce`);
   const box = document.getElementById('urls');
   if (box.childElementCount === urls.length) return;
@@ -168,6 +177,27 @@ function rate(name) {
   const more = before ? counted(stats, name) - counted(before, name) : 0;
   /* A tracker that was restarted has counted from 0 again. */
   return secs > 0 && more >= 0 ? number(Math.round(more / secs)) : '–';
+}
+
+/* Certificates, what clients dislike about them, and handshakes by what came of them. */
+function showHttps() {
+  const box = document.getElementById('https');
+  box.hidden = !stats.listen.tls_port;
+  if (box.hidden) return;
+  const heads = ['Certificate', 'Days left', 'Issued by', 'Chain', 'Key'];
+  const rows = stats.certificates.flatMap(({ names, days_left: days, issuer, chain, key, flaws }, at) => [
+    element('tr', {}, element('th', { scope: 'row' }, names.join(', ') || 'no name'),
+      element('td', { id: 'certificate_days_' + at, 'data-value': days, class: flaws.length ? 'bad' : 'good' }, number(days)),
+      element('td', {}, issuer), element('td', {}, CHAINS[chain] || chain), element('td', {}, key)),
+    ...flaws.map(flaw => element('tr', {}, element('td', { colspan: heads.length, class: 'bad' }, flaw)))]);
+  const table = rows.length ? element('table', { id: 'certificates' },
+    element('thead', {}, element('tr', {}, ...heads.map(head => element('th', { scope: 'col' }, head)))),
+    element('tbody', {}, ...rows)) : element('p', { id: 'certificates', class: 'bad' }, 'No certificate yet: clients are turned away.');
+  const counts = HANDSHAKES.map(([name, words]) => [name, words, stats.counts['tls_' + name]]);
+  const shakes = counts.filter(([name, , count]) => count || name === 'full' || name === 'resumed');
+  box.replaceChildren(element('h2', {}, 'HTTPS'), element('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Certificates' }, table),
+    element('p', {}, 'Handshakes: ', ...shakes.flatMap(([name, words, count], at) =>
+      [at ? ', ' : '', words + ' ', element('b', { id: 'tls_' + name, 'data-value': count }, number(count))])));
 }
 
 function showCharts() {
@@ -284,6 +314,7 @@ async function refresh() {
     showAcme();
     showUrls();
     showTiles();
+    showHttps();
     showProtection();
     if (document.getElementById('charts').childElementCount) draw(); else showCharts();
   } catch (error) {

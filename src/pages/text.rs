@@ -27,6 +27,7 @@ pub(super) fn page(moment: &Moment<'_>) -> String {
     page.overload();
     page.sweep();
     page.errors();
+    page.tls();
     page.acme();
     page.hidden();
     page.out
@@ -283,6 +284,30 @@ impl Text<'_> {
                     "  errno = {:3} count = {count:>9} name = '{name}'",
                     failed.error
                 ));
+            }
+        }
+    }
+
+    /// Nothing without HTTPS.
+    fn tls(&mut self) {
+        let moment = self.moment;
+        if moment.about.tls_port.is_none() {
+            return;
+        }
+        self.gap();
+        for count in Count::ALL {
+            if count.name().starts_with("tls_") {
+                self.count(count.name(), &[*count], "");
+            }
+        }
+        for certificate in &moment.certificates {
+            let names = certificate.names.join(", ");
+            let (days, chain, issuer) = (certificate.days_left, certificate.chain, &certificate.issuer);
+            self.line(format_args!(
+                "certificate = {names}: {days} days left, chain {chain}, issued by {issuer}"
+            ));
+            for flaw in &certificate.flaws {
+                self.line(format_args!("certificate_flaw = {names}: {flaw}"));
             }
         }
     }

@@ -16,7 +16,8 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 const LOCALHOST6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
 
-fn page(tracker: &Tracker, path: &str) -> String {
+/// A page as text.
+pub(crate) fn page(tracker: &Tracker, path: &str) -> String {
     let response = http_get(LOCALHOST, tracker.v4(), path);
     assert_eq!(response.status, 200, "{path}");
     String::from_utf8(response.body).unwrap()

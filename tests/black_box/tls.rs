@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject as _;
@@ -16,7 +17,9 @@ use rustls::{
     version,
 };
 
-use crate::harness::{Folder, PATIENCE, Tracker, free_port, run, wait_until};
+use crate::certificates::Ca;
+use crate::harness::{Folder, PATIENCE, Tracker, free_port, happens, run, wait_until};
+use crate::pages::{BETWEEN_PAGES, json, live_page, page};
 
 const NAME: &str = "tracker.example";
 const REQUEST: &[u8] = b"GET /announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=6881&left=1&compact=1 HTTP/1.1\r\nHost: tracker.example\r\n\r\n";
@@ -232,6 +235,93 @@ fn certificates_are_reloaded_on_a_signal_and_when_they_change_and_bad_ones_are_r
     secured.tracker.signal(Signal::HUP);
     secured.tracker.hears_again("the new certificates are in force");
     assert!(serves(&secured));
+}
+
+#[test]
+fn pages_show_certificates_and_handshakes() {
+    let folder = Folder::new("tls-pages");
+    let ca = Ca::new(&folder);
+    let pairs = [
+        ca.valid(&[NAME, "*.b.example"], -20..70),
+        ca.valid(&["c.example"], -80..10),
+    ];
+    let tls_port = free_port();
+    let number = tls_port.to_string();
+    let files = pairs
+        .each_ref()
+        .map(|pair| ["--tls-cert", &pair.certificate, "--tls-key", &pair.key]);
+    let tracker = Tracker::start(&[&["--tls-port", &number], &files.concat()[..]].concat());
+    tracker.complains("the certificate expires soon: 10 days left");
+    fs::copy(&ca.file, folder.path("root.pem")).unwrap();
+    let at = (Ipv4Addr::LOCALHOST, tls_port).into();
+    assert!(is_announce(
+        &ask(&mut connect(at, &client(&folder, &VERSIONS)), REQUEST).unwrap()
+    ));
+    let mut plain = TcpStream::connect(at).unwrap();
+    plain.write_all(REQUEST).unwrap();
+    plain.read_to_end(&mut Vec::new()).unwrap();
+    assert!(happens(BETWEEN_PAGES, || json(&tracker)["counts"]["tls_plain"] == 1));
+    let json = json(&tracker);
+    assert_eq!(json["counts"]["tls_full"], 1);
+    let shown = json["certificates"].as_array().unwrap();
+    assert_eq!(shown[0]["names"], serde_json::json!([NAME, "*.b.example"]));
+    for (certificate, days, flaws) in [(&shown[0], 70, 0), (&shown[1], 10, 1)] {
+        assert_eq!(
+            (&certificate["days_left"], &certificate["chain"]),
+            (&days.into(), &"whole".into())
+        );
+        assert_eq!(
+            (&certificate["issuer"], &certificate["key"]),
+            (&ca.file.clone().into(), &"ECDSA 256".into())
+        );
+        assert_eq!(certificate["flaws"].as_array().unwrap().len(), flaws);
+        assert_eq!(certificate["renewed"], false);
+    }
+    let text = page(&tracker, "/stats");
+    for line in [
+        &*format!(
+            "certificate = {NAME}, *.b.example: 70 days left, chain whole, issued by {}",
+            ca.file
+        ),
+        "certificate_flaw = c.example: the certificate expires soon: 10 days left",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let metrics = page(&tracker, "/metrics");
+    for line in [
+        "etracker_tls_handshakes_total{outcome=\"full\"} 1\n",
+        "etracker_tls_handshakes_total{outcome=\"plain\"} 1\n",
+        "etracker_tls_certificate_flaws{name=\"c.example\",key=\"ECDSA 256\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let expires = shown[1]["expires"].as_u64().unwrap();
+    let line = format!(
+        "etracker_tls_certificate_expiry_seconds{{name=\"c.example\",key=\"ECDSA 256\"}} {expires}\n"
+    );
+    assert!(metrics.contains(&line), "{line}: {metrics}");
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn the_live_page_shows_certificates_and_handshakes() {
+    let secured = Secured::start("tls-live", false, &[]);
+    assert!(ask(&mut connect(secured.at(), &secured.client(&VERSIONS)), REQUEST).is_ok());
+    assert!(happens(
+        BETWEEN_PAGES,
+        || json(&secured.tracker)["counts"]["tls_full"] == 1
+    ));
+    thread::sleep(Duration::from_millis(1100));
+    let dom = live_page(&secured.tracker);
+    let days = json(&secured.tracker)["certificates"][0]["days_left"].to_string();
+    for text in [
+        format!("https://127.0.0.1:{}/announce", secured.port),
+        format!("<th scope=\"row\">{NAME}</th>"),
+        format!("id=\"certificate_days_0\" data-value=\"{days}\""),
+        "id=\"tls_full\" data-value=\"1\"".to_owned(),
+    ] {
+        assert!(dom.contains(&text), "{text}: {dom}");
+    }
 }
 
 #[test]
