@@ -1,7 +1,7 @@
 //! Certificates from a directory: pebble, Let's Encrypt's server for tests, which rejects a fifth of all nonces here.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::process::{Child, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,6 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::Signal;
 
 use super::harness::{Folder, Tracker, free_port, other, run};
+use super::recipes::{HTTPS, options, recipe};
 
 #[test]
 #[ignore = "needs pebble, openssl and curl, and takes a minute"]
@@ -66,6 +67,70 @@ fn of_a_name_that_leads_elsewhere_one_line_tells_and_the_certificate_stays() {
     );
     assert!(line.contains(&format!("127.0.0.1:{elsewhere}")), "{line}");
     assert_eq!(served(tls_port), before);
+}
+
+#[test]
+#[ignore = "needs root, pebble, openssl and curl"]
+fn without_rights_and_in_a_new_root_a_certificate_is_issued_renewed_and_kept() {
+    for is_inside in [false, true] {
+        let folder = Folder::new("acme-rights");
+        let tls_port = free_port();
+        let mut pebble = Pebble::new(&folder, tls_port);
+        pebble.serve();
+        let root = Folder::new("acme-root");
+        for folder in [&folder, &root] {
+            fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+            chown(folder.path(""), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        // Inside of the root the path is relative to it.
+        let (outside, inside) = (folder.path("state"), root.path("state"));
+        let (state, seen) = if is_inside {
+            ("/state", &inside)
+        } else {
+            (&*outside, &outside)
+        };
+        let jail = root.path("");
+        let rights = ["--user", "nobody", "--chroot", &jail];
+        let rights = &rights[..if is_inside { 4 } else { 2 }];
+        let tracker = start_with(&pebble, tls_port, state, rights);
+        wait_long(|| announces(&pebble, tls_port));
+        let first = served(tls_port);
+        wait_long(|| served(tls_port) != first);
+        let kept = format!("{seen}/127.0.0.1-{}-dir/{NAME}.pem", pebble.port);
+        assert_eq!(fs::metadata(&kept).unwrap().uid(), NOBODY);
+        pebble.stop();
+        assert!(tracker.stop(Signal::TERM).status.success());
+        let last = serial(&kept);
+        let _tracker = start_with(&pebble, tls_port, state, rights);
+        assert_eq!(served(tls_port), last);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_folder_that_the_user_cannot_write_ends_the_start() {
+    let folder = Folder::new("acme-not-nobodys");
+    fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let (port, tls_port) = (free_port().to_string(), free_port().to_string());
+    let state = folder.path("state");
+    let ended = run(&[
+        "--port",
+        &port,
+        "--tls-port",
+        &tls_port,
+        "--acme",
+        NAME,
+        "--acme-state",
+        &state,
+        "--user",
+        "nobody",
+    ]);
+    let line = ended.stderr.last().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(
+        line.contains(&state) && line.contains("Permission denied"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -198,20 +263,32 @@ impl Drop for Pebble {
 
 /// A tracker that gets its certificate from the directory.
 fn start(folder: &Folder, pebble: &Pebble, tls_port: u16) -> Tracker {
-    Tracker::start(&[
-        "--tls-port",
-        &tls_port.to_string(),
-        "--acme",
-        NAME,
+    start_with(pebble, tls_port, &folder.path("state"), &[])
+}
+
+/// By the command of docs/https.md, for this directory.
+fn start_with(pebble: &Pebble, tls_port: u16, state: &str, rights: &[&str]) -> Tracker {
+    let options: Vec<_> = options(&recipe(HTTPS, "--acme tracker.example.org"))
+        .into_iter()
+        .map(|option| match option.as_str() {
+            "443" => tls_port.to_string(),
+            "tracker.example.org" => NAME.to_owned(),
+            _ => option,
+        })
+        .collect();
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let directory = pebble.directory();
+    let trial = [
         "--acme-contact",
         "admin@tracker.test",
         "--acme-directory",
-        &pebble.directory(),
+        &directory,
         "--acme-ca",
         &pebble.authority,
         "--acme-state",
-        &folder.path("state"),
-    ])
+        state,
+    ];
+    Tracker::start(&[&options, &trial[..], rights].concat())
 }
 
 /// Whether a client that trusts the directory's root, and no other, has an announce answered.
@@ -302,6 +379,7 @@ fn wait_long(mut happened: impl FnMut() -> bool) {
 }
 
 const NAME: &str = "tracker.test";
+const NOBODY: u32 = 65534;
 /// Certificates are renewed after two thirds of it.
 const LIFE_SECS: u64 = 30;
 const ISSUED_WITHIN: Duration = Duration::from_secs(60);

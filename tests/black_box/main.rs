@@ -35,6 +35,7 @@ mod pages;
 mod privileges;
 mod proxies;
 mod real_clients;
+mod recipes;
 #[cfg(feature = "glommio")]
 mod runtimes;
 mod service_manager;

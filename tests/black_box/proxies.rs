@@ -95,6 +95,51 @@ fn haproxy_names_clients_by_both_versions_of_the_proxy_protocol_and_checks_the_t
     }
 }
 
+/// TLS is the tracker's: haproxy passes it on behind its header, and to the port that speaks plain HTTP too.
+#[cfg(feature = "tls")]
+#[test]
+#[ignore = "needs haproxy"]
+fn haproxy_passes_tls_on_behind_the_proxy_protocol() {
+    use crate::certificates::Ca;
+    use crate::tls::announce_as;
+    let folder = Folder::new("proxies-tls");
+    let ca = Ca::new(&folder);
+    let pair = ca.pair(&["tracker.example"]);
+    for is_shared in [false, true] {
+        for send in ["send-proxy", "send-proxy-v2"] {
+            let files = ["--tls-cert", &pair.certificate, "--tls-key", &pair.key];
+            let (tracker, tls_port) = loop {
+                let port = free_port();
+                let tls_port = if is_shared { port } else { free_port() };
+                let number = tls_port.to_string();
+                let options = [TRUSTED, &["--proxy-protocol", "--tls-port", &number], &files].concat();
+                match Tracker::start_at(port, &options) {
+                    Ok(tracker) => break (tracker, tls_port),
+                    Err(ended) => assert!(
+                        ended.stderr.iter().any(|line| line.contains("in use")),
+                        "{ended:?}"
+                    ),
+                }
+            };
+            let proxy = Proxy::haproxy("tcp", &|_| {
+                format!("server etracker 127.0.0.1:{tls_port} {send}\n")
+            });
+            for client in [FIRST, SECOND].map(IpAddr::from) {
+                assert_eq!(announce_as(client, proxy.v4(), &ca.file), Some(client), "{send}");
+                // Without the header, who is not a proxy is itself.
+                let direct = (Ipv4Addr::LOCALHOST, tls_port).into();
+                assert_eq!(announce_as(client, direct, &ca.file), Some(client));
+            }
+            let home = Ipv4Addr::LOCALHOST.into();
+            assert_eq!(
+                announce_as(home, (Ipv4Addr::LOCALHOST, tls_port).into(), &ca.file),
+                None
+            );
+            drop(tracker);
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs haproxy"]
 fn haproxy_names_clients_in_a_header() {
@@ -250,6 +295,41 @@ fn peers_of_the_own_network_are_handed_to_others_under_the_external_address() {
 }
 
 #[test]
+fn each_family_has_an_external_address_of_its_own() {
+    let options = [
+        "--external-address",
+        "11.0.0.200",
+        "--external-address",
+        "2620:fe::200",
+        "--private-peers",
+        "deny",
+        "--client-address-from",
+        "Forwarded",
+        "--trusted-proxy",
+        "127.0.0.1",
+    ];
+    let tracker = Tracker::start(&options);
+    let home = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let seen = |client: &str| {
+        let field = format!("Forwarded: for={client}");
+        announce(home, tracker.v4(), "/announce", &field).map(|(seen, _)| seen)
+    };
+    for (client, expected) in [
+        ("192.168.0.9", "11.0.0.200"),
+        ("127.0.0.1", "11.0.0.200"),
+        ("\"[fd00::9]:4711\"", "2620:fe::200"),
+        ("\"[fe80::9]\"", "2620:fe::200"),
+        ("\"[2001:470::9]\"", "2001:470::9"),
+        ("9.9.9.9", "9.9.9.9"),
+    ] {
+        assert_eq!(seen(client), Ok(expected.parse().unwrap()), "{client}");
+    }
+    for nobody in ["unknown", "_hidden", "\"_hidden:_port\""] {
+        assert!(seen(nobody).is_err(), "{nobody}");
+    }
+}
+
+#[test]
 fn doctor_asks_as_a_proxy_does_where_its_address_is_trusted() {
     for options in [
         &["--proxy-protocol"][..],
@@ -274,7 +354,7 @@ fn doctor_asks_as_a_proxy_does_where_its_address_is_trusted() {
 
 /// Announces through a proxy from several addresses, over both families and with a header of the client's own, each time as the
 /// client that it is.
-fn assert_clients_are_seen(port: u16, path: &str, own: &str) {
+pub(crate) fn assert_clients_are_seen(port: u16, path: &str, own: &str) {
     let (v4, v6) = (
         SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         (Ipv6Addr::LOCALHOST, port).into(),
@@ -296,7 +376,7 @@ fn assert_clients_are_seen(port: u16, path: &str, own: &str) {
     assert_eq!((seen, handed), (home, vec![]));
 }
 
-fn assert_datagrams_are_seen(proxy: &Proxy) {
+pub(crate) fn assert_datagrams_are_seen(proxy: &Proxy) {
     let clients = [4, 5, 6].map(|host| Ipv4Addr::new(127, 0, 1, host));
     for client in clients {
         let udp = UdpClient::connect(client.into(), proxy.v4());
@@ -318,7 +398,12 @@ fn assert_datagrams_are_seen(proxy: &Proxy) {
 }
 
 /// The address that the tracker sees and the addresses of the peers that it hands out, or why it refuses.
-fn announce(from: IpAddr, to: SocketAddr, path: &str, field: &str) -> Result<(IpAddr, Vec<IpAddr>), String> {
+pub(crate) fn announce(
+    from: IpAddr,
+    to: SocketAddr,
+    path: &str,
+    field: &str,
+) -> Result<(IpAddr, Vec<IpAddr>), String> {
     exchange(from, to, &request(path, field))
 }
 
@@ -373,15 +458,15 @@ fn headers(source: SocketAddr) -> [Vec<u8>; 2] {
 }
 
 /// A proxy on this host, which is gone when the test is.
-struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
     _folder: Folder,
 }
 
 impl Proxy {
     /// nginx with this configuration of a folder and a port.
-    fn nginx(configuration: &dyn Fn(&str, u16) -> String) -> Self {
+    pub(crate) fn nginx(configuration: &dyn Fn(&str, u16) -> String) -> Self {
         Self::start("nginx", &|root, port| {
             format!(
                 "{STREAMS}daemon off; master_process off; pid {root}/pid; error_log stderr crit; events {{}}\n{}",
@@ -391,13 +476,24 @@ impl Proxy {
     }
 
     /// haproxy with this backend, by its port.
-    fn haproxy(mode: &str, backend: &dyn Fn(u16) -> String) -> Self {
+    pub(crate) fn haproxy(mode: &str, backend: &dyn Fn(u16) -> String) -> Self {
         Self::start("haproxy", &|_, port| {
             format!(
                 "defaults\n mode {mode}\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
                  frontend clients\n bind 127.0.0.1:{port}\n bind [::1]:{port}\n default_backend trackers\n\
                  backend trackers\n {}",
                 backend(port)
+            )
+        })
+    }
+
+    /// Caddy with this configuration of a site, by its port.
+    pub(crate) fn caddy(site: &dyn Fn(u16) -> String) -> Self {
+        Self::start("caddy", &|_, port| {
+            // Neither its port of administration nor certificates of its own.
+            format!(
+                "{{\n admin off\n auto_https off\n log {{\n level ERROR\n }}\n}}\n{}\n",
+                site(port)
             )
         })
     }
@@ -409,9 +505,15 @@ impl Proxy {
         std::fs::write(&path, configuration(&root, port)).unwrap();
         let arguments: &[&str] = match program {
             "nginx" => &["-p", &root, "-c", &path],
+            "caddy" => &["run", "--adapter", "caddyfile", "--config", &path],
             _ => &["-db", "-f", &path],
         };
         let mut command = Command::new(program);
+        // Where Caddy keeps what it has done; it says a lot of that.
+        command.env("XDG_CONFIG_HOME", &root).env("XDG_DATA_HOME", &root);
+        if program == "caddy" {
+            command.stderr(Stdio::null());
+        }
         let child = command.args(arguments).stdin(Stdio::null()).spawn().unwrap();
         let proxy = Self {
             child,
@@ -422,7 +524,7 @@ impl Proxy {
         proxy
     }
 
-    fn v4(&self) -> SocketAddr {
+    pub(crate) fn v4(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 }
@@ -438,7 +540,7 @@ impl Drop for Proxy {
 const STREAMS: &str = "load_module /usr/lib/nginx/modules/ngx_stream_module.so; ";
 /// Only the proxy's own address, as clients are on this host too.
 const TRUSTED: &[&str] = &["--trusted-proxy", "127.0.0.1"];
-const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+pub(crate) const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
 const PORT: u16 = 6881;
 const HASH: InfoHash = InfoHash(*b"who stands behind it");

@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use etracker_core::http::Response;
+use etracker_core::http::response::AnnounceResponse;
 use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -18,6 +22,7 @@ use rustls::{
 };
 
 use crate::certificates::Ca;
+use crate::clients;
 use crate::harness::{Folder, PATIENCE, Tracker, free_port, happens, run, wait_until};
 use crate::pages::{BETWEEN_PAGES, json, live_page, page};
 
@@ -79,10 +84,13 @@ fn issue(folder: &Folder) {
 
 /// A client that trusts the certificate in `folder` alone.
 fn client(folder: &Folder, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+    believing(&folder.path("root.pem"), versions)
+}
+
+/// A client that trusts the certificate in this file alone.
+fn believing(root: &str, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(folder.path("root.pem")).unwrap())
-        .unwrap();
+    roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
@@ -99,6 +107,22 @@ fn connect(at: SocketAddr, config: &Arc<ClientConfig>) -> Connection {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let name = ServerName::try_from(NAME).unwrap();
     StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), stream)
+}
+
+/// Whether an announce is answered there under a certificate of this CA.
+pub(crate) fn is_served(at: SocketAddr, ca: &str) -> bool {
+    announce_as(Ipv4Addr::LOCALHOST.into(), at, ca).is_some()
+}
+
+/// The address that the tracker sees of a client at `from`; nothing if it does not answer the announce.
+pub(crate) fn announce_as(from: IpAddr, at: SocketAddr, ca: &str) -> Option<IpAddr> {
+    let config = believing(ca, &VERSIONS);
+    let name = ServerName::try_from(NAME).unwrap();
+    let tls = ClientConnection::new(config, name).unwrap();
+    let mut connection = StreamOwned::new(tls, clients::connect(from, at));
+    let answer = ask(&mut connection, REQUEST).ok()?;
+    let response = Response::decode(&answer, true).unwrap().unwrap();
+    AnnounceResponse::decode(&response.body).ok()?.external_ip
 }
 
 /// Sends `request` and gives what comes until the tracker closes.
@@ -322,6 +346,56 @@ fn the_live_page_shows_certificates_and_handshakes() {
     ] {
         assert!(dom.contains(&text), "{text}: {dom}");
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn in_a_new_root_certificates_are_read_again_once_they_are_there() {
+    let (folder, root) = (Folder::new("tls-outside"), Folder::new("tls-root"));
+    fs::set_permissions(root.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let ca = Ca::new(&folder);
+    let pair = ca.valid(&[NAME], -80..30);
+    let port = free_port();
+    let number = port.to_string();
+    let at = (Ipv4Addr::LOCALHOST, port).into();
+    let tls = [
+        "--tls-port",
+        &number,
+        "--tls-cert",
+        &pair.certificate,
+        "--tls-key",
+        &pair.key,
+    ];
+    let rights = ["--user", "nobody", "--chroot", &root.path("")];
+    let mut tracker = Tracker::start(&[&tls[..], &rights].concat());
+    for file in [&pair.certificate, &pair.key] {
+        let said = format!("={file}: No such file or directory");
+        assert!(
+            tracker.said().iter().any(|line| line.contains(&said)),
+            "{:?}",
+            tracker.said()
+        );
+    }
+    assert!(is_served(at, &ca.file));
+    // What is renewed outside is out of reach: that is said, and the old certificate stays.
+    tracker.signal(Signal::HUP);
+    let line = tracker.complains("the certificates are not reloaded");
+    assert!(line.contains("No such file or directory"), "{line}");
+    assert!(is_served(at, &ca.file));
+    let renewed = ca.valid(&[NAME], -1..89);
+    for (from, to) in [
+        (&renewed.certificate, &pair.certificate),
+        (&renewed.key, &pair.key),
+    ] {
+        let inside = root.path(to.trim_start_matches('/'));
+        fs::create_dir_all(Path::new(&inside).parent().unwrap()).unwrap();
+        fs::copy(from, &inside).unwrap();
+        fs::set_permissions(&inside, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    tracker.signal(Signal::HUP);
+    tracker.hears_of("89 days left");
+    tracker.hears_of("the new certificates are in force");
+    assert!(is_served(at, &ca.file));
 }
 
 #[test]
