@@ -5,6 +5,12 @@ type Inner<T> = std::sync::Mutex<T>;
 #[cfg(not(feature = "std"))]
 type Inner<T> = core::cell::RefCell<T>;
 
+/// A place that is written once, and read without a lock.
+#[cfg(feature = "std")]
+pub(crate) type Once<T> = std::sync::OnceLock<T>;
+#[cfg(not(feature = "std"))]
+pub(crate) type Once<T> = core::cell::OnceCell<T>;
+
 /// State behind a lock. It is reached only inside a closure, so that the lock is never held across a wait.
 #[derive(Debug, Default)]
 pub(crate) struct Lock<T>(Inner<T>);

@@ -208,6 +208,18 @@ impl<P: Prefetch> Node<P> {
         &self.tracker
     }
 
+    /// Signs with the first of these secrets from now on, and accepts all of them.
+    pub fn set_secrets(&mut self, secrets: &Secrets) {
+        self.keys = Keys::new(&self.settings.cluster, secrets);
+        self.settings.secrets = secrets.clone();
+    }
+
+    /// Records that wait for the bus.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The settings.
     #[must_use]
     pub const fn settings(&self) -> &Settings {
@@ -323,9 +335,9 @@ impl<P: Prefetch> Node<P> {
             replication.drain(&mut self.waiting);
         }
         self.figures.changes_dropped += self.waiting.limit(now, BACKLOG_RECORDS);
-        if !self.connected {
-            self.figures.refreshes_dropped += self.waiting.drop_refreshes();
-        }
+        // A bus that takes nothing for long is as good as away.
+        let refreshes_max = if self.connected { BACKLOG_RECORDS } else { 0 };
+        self.figures.refreshes_dropped += self.waiting.limit_refreshes(refreshes_max);
     }
 
     /// Writes the next message to `message`, instead of what is there, and says to whom it goes. The adapter calls it until it

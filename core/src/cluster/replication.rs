@@ -116,11 +116,11 @@ impl Drained {
         (before - self.changes.len()) as u64
     }
 
-    /// Drops all refreshes. Returns how many.
-    pub(crate) fn drop_refreshes(&mut self) -> u64 {
-        let dropped = self.refreshes.len() as u64;
-        self.refreshes.clear();
-        dropped
+    /// Drops the oldest refreshes beyond so many. Returns how many.
+    pub(crate) fn limit_refreshes(&mut self, records_max: usize) -> u64 {
+        let dropped = self.refreshes.len().saturating_sub(records_max);
+        self.refreshes.drain(..dropped);
+        dropped as u64
     }
 }
 

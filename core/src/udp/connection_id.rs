@@ -1,9 +1,11 @@
 //! Stateless connection ids, which prove that a sender receives datagrams at its address (BEP 15).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::Instant;
+use crate::lock::Once;
 use crate::seed::{Key, Seed};
 
 /// Makes and checks connection ids. Trackers with the same seed accept each other's.
@@ -12,9 +14,16 @@ use crate::seed::{Key, Seed};
 /// out, because address translators change it.
 #[derive(Clone, Debug)]
 pub struct ConnectionIds {
+    keys: Keys,
+}
+
+#[derive(Clone, Debug)]
+struct Keys {
     key: Key,
     /// The keys of ids that are accepted beside.
     others: Vec<Key>,
+    /// What has replaced these keys: they are read for each datagram, where a lock would be waited for.
+    later: Once<Box<Self>>,
 }
 
 impl ConnectionIds {
@@ -22,8 +31,7 @@ impl ConnectionIds {
     #[must_use]
     pub fn new(seed: &Seed) -> Self {
         Self {
-            key: key_of(seed),
-            others: Vec::new(),
+            keys: Keys::new(seed),
         }
     }
 
@@ -31,14 +39,35 @@ impl ConnectionIds {
     /// make.
     #[must_use]
     pub fn accepting(mut self, seed: &Seed) -> Self {
-        self.others.push(key_of(seed));
+        self.keys.others.push(key_of(seed));
         self
+    }
+
+    /// Makes the ids of `seed` from now on, and accepts those of `others` too. The keys before them are kept in memory, and accepted no
+    /// more. False if that was done [`REPLACED_MAX`] times before: nothing changes then.
+    #[must_use]
+    pub fn replace(&self, seed: &Seed, others: &[Seed]) -> bool {
+        let mut keys = &self.keys;
+        for _ in 0..REPLACED_MAX {
+            let later = || {
+                Box::new(Keys {
+                    others: others.iter().map(key_of).collect(),
+                    ..Keys::new(seed)
+                })
+            };
+            match keys.later.get() {
+                Some(later) => keys = later,
+                // Another thread that is faster has replaced them with its own: those stay.
+                None => return keys.later.set(later()).is_ok(),
+            }
+        }
+        false
     }
 
     /// The id for a client at `ip`.
     #[must_use]
     pub fn make(&self, now: Instant, ip: IpAddr) -> u64 {
-        of_tick(&self.key, tick(now), ip)
+        of_tick(&self.keys.in_force().key, tick(now), ip)
     }
 
     /// Whether `id` was made for `ip` during this tick, the eight before it, or the next one: the clock of another tracker with
@@ -51,7 +80,27 @@ impl ConnectionIds {
             return false;
         }
         let is_of = |key: &Key| of_tick(key, next - age, ip) == id;
-        is_of(&self.key) || self.others.iter().any(is_of)
+        let keys = self.keys.in_force();
+        is_of(&keys.key) || keys.others.iter().any(is_of)
+    }
+}
+
+impl Keys {
+    fn new(seed: &Seed) -> Self {
+        Self {
+            key: key_of(seed),
+            others: Vec::new(),
+            later: Once::new(),
+        }
+    }
+
+    #[inline]
+    fn in_force(&self) -> &Self {
+        let mut keys = self;
+        while let Some(later) = keys.later.get() {
+            keys = later;
+        }
+        keys
     }
 }
 
@@ -71,6 +120,8 @@ fn of_tick(key: &Key, tick: u64, ip: IpAddr) -> u64 {
 
 /// Ticks for which an id is accepted after its own: at least two minutes in all, as BEP 15 asks, and less than three.
 const AGE_MAX_TICKS: u64 = 8;
+/// How often keys can be replaced: an operator does so once in months.
+pub const REPLACED_MAX: usize = 64;
 /// Milliseconds of a tick.
 const TICK_MILLIS: u64 = 16_000;
 const MAC_BITS: u32 = 56;
@@ -133,6 +184,22 @@ mod tests {
                 _ => !accepted,
             }
         }
+    }
+
+    #[test]
+    fn replaced_keys_make_and_accept_their_ids_alone_and_not_without_end() {
+        let (now, ip) = (Instant::from_secs(1_000_000), IpAddr::from([192, 0, 2, 1]));
+        let seed = |number: usize| Seed::new([u8::try_from(number).unwrap(); 32]);
+        let of = |number| ConnectionIds::new(&seed(number)).make(now, ip);
+        let ids = ConnectionIds::new(&seed(0)).accepting(&seed(100));
+        for number in 1..=REPLACED_MAX {
+            assert!(ids.replace(&seed(number), &[seed(number + 100)]));
+            assert_eq!(ids.make(now, ip), of(number));
+            assert!(ids.check(now, ip, of(number)) && ids.check(now, ip, of(number + 100)));
+            assert!(!ids.check(now, ip, of(number - 1)) && !ids.check(now, ip, of(number + 99)));
+        }
+        assert!(!ids.replace(&seed(99), &[]));
+        assert_eq!(ids.make(now, ip), of(REPLACED_MAX));
     }
 
     #[test]

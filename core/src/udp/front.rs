@@ -53,7 +53,7 @@ impl<P: Prefetch> Front<P> {
         }
     }
 
-    /// The connection ids of clients.
+    /// The connection ids of clients. [`ConnectionIds::replace`] changes their keys while the front is used.
     #[must_use]
     pub const fn connection_ids(&self) -> &ConnectionIds {
         &self.connection_ids

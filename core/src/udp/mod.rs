@@ -11,7 +11,7 @@ mod front;
 pub mod options;
 pub mod packet;
 
-pub use connection_id::ConnectionIds;
+pub use connection_id::{ConnectionIds, REPLACED_MAX};
 pub use datagram::{Datagram, DropReason, Handled, Verdict};
 pub use front::Front;
 
