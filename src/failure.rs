@@ -7,9 +7,11 @@ use std::io;
 use etracker_runtime_common::{OpenError, Plain, ServeError};
 
 use crate::acme::AcmeStartError;
+use crate::cluster::AccessError;
 use crate::lists::ListError;
 use crate::memory::TooSmall;
 use crate::privileges::PrivilegeError;
+use crate::secrets::SecretsError;
 use crate::sockets::SocketError;
 use crate::state::StateError;
 use crate::supervised::SUPERVISED;
@@ -50,6 +52,10 @@ pub(crate) enum Failure {
     State(StateError),
     /// Certificates by ACME cannot be had.
     Acme(AcmeStartError),
+    /// The secrets of a cluster cannot be used.
+    Secrets(SecretsError),
+    /// Brokers of a cluster cannot be asked.
+    Cluster(AccessError),
     /// A worker failed.
     Serve(ServeError),
 }
@@ -98,6 +104,8 @@ impl fmt::Display for Failure {
             Self::Spawn(error) => write!(f, "the serving process cannot be started: {}", Plain(error)),
             Self::State(error) => error.fmt(f),
             Self::Acme(error) => error.fmt(f),
+            Self::Secrets(error) => error.fmt(f),
+            Self::Cluster(error) => error.fmt(f),
             Self::Serve(error) => error.fmt(f),
         }
     }

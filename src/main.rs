@@ -4,6 +4,8 @@
 mod acme;
 mod allocations;
 mod certificate;
+#[cfg_attr(not(feature = "cluster"), path = "cluster_absent.rs")]
+mod cluster;
 mod doctor;
 mod exit;
 mod failure;
@@ -12,6 +14,7 @@ mod hidden_clients;
 mod limits;
 mod lists;
 mod logs;
+mod members;
 mod memory;
 mod notify;
 mod options;
@@ -22,6 +25,7 @@ mod renewals;
 mod report;
 mod revision;
 mod runtime;
+mod secrets;
 mod signals;
 mod sockets;
 mod start;
@@ -74,6 +78,13 @@ fn main() -> ExitCode {
             say(text.trim_end());
             ExitCode::SUCCESS
         }
+        Ok(Request::MakeSecret) => match secrets::make() {
+            Ok(secret) => {
+                say(secret);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(EXIT_FAILURE, Failure::Seed(error)),
+        },
         Ok(Request::Examine(options)) => {
             doctor::run(&options).unwrap_or_else(|failure| fail(EXIT_FAILURE, failure))
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use etracker_core::Tracker;
 
 use crate::lists::ListFiles;
+use crate::secrets::SecretFile;
 use crate::terminal::say;
 use crate::tls::CertificateFiles;
 
@@ -22,6 +23,7 @@ pub(crate) fn requests() -> (SyncSender<&'static str>, Receiver<&'static str>) {
 pub(crate) struct Reloading {
     pub(crate) lists: ListFiles,
     pub(crate) tracker: Arc<Tracker>,
+    pub(crate) secrets: Option<SecretFile>,
     pub(crate) certificates: Option<CertificateFiles>,
 }
 
@@ -57,19 +59,22 @@ impl Reloading {
     }
 
     fn reload(&mut self, signal: &str) {
+        let mut is_done = false;
         if let Some(certificates) = &mut self.certificates {
             certificates.reload(signal);
-            if self.lists.is_empty() {
-                return;
-            }
+            is_done = true;
         }
-        if self.lists.is_empty() {
+        if let Some(secrets) = &mut self.secrets {
+            secrets.reload(signal);
+            is_done = true;
+        }
+        if !self.lists.is_empty() {
+            self.lists.reload(signal, &self.tracker);
+        } else if !is_done {
             say(format_args!(
                 "{signal}: nothing to reload: there are no lists (--allow-list, --deny-list, --deny-address, --trusted-proxy)"
             ));
-            return;
         }
-        self.lists.reload(signal, &self.tracker);
     }
 }
 

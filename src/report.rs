@@ -103,6 +103,7 @@ pub(crate) fn settings(options: &Options) -> Vec<(&'static str, String)> {
     ];
     settings.extend(encryption(&options.tls));
     settings.extend(options.acme.iter().flat_map(acme));
+    settings.extend(cluster(options));
     settings.extend(behind(config, &lists.trusted_proxies));
     settings.extend([
         ("bind", list(&addresses(listen), "all")),
@@ -162,6 +163,27 @@ fn encryption(tls: &TlsOptions) -> [(&'static str, String); 3] {
 }
 
 /// The settings of certificates from a directory.
+fn cluster(options: &Options) -> Vec<(&'static str, String)> {
+    let secret = options.cluster_secret.iter();
+    let mut settings: Vec<_> = secret
+        .map(|secret| ("clusterSecret", secret.value.display().to_string()))
+        .collect();
+    if let Some(cluster) = &options.cluster {
+        let node = cluster.node.as_ref();
+        settings.extend([
+            ("cluster", list(&cluster.brokers, "none")),
+            ("clusterName", cluster.cluster.to_string()),
+            (
+                "clusterNode",
+                node.map_or_else(|| "the host's".to_owned(), ToString::to_string),
+            ),
+            ("clusterCredentials", file(value(cluster.credentials.as_ref()))),
+            ("clusterCa", file(value(cluster.authorities.as_ref()))),
+        ]);
+    }
+    settings
+}
+
 fn acme(options: &AcmeOptions) -> [(&'static str, String); 5] {
     let AcmeOptions {
         domains,

@@ -13,6 +13,15 @@ pub(crate) fn version() -> String {
     }
 }
 
+/// The version with the revision of the build, without blanks.
+#[cfg(feature = "cluster")]
+pub(crate) fn short() -> String {
+    match REVISION {
+        Some(revision) => format!("{VERSION}+{revision}"),
+        None => VERSION.to_owned(),
+    }
+}
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Set by build.rs where git knows one.
 const REVISION: Option<&str> = option_env!("ETRACKER_REVISION");

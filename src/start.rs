@@ -3,22 +3,27 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use etracker_core::access::Access;
+use etracker_core::cluster::Secrets;
 use etracker_core::{Config, Instant, Seed, Tracker};
 use etracker_runtime_common::{
     Clock, Control, Fronts, Job, Opened, Transport, find_memory, join_free_memory_at_once,
 };
 
 use crate::acme::Acme;
+use crate::cluster::{Cluster, Running};
 use crate::failure::Failure;
+use crate::members::ClusterView;
 use crate::memory::{Budget, Cap};
+use crate::notify::Notifier;
 use crate::options::Options;
 use crate::pages::{About, Grouping, PageCache, Readers};
 use crate::reload::Reloading;
 use crate::renewals::Renewals;
 use crate::revision::revision;
+use crate::runtime::Serve;
+use crate::secrets::SecretFile;
 use crate::state::{FoundState, Pace, StateError, StateFile};
 use crate::steps::{PRIVILEGED, Ready, Step, UNPRIVILEGED};
 use crate::supervised::{Lifeline, is_supervised};
@@ -63,6 +68,11 @@ fn serve(
     zone: TimeZone,
     control: &Arc<Control>,
 ) -> Result<(), Failure> {
+    if let Some(opened) = &ready.opened {
+        options.listen = sockets::found(&options.listen, opened);
+    }
+    let clock = clock();
+    let page_cache = Arc::new(page_cache(&options, &ready, clock.now(), &zone));
     let Ready {
         opened: Some(opened),
         notifier: Some(notifier),
@@ -72,63 +82,115 @@ fn serve(
         certificates,
         budget,
         state,
-        cap,
         acme,
+        secrets,
+        cluster,
         ..
     } = ready
     else {
         unreachable!("every step was taken, and none failed");
     };
-    options.listen = sockets::found(&options.listen, &opened);
     tell_listening(&options, &opened, connections_max);
     if let Some(certificates) = &certificates {
         certificates.complain_of_flaws();
     }
-    let clock = clock();
-    let tracker = tracker(bounded(&options.config, budget), access, clock)?;
-    let about = about(&options, clock.now(), cap, &zone)
-        .with_certificates(certificates.as_ref().map(CertificateFiles::shared))
-        .with_renewals(acme.as_ref().map(Acme::renewals));
-    let page_cache = Arc::new(page_cache(&options, about));
-    let user = options.process.user.as_ref();
-    let (state, tracker, ids) =
-        with_state(state, tracker, ids, clock).map_err(|error| Failure::State(error.of_user(user)))?;
-    let fronts = Fronts::new(&ids, tracker.config()).with_pages(tracker.config(), page_cache);
+    let config = clustered(bounded(&options.config, budget), &options, secrets.as_ref());
+    let tracker = tracker(config, access, clock)?;
+    let (state, tracker, ids) = with_state(state, tracker, ids, clock, &options)?;
+    let fronts = fronts(&ids, secrets.as_ref(), tracker.config(), page_cache);
     let fronts = secured(fronts, certificates.as_ref());
     let ageing = certificates.as_ref().map(|files| Ageing::new(files.shared()));
     let (state, tracker) = (state.map(Arc::new), Arc::new(tracker));
-    let period = options.process.state_period;
-    let state_writer = state_writer(state.as_ref(), period, &tracker, clock, control)?;
+    let state_writer = state_writer(state.as_ref(), &options, &tracker, clock, control)?;
+    let secret_file = secret_file(&options, secrets, &fronts);
+    let cluster = joined(cluster, &tracker, clock, control, &notifier)?;
+    let secret_file = secret_file.map(|file| file.with_node(cluster.as_ref().map(Running::secrets)));
     Reloading {
         lists: options.lists,
         tracker: Arc::clone(&tracker),
+        secrets: secret_file,
         certificates: certificates.filter(CertificateFiles::are_there),
     }
     .begin(reloads)
     .map_err(Failure::Thread)?;
-    watch::begin(Arc::clone(&tracker), clock, options.logs.format, zone, ageing).map_err(Failure::Thread)?;
-    notifier
-        .watch(&tracker, clock, control)
+    watch::begin(Arc::clone(&tracker), clock, options.logs.format, zone, ageing)
+        .and_then(|()| notifier.watch(&tracker, clock, control))
         .map_err(Failure::Thread)?;
     renew(acme, control)?;
-    notifier.tell("READY=1");
-    let served = serve(Job {
-        tracker: Arc::clone(&tracker),
+    let job = Job {
+        tracker,
         fronts,
         sockets: opened.workers,
         clock,
         control: Arc::clone(control),
         connections_max,
-    });
+    };
+    let beside = Beside {
+        state,
+        state_writer,
+        cluster,
+    };
+    serve_to_the_end(serve, job, beside, &notifier)
+}
+
+/// What runs beside the workers, and ends after them.
+#[derive(Debug)]
+struct Beside {
+    state: Option<Arc<StateFile>>,
+    state_writer: Option<JoinHandle<()>>,
+    cluster: Option<Running>,
+}
+
+fn serve_to_the_end(serve: Serve, job: Job, beside: Beside, notifier: &Notifier) -> Result<(), Failure> {
+    let (tracker, clock, control) = (Arc::clone(&job.tracker), job.clock, Arc::clone(&job.control));
+    notifier.tell("READY=1");
+    let served = serve(job);
     notifier.tell("STOPPING=1");
-    if let Some(state_writer) = state_writer {
-        control.stop();
+    control.stop();
+    if let Some(cluster) = beside.cluster {
+        cluster.join();
+    }
+    if let Some(state_writer) = beside.state_writer {
         // A panic of the thread has ended the process.
         let _ = state_writer.join();
     }
     report::totals(&tracker);
-    keep(state.as_deref(), &tracker, clock)?;
+    keep(beside.state.as_deref(), &tracker, clock)?;
     served.map_err(Failure::Serve)
+}
+
+/// The settings of a node, if the tracker is one.
+fn clustered(config: Config, options: &Options, secrets: Option<&Secrets>) -> Config {
+    match (secrets, &options.cluster) {
+        (Some(secrets), Some(_)) => config.with_cluster(secrets),
+        _ => config,
+    }
+}
+
+/// Fronts whose connection ids come from the secrets, or else from `ids`.
+fn fronts(ids: &Seed, secrets: Option<&Secrets>, config: &Config, pages: Arc<PageCache>) -> Fronts {
+    let fronts = match secrets {
+        Some(secrets) => Fronts::of_cluster(secrets, config),
+        None => Fronts::new(ids, config),
+    };
+    fronts.with_pages(config, pages)
+}
+
+/// Starts what makes the tracker a node, if it is one.
+fn joined(
+    cluster: Option<Cluster>,
+    tracker: &Arc<Tracker>,
+    clock: Clock,
+    control: &Arc<Control>,
+    notifier: &Notifier,
+) -> Result<Option<Running>, Failure> {
+    let start = |cluster: Cluster| cluster.start(tracker, clock, control, notifier);
+    cluster.map(start).transpose()
+}
+
+fn secret_file(options: &Options, secrets: Option<Secrets>, fronts: &Fronts) -> Option<SecretFile> {
+    let (file, secrets) = options.cluster_secret.clone().zip(secrets)?;
+    Some(SecretFile::new(file, secrets, Arc::clone(&fronts.udp)))
 }
 
 /// Writes the state, if one is configured.
@@ -168,7 +230,11 @@ fn renew(acme: Option<Acme>, control: &Control) -> Result<(), Failure> {
     acme.map_or(Ok(()), |acme| acme.start(control).map_err(Failure::Acme))
 }
 
-fn page_cache(options: &Options, about: About) -> PageCache {
+fn page_cache(options: &Options, ready: &Ready, now: Instant, zone: &TimeZone) -> PageCache {
+    let about = about(options, now, ready.cap, zone)
+        .with_certificates(ready.certificates.as_ref().map(CertificateFiles::shared))
+        .with_renewals(ready.acme.as_ref().map(Acme::renewals))
+        .with_cluster(ready.cluster.as_ref().map(Cluster::view));
     let hosts = options.page_hosts.iter().cloned().chain(host_names());
     let readers = Readers::new(options.stats_from.clone(), hosts);
     PageCache::new(about, readers)
@@ -192,6 +258,7 @@ fn about(options: &Options, started: Instant, cap: Option<Cap>, zone: &TimeZone)
         tls_port: options.tls.port,
         certificates: None,
         renewals: Renewals::default(),
+        cluster: ClusterView::default(),
         open_files: limits::open_files(),
         memory_max: cap.map(|cap| cap.bytes),
         charset: charset.clone(),
@@ -241,11 +308,13 @@ fn with_state(
     tracker: Tracker,
     ids: Seed,
     clock: Clock,
-) -> Result<(Option<StateFile>, Tracker, Seed), StateError> {
+    options: &Options,
+) -> Result<(Option<StateFile>, Tracker, Seed), Failure> {
     let Some(found) = found else {
         return Ok((None, tracker, ids));
     };
-    let (state, tracker) = StateFile::open(found, tracker, ids, clock)?;
+    let of_user = |error: StateError| Failure::State(error.of_user(options.process.user.as_ref()));
+    let (state, tracker) = StateFile::open(found, tracker, ids, clock).map_err(of_user)?;
     let ids = state.connection_id_seed().clone();
     Ok((Some(state), tracker, ids))
 }
@@ -263,11 +332,12 @@ fn ids(lifeline: Option<Lifeline>, control: &Arc<Control>) -> Result<Seed, Failu
 /// Starts the thread that writes the state, if one is configured.
 fn state_writer(
     state: Option<&Arc<StateFile>>,
-    period: Duration,
+    options: &Options,
     tracker: &Arc<Tracker>,
     clock: Clock,
     control: &Control,
 ) -> Result<Option<JoinHandle<()>>, Failure> {
+    let period = options.process.state_period;
     let spawn_writer = |state: &Arc<StateFile>| state.spawn_writer(tracker, clock, period, control);
     state.map(spawn_writer).transpose().map_err(Failure::Thread)
 }

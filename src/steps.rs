@@ -5,12 +5,14 @@ use std::io;
 use std::path::PathBuf;
 
 use etracker_core::Config;
-use etracker_core::access::Access;
+use etracker_core::access::Access as Lists;
+use etracker_core::cluster::Secrets;
 use etracker_core::config::LimitMode;
 use etracker_core::governor::BYTES_PER_WORKER;
 use etracker_runtime_common::{Listen, Opened, Plain, Transport, resident_bytes};
 
 use crate::acme::{Acme, Authorities};
+use crate::cluster::{Access, Cluster};
 use crate::failure::Failure;
 use crate::memory::{Budget, Cap, Needs};
 use crate::notify::Notifier;
@@ -21,7 +23,7 @@ use crate::state::{FoundState, StateFile};
 use crate::supervised::is_supervised;
 use crate::terminal::Tell;
 use crate::tls::CertificateFiles;
-use crate::{files, limits, runtime, sockets, threads};
+use crate::{files, limits, runtime, secrets, sockets, threads};
 
 /// A step. It changes only this process, nothing on the host.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ pub(crate) struct Ready {
     /// Files of certificates that cannot be read again, and why.
     pub(crate) unreadable: Vec<(Setting<PathBuf>, io::Error)>,
     /// `None` without lists.
-    pub(crate) access: Option<Access>,
+    pub(crate) access: Option<Lists>,
     pub(crate) connections_max: Option<usize>,
     /// The most memory that the process is to take; nothing where neither the operator nor the system says.
     pub(crate) cap: Option<Cap>,
@@ -62,6 +64,10 @@ pub(crate) struct Ready {
     pub(crate) authorities: Option<Authorities>,
     /// `None` without `--acme`.
     pub(crate) acme: Option<Acme>,
+    /// `None` without a file of secrets.
+    pub(crate) secrets: Option<Secrets>,
+    /// `None` without `--cluster`.
+    pub(crate) cluster: Option<Cluster>,
     /// `None` if no state is configured.
     pub(crate) state: Option<FoundState>,
 }
@@ -91,6 +97,10 @@ pub(crate) const PRIVILEGED: &[Step] = &[
     Step {
         about: ACME,
         take: read_authorities,
+    },
+    Step {
+        about: CLUSTER,
+        take: read_cluster,
     },
     Step {
         about: "user",
@@ -140,6 +150,8 @@ pub(crate) const MEMORY: &str = "memory";
 pub(crate) const PORT: &str = "port";
 /// Certificates from an ACME directory.
 pub(crate) const ACME: &str = "ACME";
+/// The secrets of a cluster, and what brokers are asked with.
+pub(crate) const CLUSTER: &str = "cluster";
 /// The state file.
 pub(crate) const STATE: &str = "state";
 
@@ -219,6 +231,17 @@ fn try_certificates_again(_: &Options, ready: &mut Ready, tell: Tell<'_>) -> Res
             value.display(),
             Plain(error)
         ));
+    }
+    Ok(())
+}
+
+/// The files are for root's eyes, as keys are.
+fn read_cluster(options: &Options, ready: &mut Ready, _: Tell<'_>) -> Result<(), Failure> {
+    let secrets = options.cluster_secret.as_ref().map(secrets::read);
+    ready.secrets = secrets.transpose().map_err(Failure::Secrets)?;
+    let access = Access::read(options.cluster.as_ref()).map_err(Failure::Cluster)?;
+    if let (Some(options), Some(access), Some(secrets)) = (&options.cluster, &access, &ready.secrets) {
+        ready.cluster = Some(Cluster::new(options.clone(), access, secrets.clone()));
     }
     Ok(())
 }

@@ -45,9 +45,9 @@ pub(crate) fn check_limit(count: usize) -> io::Result<()> {
     outcome
 }
 
-/// Threads beside the workers: state, lists, watch, watchdog, timers, freeing of memory, ACME and its look-ups of names, and two in
-/// reserve.
-const OTHERS: usize = 10;
+/// Threads beside the workers: state, lists, watch, watchdog, timers, freeing of memory, ACME and its look-ups of names, a cluster and
+/// its look-ups, and two in reserve.
+const OTHERS: usize = 12;
 /// Bytes of stack for a thread that only waits.
 const STACK_BYTES: usize = 64 << 10;
 /// How long a thread that has ended may still count.

@@ -289,6 +289,10 @@ fn remedy(failure: &Failure) -> String {
             error.folder().display()
         ),
         Failure::Acme(error) => error.remedy(),
+        Failure::Secrets(_) => "a file that `etracker cluster secret` made, the same for all trackers of the cluster".to_owned(),
+        Failure::Cluster(_) => {
+            "NATS credentials or user:password for --cluster-credentials, certificates in PEM for --cluster-ca".to_owned()
+        }
         Failure::Notify(_) => "leave NOTIFY_SOCKET out of the environment: systemd sets it".to_owned(),
         Failure::Runtime(_) => OTHER_RUNTIME.to_owned(),
         Failure::Memory(_) => "a larger --memory-max, fewer --workers, or smaller lists".to_owned(),

@@ -13,8 +13,8 @@ use etracker_core::config::{
 
 use super::name::{self, Name};
 use super::ranges::{
-    CHARSET_DEFAULT, LOCALE_DEFAULT, MEMORY_MAX, PORT_DEFAULT, PORTS, RESTARTS, STATE_PERIOD_SECS,
-    STATE_PERIOD_SECS_DEFAULT, WORKERS,
+    CHARSET_DEFAULT, CLUSTER_NAME_DEFAULT, LOCALE_DEFAULT, MEMORY_MAX, PORT_DEFAULT, PORTS, RESTARTS,
+    STATE_PERIOD_SECS, STATE_PERIOD_SECS_DEFAULT, WORKERS,
 };
 use super::runtime::Runtime;
 use super::size;
@@ -29,6 +29,7 @@ pub(super) struct Arguments {
     pub(super) limits: Limits,
     pub(super) http: Http,
     pub(super) acme: Acme,
+    pub(super) cluster: Cluster,
     pub(super) behind: Behind,
     pub(super) access: Access,
     pub(super) pages: Pages,
@@ -111,6 +112,18 @@ pub(super) struct Acme {
     pub(super) authorities: Option<String>,
 }
 
+/// Options of a cluster of trackers.
+#[derive(Clone, Debug)]
+pub(super) struct Cluster {
+    pub(super) brokers: Vec<String>,
+    pub(super) secret: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) node: Option<String>,
+    pub(super) credentials: Option<String>,
+    pub(super) authorities: Option<String>,
+    pub(super) insecure: bool,
+}
+
 /// Options of what stands between the tracker and its clients.
 #[derive(Clone, Debug)]
 pub(super) struct Behind {
@@ -161,6 +174,7 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
     let limits = limits(&defaults);
     let http = http(&defaults);
     let acme = acme();
+    let cluster = cluster();
     let behind = behind();
     let access = access();
     let pages = pages();
@@ -176,6 +190,7 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
         limits,
         http,
         acme,
+        cluster,
         behind,
         access,
         pages,
@@ -377,6 +392,33 @@ fn acme() -> impl Parser<Acme> {
     .group_help("Certificates by ACME:")
 }
 
+fn cluster() -> impl Parser<Cluster> {
+    let url =
+        "Broker of NATS that joins this tracker with others, tls://HOST[:PORT] or nats://, repeatable (none)";
+    let brokers = values(name::CLUSTER, "URL", url);
+    let lines = "File of the cluster's secrets, which `etracker cluster secret` makes; alone: accept the others' connection ids";
+    let secret = value(name::CLUSTER_SECRET, "FILE", lines);
+    let its_name = format!("Name of the cluster ({CLUSTER_NAME_DEFAULT})");
+    let name = value(name::CLUSTER_NAME, "NAME", &its_name);
+    let node = value(name::CLUSTER_NODE, "NAME", "Name of this node (that of the host)");
+    let known_by = "File for the broker: NATS credentials, or user:password (none)";
+    let credentials = value(name::CLUSTER_CREDENTIALS, "FILE", known_by);
+    let roots = "File of the authorities that vouch for brokers, in PEM (the system's)";
+    let authorities = value(name::CLUSTER_CA, "FILE", roots);
+    let insecure = "Send peers' addresses in plain by nats:// beyond loopback";
+    let insecure = switch(name::CLUSTER_INSECURE, insecure);
+    construct!(Cluster {
+        brokers,
+        secret,
+        name,
+        node,
+        credentials,
+        authorities,
+        insecure
+    })
+    .group_help("Cluster (SIGHUP reloads the secrets):")
+}
+
 fn behind() -> impl Parser<Behind> {
     let header =
         "Take the client's address from this header: Forwarded, CF-Connecting-IP, X-Real-IP or another";
@@ -484,6 +526,7 @@ fn number<N: Display>(what: &str, range: RangeInclusive<N>, default: impl Displa
 const USAGE: &str = "Usage:\n \
                      \x20etracker [OPTION]...         serve\n \
                      \x20etracker doctor [OPTION]...  check this host and these options\n \
-                     \x20etracker man                 print the manual page";
+                     \x20etracker man                 print the manual page\n \
+                     \x20etracker cluster secret      print a new secret for a cluster";
 const FOOTER: &str = "In the environment: ETRACKER_PORT=6969, ETRACKER_KEEP_ALIVE=true, ETRACKER_BIND=127.0.0.1,::1 \
                       and so on; the command line comes first.";

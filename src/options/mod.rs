@@ -2,6 +2,7 @@
 
 mod acme;
 mod arguments;
+mod cluster;
 mod environment;
 mod intervals;
 pub(crate) mod name;
@@ -19,6 +20,7 @@ mod tls;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use bpaf::ParseFailure;
@@ -35,6 +37,9 @@ use crate::lists::{ListFile, ListFiles, TorrentFile};
 use crate::logs::{LogFormat, LogSettings};
 pub(crate) use acme::AcmeOptions;
 use arguments::{Arguments, Common};
+#[cfg(feature = "cluster")]
+pub(crate) use cluster::Broker;
+pub(crate) use cluster::ClusterOptions;
 pub(crate) use environment::Environment;
 pub(crate) use name::FAILURES_VARIABLE;
 use network::network;
@@ -56,6 +61,10 @@ pub(crate) struct Options {
     pub(crate) config: Config,
     /// Certificates from an ACME directory.
     pub(crate) acme: Option<AcmeOptions>,
+    /// The file of secrets that trackers share.
+    pub(crate) cluster_secret: Option<Setting<PathBuf>>,
+    /// The cluster that the tracker is in.
+    pub(crate) cluster: Option<ClusterOptions>,
     /// Where to listen, and with how many workers.
     pub(crate) listen: Listen,
     /// Certificates, and the port of HTTPS.
@@ -91,6 +100,8 @@ pub(crate) enum Request {
     Serve(Box<Options>),
     /// Check whether this host is fit to serve with these options.
     Examine(Box<Options>),
+    /// Print a new secret of a cluster.
+    MakeSecret,
     /// Print this text.
     Show(String),
 }
@@ -108,6 +119,7 @@ impl Request {
         let arguments = attach_negative_numbers(arguments);
         match arguments.as_slice() {
             [word] if word == MANUAL => return Ok(Self::Show(arguments::manual())),
+            [first, second] if first == CLUSTER && second == SECRET => return Ok(Self::MakeSecret),
             [word] if word == HELP => return Self::read([OsString::from("--help")], environment, processors),
             _ => {}
         }
@@ -164,6 +176,7 @@ impl Options {
         let by_acme = !reader.list(name::ACME, given.acme.domains.clone())?.is_empty();
         let tls = tls::read(reader, given.tls, by_acme)?;
         let acme = acme::read(reader, given.acme, tls.port.is_some(), process.state.as_deref())?;
+        let (cluster_secret, cluster) = cluster::read(reader, given.cluster)?;
         let listen = listen(reader, &common, &given.service, tls.port, processors)?;
         let config = swarms(
             reader,
@@ -179,6 +192,8 @@ impl Options {
         Ok(Self {
             config,
             acme,
+            cluster_secret,
+            cluster,
             listen,
             tls,
             runtime,
@@ -215,6 +230,7 @@ fn advice(word: &str) -> &'static str {
     match word {
         DOCTOR => "`doctor` comes first: etracker doctor [OPTION]...",
         MANUAL => "`man` stands alone: etracker man",
+        CLUSTER => "`cluster secret` stands alone: etracker cluster secret",
         HELP => "`help` stands alone: etracker help",
         _ if SERVING.contains(&word) => "etracker serves without a word for that: etracker [OPTION]...",
         _ if is_close(DOCTOR) => "did you mean `etracker doctor`?",
@@ -228,6 +244,9 @@ fn advice(word: &str) -> &'static str {
 const MANUAL: &str = "man";
 /// The one argument that asks for help, as `--help` does.
 const HELP: &str = "help";
+/// The two arguments that ask for a new secret.
+const CLUSTER: &str = "cluster";
+const SECRET: &str = "secret";
 /// Words by which other commands are told to serve.
 const SERVING: [&str; 4] = ["run", "serve", "server", "start"];
 /// The first argument of a check of the host.

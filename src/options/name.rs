@@ -55,6 +55,13 @@ pub(super) const ACME_CONTACT: Name = long("acme-contact");
 pub(super) const ACME_DIRECTORY: Name = long("acme-directory");
 pub(super) const ACME_STATE: Name = long("acme-state");
 pub(super) const ACME_CA: Name = long("acme-ca");
+pub(super) const CLUSTER: Name = long("cluster");
+pub(super) const CLUSTER_NAME: Name = long("cluster-name");
+pub(super) const CLUSTER_SECRET: Name = long("cluster-secret");
+pub(super) const CLUSTER_CREDENTIALS: Name = long("cluster-credentials");
+pub(super) const CLUSTER_CA: Name = long("cluster-ca");
+pub(super) const CLUSTER_NODE: Name = long("cluster-node");
+pub(super) const CLUSTER_INSECURE: Name = long("cluster-insecure");
 pub(super) const X_FORWARDED_FOR: Name = long("x-forwarded-for");
 pub(super) const CLIENT_ADDRESS_FROM: Name = long("client-address-from");
 pub(super) const PROXY_PROTOCOL: Name = long("proxy-protocol");
@@ -113,6 +120,13 @@ pub(super) const IN_ENVIRONMENT: &[Name] = &[
     ACME_DIRECTORY,
     ACME_STATE,
     ACME_CA,
+    CLUSTER,
+    CLUSTER_NAME,
+    CLUSTER_SECRET,
+    CLUSTER_CREDENTIALS,
+    CLUSTER_CA,
+    CLUSTER_NODE,
+    CLUSTER_INSECURE,
     X_FORWARDED_FOR,
     CLIENT_ADDRESS_FROM,
     PROXY_PROTOCOL,

@@ -27,3 +27,5 @@ pub(super) const RESTARTS: RangeInclusive<u32> = 0..=1_000_000;
 pub(super) const STATE_PERIOD_SECS: RangeInclusive<u32> = 1..=86_400;
 /// The default: what is lost by a crash is what clients tell again within one interval.
 pub(super) const STATE_PERIOD_SECS_DEFAULT: u32 = 300;
+/// The name of a cluster that is given none.
+pub(super) const CLUSTER_NAME_DEFAULT: &str = "etracker";

@@ -36,6 +36,12 @@ pub(crate) enum Refusal {
     NothingToServe(Source, Source),
     /// Certificates from a directory, which this build does not get.
     NoAcme(Source),
+    /// A cluster, which this build cannot join.
+    NoCluster(Source),
+    /// A broker beyond loopback whose connection is not encrypted.
+    Insecure(Source, String),
+    /// A broker's URL with user or password.
+    CredentialsInUrl(Source),
     /// The core refuses a value that passed the checks here.
     Core(OutOfRange),
 }
@@ -86,6 +92,18 @@ impl fmt::Display for Refusal {
             Self::NoAcme(source) => write!(
                 f,
                 "{source}: this build has no ACME (cargo build --features acme)"
+            ),
+            Self::NoCluster(source) => write!(
+                f,
+                "{source}: this build has no cluster (cargo build --features cluster)"
+            ),
+            Self::Insecure(source, broker) => write!(
+                f,
+                "{source}={broker}: peers' addresses are personal data, and would be sent in plain: use tls://, or give --cluster-insecure"
+            ),
+            Self::CredentialsInUrl(source) => write!(
+                f,
+                "{source}: a URL is seen by everybody on this machine: put user and password into the file of --cluster-credentials"
             ),
             Self::Core(error) => error.fmt(f),
         }

@@ -112,6 +112,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("--external-address", "192.0.2.7", "externalAddress", "192.0.2.7"),
     ("--charset", "koi8-r", "charset", "koi8-r"),
     ("--locale", "C", "locale", "C"),
+    ("--cluster-secret", "/a/b", "clusterSecret", "/a/b"),
     ("--allow-list", "/a/b", "allowList", "/a/b"),
     ("--deny-list", "/a/b", "denyList", "/a/b"),
     ("--deny-address", "/a/b", "denyAddress", "/a/b"),
@@ -1019,5 +1020,138 @@ fn a_build_without_acme_says_so() {
     assert_eq!(
         line,
         "--acme: this build has no ACME (cargo build --features acme)"
+    );
+}
+
+#[test]
+fn a_file_of_secrets_is_of_use_without_a_cluster() {
+    let given = options("--cluster-secret /etc/etracker/secret", &[]);
+    let file = given.cluster_secret.expect("a file");
+    assert_eq!(file.value.to_str(), Some("/etc/etracker/secret"));
+    assert_eq!(given.cluster, None);
+    for option in [
+        "--cluster-name a",
+        "--cluster-node a",
+        "--cluster-credentials /a",
+        "--cluster-ca /a",
+    ] {
+        let line = refusal(option, &[]);
+        assert!(line.contains(" needs --cluster: "), "{line}");
+    }
+}
+
+#[cfg(feature = "cluster")]
+mod cluster {
+    use super::*;
+
+    fn cluster(arguments: &str) -> ClusterOptions {
+        let options = options(&format!("--cluster-secret /s {arguments}"), &[]);
+        options.cluster.expect("a broker")
+    }
+
+    fn refused(arguments: &str) -> String {
+        refusal(&format!("--cluster-secret /s {arguments}"), &[])
+    }
+
+    #[test]
+    fn brokers_are_urls_with_a_port_or_the_port_of_nats() {
+        let given =
+            cluster("--cluster nats://localhost --cluster nats://[::1]:4333/ --cluster tls://b.example");
+        let brokers: Vec<_> = given.brokers.iter().map(ToString::to_string).collect();
+        let wanted = [
+            "nats://localhost:4222",
+            "nats://[::1]:4333",
+            "tls://b.example:4222",
+        ];
+        assert_eq!(brokers, wanted);
+        assert_eq!((given.cluster.as_str(), given.node), ("etracker", None));
+        let by_environment = [
+            ("ETRACKER_CLUSTER", "tls://a.example,tls://b.example:1"),
+            ("ETRACKER_CLUSTER_SECRET", "/s"),
+        ];
+        let given = options("", &by_environment).cluster.expect("two brokers");
+        assert_eq!(given.brokers.len(), 2);
+    }
+
+    #[test]
+    fn bad_values_are_refused_in_one_line() {
+        for url in [
+            "",
+            "localhost",
+            "localhost:4222",
+            "http://localhost",
+            "nats://",
+            "nats://localhost:0",
+            "nats://localhost:65536",
+            "nats://localhost:port",
+            "nats://localhost/path",
+            "nats://localhost?tls",
+        ] {
+            let line = refused(&format!("--cluster={url}"));
+            assert!(
+                line.starts_with("--cluster=") && line.contains("must be tls://HOST:PORT"),
+                "{line}"
+            );
+        }
+        for (option, value) in [
+            ("--cluster-name", "a.b"),
+            ("--cluster-name", ""),
+            ("--cluster-node", "*"),
+            ("--cluster-credentials", ""),
+            ("--cluster-ca", ""),
+        ] {
+            let line = refused(&format!("--cluster nats://localhost {option}={value}"));
+            assert!(line.starts_with(&format!("{option}={value}: must be ")), "{line}");
+        }
+        let twice = refused("--cluster nats://localhost --cluster nats://localhost:4222");
+        assert!(twice.contains("given twice"), "{twice}");
+        let alone = refusal("--cluster nats://localhost", &[]);
+        assert!(alone.starts_with("--cluster needs --cluster-secret: "), "{alone}");
+    }
+
+    #[test]
+    fn what_is_not_encrypted_stays_on_loopback_unless_it_is_meant() {
+        for url in [
+            "nats://192.0.2.1",
+            "nats://broker.example:4222",
+            "nats://[2001:db8::1]",
+        ] {
+            let line = refused(&format!("--cluster {url}"));
+            assert!(line.contains("use tls://, or give --cluster-insecure"), "{line}");
+            assert_eq!(
+                cluster(&format!("--cluster {url} --cluster-insecure"))
+                    .brokers
+                    .len(),
+                1
+            );
+            assert!(cluster(&format!("--cluster {}", url.replace("nats", "tls"))).brokers[0].tls);
+        }
+        for url in [
+            "nats://127.0.0.2",
+            "nats://[::1]",
+            "nats://[::ffff:127.0.0.1]",
+            "nats://localhost",
+        ] {
+            assert!(!cluster(&format!("--cluster {url}")).brokers[0].tls);
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_refused_and_not_repeated() {
+        let line = refused("--cluster tls://me:hunter2@broker.example");
+        assert!(
+            line.contains("--cluster-credentials") && !line.contains("hunter2"),
+            "{line}"
+        );
+    }
+}
+
+#[cfg(not(feature = "cluster"))]
+#[test]
+fn a_build_without_a_cluster_says_so() {
+    let line = refusal("--cluster nats://localhost --cluster-secret /s", &[]);
+    assert_eq!(
+        line,
+        "--cluster: this build has no cluster (cargo build --features cluster)"
     );
 }

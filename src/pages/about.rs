@@ -11,6 +11,7 @@ use super::Grouping;
 use crate::allocations::Allocations;
 use crate::certificate::Certificate;
 use crate::hidden_clients::Hidden;
+use crate::members::{ClusterState, ClusterView};
 use crate::renewals::{Renewal, Renewals};
 use crate::tls::Certificates;
 
@@ -35,6 +36,8 @@ pub(crate) struct About {
     pub(crate) certificates: Option<Certificates>,
     /// Certificates from an ACME directory.
     pub(crate) renewals: Renewals,
+    /// What is known of the cluster.
+    pub(crate) cluster: ClusterView,
     /// The soft and the hard limit on open files.
     pub(crate) open_files: (u64, u64),
     /// The most memory that the process is to take, in bytes, if that is limited.
@@ -58,6 +61,12 @@ impl About {
         let renewals = renewals.unwrap_or_default();
         Self { renewals, ..self }
     }
+
+    /// The same facts, with what is known of the cluster.
+    pub(crate) fn with_cluster(self, cluster: Option<ClusterView>) -> Self {
+        let cluster = cluster.unwrap_or_default();
+        Self { cluster, ..self }
+    }
 }
 
 /// All figures and facts of the pages at one moment.
@@ -70,6 +79,8 @@ pub(super) struct Moment<'a> {
     pub(super) memory: Memory,
     pub(super) hidden: Vec<Hidden>,
     pub(super) renewals: Vec<Renewal>,
+    /// `None` without a cluster.
+    pub(super) cluster: Option<ClusterState>,
     pub(super) allocations: Allocations,
     pub(super) certificates: Vec<Certificate>,
 }
@@ -84,6 +95,7 @@ impl<'a> Moment<'a> {
             memory: Memory::take(),
             hidden: Hidden::all(now, tracker),
             renewals: about.renewals.all(),
+            cluster: about.cluster.get(),
             allocations: Allocations::take(),
             certificates: about
                 .certificates

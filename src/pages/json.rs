@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use etracker_core::cluster::Rejection;
 use etracker_core::governor::MemoryFigures;
 use etracker_core::stats::{Count, History, Operation, Removed, Sample, Series};
 use etracker_core::swarm::Totals;
@@ -11,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::about::Moment;
 use super::text::error_name;
+use crate::members::{ClusterState, MemberState};
 
 /// The page, with a history that is rendered already.
 pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
@@ -66,6 +68,7 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
         errors: errors(moment),
         hidden_clients: hidden_clients(moment),
         acme: acme(moment),
+        cluster: moment.cluster.as_ref().map(cluster),
         history,
     };
     serde_json::to_vec(&page).unwrap_or_default()
@@ -98,6 +101,8 @@ struct Page<'a> {
     errors: Value,
     hidden_clients: Value,
     acme: Value,
+    /// `null` without a cluster.
+    cluster: Option<Value>,
     history: &'a RawValue,
 }
 
@@ -215,6 +220,64 @@ fn acme(moment: &Moment<'_>) -> Value {
         })
     });
     renewals.collect()
+}
+
+fn cluster(state: &ClusterState) -> Value {
+    let figures = &state.figures;
+    let rejected = Rejection::ALL
+        .iter()
+        .map(|&reason| (reason.name().to_owned(), figures.rejected(reason).into()));
+    json!({
+        "name": state.cluster,
+        "node": state.node,
+        "id": state.id,
+        "broker": state.broker,
+        "fault": state.fault,
+        "whole": state.whole,
+        "records_sent_per_second": tenths(state.sent_per_sec),
+        "records_received_per_second": tenths(state.applied_per_sec),
+        "records_waiting": state.waiting,
+        "records_sent": figures.records_sent,
+        "record_bytes_sent": figures.record_bytes_sent,
+        "records_applied": figures.records.applied,
+        "records_stale": figures.records.stale,
+        "records_refused": figures.records.refused,
+        "snapshot_peers_applied": figures.snapshot.applied,
+        "refreshes_dropped": figures.refreshes_dropped,
+        "changes_dropped": figures.changes_dropped,
+        "messages_sent": figures.messages_sent,
+        "bytes_sent": figures.bytes_sent,
+        "messages_received": figures.messages_received,
+        "bytes_received": figures.bytes_received,
+        "messages_lost": figures.messages_lost,
+        "messages_rejected": rejected.collect::<Map<_, _>>(),
+        "members": state.members.iter().map(member).collect::<Value>(),
+    })
+}
+
+fn member(member: &MemberState) -> Value {
+    json!({
+        "id": member.id,
+        "name": member.name,
+        "version": member.version,
+        "alive": member.alive,
+        "whole": member.whole,
+        "age_secs": member.age_secs,
+        "silent_secs": member.silent_secs,
+        "lag_millis": member.lag_millis,
+        "messages_lost": member.lost,
+        "clock_behind_millis": member.clock_behind_millis,
+        "clock_differs": member.clock_differs,
+        "torrents": member.torrents,
+        "peers": member.peers,
+        "requests_per_second": member.requests_per_sec,
+        "records_sent": member.sent,
+        "records_applied": member.applied,
+    })
+}
+
+fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
 }
 
 fn errors(moment: &Moment<'_>) -> Value {

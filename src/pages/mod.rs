@@ -227,6 +227,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::members::ClusterView;
     use crate::renewals::Renewals;
 
     const NOW: Instant = Instant::from_secs(1_700_000_000);
@@ -243,6 +244,7 @@ mod tests {
             tls_port: Some(443),
             certificates: None,
             renewals: Renewals::default(),
+            cluster: ClusterView::default(),
             open_files: (1024, 4096),
             memory_max: Some(256 << 20),
             charset: "utf-8".to_owned(),

@@ -12,6 +12,8 @@ mod client_command;
 #[cfg(feature = "tls")]
 mod client_tls;
 mod clients;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod doctor;
 #[cfg(feature = "tls")]
 mod doctor_tls;
