@@ -15,7 +15,8 @@ pub(crate) struct ClientStream<W: Waiter> {
 
 #[derive(Debug)]
 enum Socket<W: Waiter> {
-    Unwatched(TcpStream),
+    /// And whether a read has just taken all that was there.
+    Unwatched(TcpStream, bool),
     Watched(W::Watched<TcpStream>),
     /// The system would not have it watched.
     Lost,
@@ -24,7 +25,7 @@ enum Socket<W: Waiter> {
 impl<W: Waiter> ClientStream<W> {
     /// A connection that was just accepted.
     pub(crate) const fn new(socket: TcpStream, waiter: W) -> Self {
-        let socket = Socket::Unwatched(socket);
+        let socket = Socket::Unwatched(socket, false);
         Self { socket, waiter }
     }
 }
@@ -32,17 +33,16 @@ impl<W: Waiter> ClientStream<W> {
 impl<W: Waiter> etracker_runtime_common::Stream for ClientStream<W> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
+            if let Socket::Unwatched(_, true) = &self.socket {
+                // To read again would cost a call that returns EAGAIN. What has come meanwhile is told at once.
+                self.watched()?.drained();
+            }
             if let Socket::Watched(socket) = &self.socket {
                 ready!(socket.poll_readable(cx))?;
             }
             match self.socket.get()?.read(buffer) {
                 Ok(len) => {
-                    // More than was there did not come meanwhile without being told.
-                    if let Socket::Watched(socket) = &self.socket
-                        && len < buffer.len()
-                    {
-                        socket.drained();
-                    }
+                    self.socket.note_read(len, buffer.len());
                     return Poll::Ready(Ok(len));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.watched()?.drained(),
@@ -86,14 +86,14 @@ impl<W: Waiter> etracker_runtime_common::Stream for ClientStream<W> {
 impl<W: Waiter> ClientStream<W> {
     /// This connection, watched from now on if it was not yet.
     fn watched(&mut self) -> io::Result<&W::Watched<TcpStream>> {
-        if let Socket::Unwatched(_) = self.socket
-            && let Socket::Unwatched(socket) = std::mem::replace(&mut self.socket, Socket::Lost)
+        if let Socket::Unwatched(..) = self.socket
+            && let Socket::Unwatched(socket, _) = std::mem::replace(&mut self.socket, Socket::Lost)
         {
             self.socket = Socket::Watched(self.waiter.watch(socket)?);
         }
         match &self.socket {
             Socket::Watched(socket) => Ok(socket),
-            Socket::Unwatched(_) | Socket::Lost => Err(ErrorKind::NotConnected.into()),
+            Socket::Unwatched(..) | Socket::Lost => Err(ErrorKind::NotConnected.into()),
         }
     }
 }
@@ -101,9 +101,21 @@ impl<W: Waiter> ClientStream<W> {
 impl<W: Waiter> Socket<W> {
     fn get(&self) -> io::Result<&TcpStream> {
         match self {
-            Self::Unwatched(socket) => Ok(socket),
+            Self::Unwatched(socket, _) => Ok(socket),
             Self::Watched(socket) => Ok(socket.socket()),
             Self::Lost => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Notes that a read for `room` bytes brought `len`. What has come since is told to those who watch.
+    fn note_read(&mut self, len: usize, room: usize) {
+        if len == room {
+            return;
+        }
+        match self {
+            Self::Unwatched(_, is_drained) => *is_drained = true,
+            Self::Watched(socket) => socket.drained(),
+            Self::Lost => {}
         }
     }
 }
