@@ -53,7 +53,7 @@ pub(crate) struct Server {
     /// Where TLS is spoken and connections are kept alive.
     https: Option<SocketAddr>,
     /// Where TLS is spoken and those are closed that clients do not want to keep.
-    https_close: Option<SocketAddr>,
+    pub(crate) https_close: Option<SocketAddr>,
 }
 
 /// The servers that a file names.
@@ -297,6 +297,7 @@ mod tests {
             include_str!("../tls.toml"),
             include_str!("../attack.toml"),
             include_str!("../attack-memory.toml"),
+            include_str!("../attack-tls.toml"),
         ] {
             let servers: Servers = toml::from_str(text).unwrap();
             assert!(servers.server.iter().all(|server| !server.command.is_empty()));

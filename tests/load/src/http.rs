@@ -1,7 +1,7 @@
 //! Clients that speak HTTP (BEP 3): announces alone, one at a time on a connection.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,8 @@ use crate::udp::PEER_ID;
 pub(crate) struct HttpClient<'p> {
     population: &'p Population,
     target: SocketAddr,
-    number: u32,
+    /// The address that it has.
+    from: IpAddr,
     keep_alive: bool,
     tls: Option<Tls>,
     stream: Option<TcpStream>,
@@ -44,13 +45,19 @@ impl<'p> HttpClient<'p> {
             session: None,
             population,
             target,
-            number,
+            from: source(target.ip(), number),
             keep_alive,
             stream: None,
             pending: None,
             output: Vec::new(),
             input: Vec::new(),
         }
+    }
+
+    /// The same client, with this address.
+    pub(crate) const fn at(mut self, from: IpAddr) -> Self {
+        self.from = from;
+        self
     }
 
     /// Ends a connection that was kept: after a while the tracker does too.
@@ -64,15 +71,9 @@ impl<'p> HttpClient<'p> {
         matches!(peeked, Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// A connection from this client's address. Over loopback it is there at once.
     fn connect(&mut self) -> io::Result<TcpStream> {
         self.session = self.tls.as_ref().map(Tls::session).transpose()?;
-        let socket = Socket::new(Domain::for_address(self.target), Type::STREAM, None)?;
-        socket.bind(&SocketAddr::new(source(self.target.ip(), self.number), 0).into())?;
-        socket.connect(&self.target.into())?;
-        socket.set_tcp_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
+        connect_from(self.from, self.target)
     }
 
     /// Takes what is there; whether the tracker has closed.
@@ -167,6 +168,16 @@ impl Client for HttpClient<'_> {
 
 /// TCP loses nothing, and a tracker lets handshakes wait for one another.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A connection from this address. Over loopback it is there at once.
+pub(crate) fn connect_from(from: IpAddr, target: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect(&target.into())?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
 
 /// Counts an answer.
 fn count(body: Option<&[u8]>, peer: &Peer, target: SocketAddr, tally: &mut Tally) {

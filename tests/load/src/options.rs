@@ -44,7 +44,7 @@ pub(crate) enum Options {
     /// Starts several trackers, floods each over one protocol, and measures honest clients over the other
     #[bpaf(command)]
     Fairness(#[bpaf(external(few))] Few),
-    /// Starts several trackers, attacks each over UDP, and measures honest clients before, during and after
+    /// Starts several trackers, attacks each over UDP or TLS, and measures honest clients before, during and after
     #[bpaf(command)]
     Attack(#[bpaf(external(assault))] Assault),
     /// Answer UDP requests without a tracker: the upper limit of any
@@ -226,7 +226,7 @@ pub(crate) struct Assault {
     /// Percent of the peers handed out that may be the attacker's
     #[bpaf(argument("PERCENT"), optional)]
     pub(crate) theirs_max: Option<f64>,
-    /// calm, proven, connects, hashes, hashes-twice, crawler, poison-24, poison-48, junk or nat
+    /// calm, proven, connects, hashes, hashes-twice, crawler, poison-24, poison-48, junk, nat, handshakes or hellos
     #[bpaf(positional("KIND"))]
     pub(crate) kind: Kind,
 }

@@ -101,6 +101,13 @@ impl Session {
         }
     }
 
+    /// What a client begins with.
+    pub(crate) fn hello(&mut self) -> io::Result<Vec<u8>> {
+        let mut hello = Vec::new();
+        self.0.write_tls(&mut hello)?;
+        Ok(hello)
+    }
+
     pub(crate) fn is_resumed(&self) -> bool {
         self.0.handshake_kind() == Some(HandshakeKind::Resumed)
     }

@@ -149,7 +149,7 @@ impl<'a> Attacker<'a> {
 }
 
 /// How much later than honest clients a processor turns to an attacker.
-const NICE: i32 = 19;
+pub(super) const NICE: i32 = 19;
 /// Connection ids are good for two minutes (BEP 15).
 const ID_LIFE: Duration = Duration::from_secs(60);
 /// Datagrams that wait for an answer, fewer than a receive buffer holds.

@@ -35,6 +35,10 @@ pub(crate) enum Kind {
     Junk,
     /// No attack: a thousand clients behind one address restart at once, with 20 torrents each.
     Nat,
+    /// Connections over TLS, each with a handshake and an announce.
+    Handshakes,
+    /// Connections over TLS that are abandoned as soon as the tracker has signed.
+    Hellos,
 }
 
 /// How fast an attacker sends.
@@ -49,7 +53,7 @@ pub(crate) enum Speed {
 }
 
 impl Kind {
-    const NAMES: [(&'static str, Self); 10] = [
+    const NAMES: [(&'static str, Self); 12] = [
         ("calm", Self::Calm),
         ("proven", Self::Proven),
         ("connects", Self::Connects),
@@ -60,6 +64,8 @@ impl Kind {
         ("poison-48", Self::Poison48),
         ("junk", Self::Junk),
         ("nat", Self::Nat),
+        ("handshakes", Self::Handshakes),
+        ("hellos", Self::Hellos),
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -70,7 +76,7 @@ impl Kind {
     /// Addresses that have connection ids, unless the options say how many.
     pub(super) const fn sources(self) -> u32 {
         match self {
-            Self::Proven | Self::Nat => 1,
+            Self::Proven | Self::Nat | Self::Handshakes | Self::Hellos => 1,
             Self::Hashes | Self::HashesTwice => 10_000,
             Self::Crawler => 16,
             Self::Poison24 => 250,
@@ -82,7 +88,7 @@ impl Kind {
     pub(super) const fn speed(self) -> Speed {
         match self {
             Self::Calm | Self::Nat => Speed::Rate(0),
-            Self::Proven | Self::Connects | Self::Junk => Speed::Full,
+            Self::Proven | Self::Connects | Self::Junk | Self::Handshakes | Self::Hellos => Speed::Full,
             Self::Hashes | Self::HashesTwice => Speed::Answered,
             Self::Crawler => Speed::Rate(16_000),
             Self::Poison24 | Self::Poison48 => Speed::Rate(5000),
@@ -91,6 +97,11 @@ impl Kind {
 
     pub(crate) const fn is_poison(self) -> bool {
         matches!(self, Self::Poison24 | Self::Poison48)
+    }
+
+    /// Whether it comes over TLS.
+    pub(super) const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Handshakes | Self::Hellos)
     }
 
     pub(super) const fn is_v6(self) -> bool {
@@ -107,7 +118,7 @@ impl Kind {
             Self::Poison24 => Ipv4Addr::new(45, 9, 9, number as u8 + 1).into(),
             Self::Poison48 => Ipv6Addr::new(0x2a0f, 0xbad, 0, number as u16, 0, 0, 0, 1).into(),
             // Spread over networks: an odd factor gives each number another address.
-            Self::Hashes | Self::HashesTwice => {
+            Self::Hashes | Self::HashesTwice | Self::Handshakes | Self::Hellos => {
                 Ipv4Addr::from_bits(45 << 24 | number.wrapping_mul(0x9e37_79b1) & 0xff_ffff).into()
             }
             Self::Crawler => Ipv4Addr::new(45, number as u8, 1, 1).into(),
@@ -147,7 +158,7 @@ impl Kind {
                 let hash = next.population.info_hash(0);
                 next.announce_of(InfoHash(hash), nth, out)
             }
-            Self::Calm | Self::Proven | Self::Nat | Self::Crawler => {
+            Self::Calm | Self::Proven | Self::Nat | Self::Crawler | Self::Handshakes | Self::Hellos => {
                 let torrent = next.rng.u32(..next.population.torrents());
                 next.announce_of(InfoHash(next.population.info_hash(torrent)), nth, out)
             }

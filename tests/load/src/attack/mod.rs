@@ -6,6 +6,7 @@ mod honest;
 mod kind;
 mod network;
 mod row;
+mod shaker;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -33,6 +34,7 @@ pub(crate) use kind::Kind;
 use kind::Speed;
 pub(crate) use row::Bars;
 use row::{Row, Stored, table};
+use shaker::Shaker;
 
 /// What to measure.
 pub(crate) struct Attack<'a> {
@@ -94,8 +96,30 @@ pub(crate) fn measure(attack: &Attack<'_>) -> Result<bool, String> {
     Ok(failures.is_empty() && !rows.is_empty())
 }
 
-/// The servers that can be attacked, each with its address.
-fn chosen(attack: &Attack<'_>) -> Result<Vec<(Server, SocketAddr)>, String> {
+/// Where a server is asked, and where it is attacked if that is not over UDP.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    udp: SocketAddr,
+    https: Option<SocketAddr>,
+}
+
+impl Target {
+    /// Nowhere, if the server does not speak what it takes.
+    fn of(server: &Server, kind: Kind) -> Option<Self> {
+        let udp = if kind.is_v6() { server.udp_v6 } else { server.udp }?;
+        let https = server.https_close.filter(|_| kind.is_encrypted());
+        (https.is_some() == kind.is_encrypted()).then_some(Self { udp, https })
+    }
+
+    /// Where the server runs, and where all others do: what one processor loses to the other in a flood of handshakes is not the
+    /// server's fault.
+    fn cpus(self) -> Option<(usize, usize)> {
+        self.https.map(|_| (0, 1))
+    }
+}
+
+/// The servers that can be attacked, each with its addresses.
+fn chosen(attack: &Attack<'_>) -> Result<Vec<(Server, Target)>, String> {
     let all = servers(attack.servers)?.into_iter();
     let wanted = all.filter(|server| attack.only.is_none_or(|only| server.name == only));
     let chosen: Vec<_> = wanted
@@ -111,12 +135,8 @@ fn chosen(attack: &Attack<'_>) -> Result<Vec<(Server, SocketAddr)>, String> {
             is_there
         })
         .filter_map(|server| {
-            let target = if attack.kind.is_v6() {
-                server.udp_v6
-            } else {
-                server.udp
-            };
-            Some((server, target?))
+            let target = Target::of(&server, attack.kind)?;
+            Some((server, target))
         })
         .collect();
     if chosen.is_empty() {
@@ -140,14 +160,15 @@ fn is_installed(command: &[String]) -> bool {
 }
 
 /// Starts a server, attacks it, and stops it.
-fn round(attack: &Attack<'_>, server: &Server, target: SocketAddr, row: &mut Row) -> io::Result<()> {
-    let quota = Quota::new(attack.limits, &target.port().to_string())
+fn round(attack: &Attack<'_>, server: &Server, target: Target, row: &mut Row) -> io::Result<()> {
+    let quota = Quota::new(attack.limits, &target.udp.port().to_string())
         .map_err(|error| io::Error::other(format!("there is no cgroup to be had: {}", Plain(&error))))?;
-    let mut process = Process::start(&quota.held(&server.command), target, Protocol::Udp, None)?;
+    let command = quota.held(&server.command);
+    let mut process = Process::start(&command, target.udp, Protocol::Udp, target.cpus())?;
     let watch = Watch::new(process.id());
     let population = attack.population;
     let members = (0..population.clients()).map(|client| source(attack.kind, client));
-    let mut honest = Honest::new(population, Crowd::new(target, members)?, attack.kind);
+    let mut honest = Honest::new(population, Crowd::new(target.udp, members)?, attack.kind);
     fill(&mut honest, population)?;
     let before = scrape(honest.crowd(), population)?;
     phases(attack, target, &mut honest, &watch, row)?;
@@ -214,7 +235,7 @@ fn scrape(crowd: &mut Crowd, population: &Population) -> io::Result<Vec<Counts>>
 /// Measures honest clients before, during and after the attack.
 fn phases(
     attack: &Attack<'_>,
-    target: SocketAddr,
+    target: Target,
     honest: &mut Honest<'_>,
     watch: &Watch,
     row: &mut Row,
@@ -249,30 +270,14 @@ fn phases(
 /// Goes through the phases; how many seconds the attack took.
 fn conduct(
     attack: &Attack<'_>,
-    target: SocketAddr,
+    target: Target,
     now: &Now,
     progress: &Progress,
     watch: &Watch,
     row: &mut Row,
 ) -> io::Result<f64> {
-    let addresses = attack.sources.unwrap_or_else(|| attack.kind.sources());
-    let crowd = Crowd::new(target, (0..addresses).map(|number| attack.kind.source(number)))?;
-    let speed = attack
-        .attack_rate
-        .map_or_else(|| attack.kind.speed(), Speed::Rate);
     watch.over(attack.span);
-    let attacker = (attack.kind != Kind::Nat)
-        .then(|| {
-            Attacker::new(
-                attack.kind,
-                speed,
-                attack.count,
-                attack.population,
-                crowd,
-                progress,
-            )
-        })
-        .transpose()?;
+    let attacker = Enemy::new(attack, target, progress)?;
     now.set(Phase::During);
     let (began, used) = (Instant::now(), watch.cpu_secs());
     match attacker {
@@ -300,11 +305,46 @@ fn conduct(
     Ok(secs)
 }
 
+/// Who attacks.
+enum Enemy<'a> {
+    ByDatagrams(Attacker<'a>),
+    ByHandshakes(Shaker<'a>),
+}
+
+impl<'a> Enemy<'a> {
+    /// Nobody, if the kind is no attack.
+    fn new(attack: &Attack<'a>, target: Target, progress: &'a Progress) -> io::Result<Option<Self>> {
+        let (kind, population) = (attack.kind, attack.population);
+        let addresses = attack.sources.unwrap_or_else(|| kind.sources());
+        let speed = attack.attack_rate.map_or_else(|| kind.speed(), Speed::Rate);
+        let enemy = match target.https {
+            _ if kind == Kind::Nat => return Ok(None),
+            Some(https) => {
+                let shaker = Shaker::new(kind, speed, addresses, https, population, progress)?;
+                Self::ByHandshakes(shaker)
+            }
+            None => {
+                let crowd = Crowd::new(target.udp, (0..addresses).map(|number| kind.source(number)))?;
+                let attacker = Attacker::new(kind, speed, attack.count, population, crowd, progress)?;
+                Self::ByDatagrams(attacker)
+            }
+        };
+        Ok(Some(enemy))
+    }
+
+    fn run(self) -> io::Result<()> {
+        match self {
+            Self::ByDatagrams(attacker) => attacker.run(),
+            Self::ByHandshakes(shaker) => shaker.run(),
+        }
+    }
+}
+
 /// A thousand clients behind one address announce 20 torrents each, within the span.
-fn restart_behind_one_address(attack: &Attack<'_>, target: SocketAddr, row: &mut Row) -> io::Result<()> {
+fn restart_behind_one_address(attack: &Attack<'_>, target: Target, row: &mut Row) -> io::Result<()> {
     let population = attack.population;
     let address = attack.kind.source(0);
-    let mut crowd = Crowd::new(target, (0..NAT_CLIENTS).map(|_| address))?;
+    let mut crowd = Crowd::new(target.udp, (0..NAT_CLIENTS).map(|_| address))?;
     crowd.connect(population)?;
     let requests = requests_behind_one_address(population);
     let mut restarted = Honest::new(population, crowd, attack.kind);
