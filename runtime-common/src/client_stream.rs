@@ -1,7 +1,7 @@
 //! The streams of a worker's connections: as they come, or encrypted.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,14 +24,14 @@ pub(crate) struct Encryption {
 }
 
 impl<S: Stream> ClientStream<S> {
-    pub(crate) fn new(stream: Proxied<S>, encryption: Option<&Encryption>) -> Self {
+    pub(crate) fn new(stream: Proxied<S>, peer: IpAddr, encryption: Option<&Encryption>) -> Self {
         match encryption {
             None => Self::Plain(stream),
             Some(Encryption {
                 tls,
                 port,
                 handshakes,
-            }) => Self::Secured(tls.secure(Box::new(stream), *port, Rc::clone(handshakes))),
+            }) => Self::Secured(tls.secure(Box::new(stream), peer, *port, Rc::clone(handshakes))),
         }
     }
 }
@@ -50,6 +50,30 @@ impl<S: Stream> Stream for ClientStream<S> {
         match self {
             Self::Plain(stream) => stream.poll_write(cx, bytes),
             Self::Secured(stream) => stream.poll_write(cx, bytes),
+        }
+    }
+
+    #[inline]
+    fn end_with_write(&mut self) {
+        match self {
+            Self::Plain(stream) => stream.end_with_write(),
+            Self::Secured(stream) => stream.end_with_write(),
+        }
+    }
+
+    #[inline]
+    fn handshake_source(&self) -> Option<IpAddr> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Secured(stream) => stream.handshake_source(),
+        }
+    }
+
+    #[inline]
+    fn permit_handshake(&mut self, permitted: bool) {
+        match self {
+            Self::Plain(_) => {}
+            Self::Secured(stream) => stream.permit_handshake(permitted),
         }
     }
 

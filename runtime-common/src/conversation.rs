@@ -1,10 +1,11 @@
 //! One connection, driven.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use etracker_core::governor::{Class, Verdict};
 use etracker_core::http::Step;
 use etracker_core::stats::Count;
 use etracker_core::{Instant, Worker};
@@ -220,7 +221,7 @@ impl<S: Stream> OpenConnection<S> {
         let WorkerState {
             worker, input, reply, ..
         } = state;
-        let step = match ready!(self.stream.poll_read(cx, input)) {
+        let step = match ready!(poll_read(&mut self.stream, cx, now, input, worker)) {
             Ok(0) => {
                 self.has_ended = true;
                 self.session.end_of_input(now, worker, reply)
@@ -264,6 +265,9 @@ impl<S: Stream> OpenConnection<S> {
             unsent,
             ..
         } = state;
+        if self.session.is_ending() {
+            self.stream.end_with_write();
+        }
         let mut written = 0;
         let result = write_all(
             (&mut self.stream, &self.session),
@@ -315,6 +319,25 @@ impl<S: Stream> OpenConnection<S> {
     }
 }
 
+/// Reads, and has the worker judge a handshake before it is made: it is dearer than any request, whether it is completed or not.
+#[inline]
+fn poll_read<S: Stream>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    now: Instant,
+    input: &mut [u8],
+    worker: &mut Worker,
+) -> Poll<io::Result<usize>> {
+    let mut read = stream.poll_read(cx, input);
+    if read.is_pending()
+        && let Some(source) = stream.handshake_source()
+    {
+        stream.permit_handshake(worker.judge(now, source, Class::Handshake) == Verdict::Serve);
+        read = stream.poll_read(cx, input);
+    }
+    read
+}
+
 /// Writes what `written` leaves of `bytes`.
 fn write_all<S: Stream>(
     (stream, session): (&mut S, &AnySession),
@@ -356,7 +379,6 @@ const UNSENT_MAX: usize = 64 << 20;
 mod tests {
     use std::cell::RefCell;
     use std::collections::VecDeque;
-    use std::io;
     use std::rc::Rc;
     use std::sync::Arc;
     use std::task::Waker;

@@ -58,6 +58,11 @@ pub trait Session: Debug {
         false
     }
 
+    /// Whether what is to be written is the last of the connection.
+    fn is_ending(&self) -> bool {
+        false
+    }
+
     /// Counts what came over the connection, if the protocol counts that.
     fn count(&self, _worker: &Worker, _traffic: Traffic) {}
 }
@@ -132,6 +137,11 @@ impl Session for http::Connection {
     #[inline]
     fn client_is_done(&self) -> bool {
         Self::client_is_done(self)
+    }
+
+    #[inline]
+    fn is_ending(&self) -> bool {
+        Self::is_ending(self)
     }
 
     #[inline]
@@ -227,6 +237,14 @@ impl Session for AnySession {
         match self {
             Self::Http(session) => session.client_is_done(),
             Self::Other(session) => session.client_is_done(),
+        }
+    }
+
+    #[inline]
+    fn is_ending(&self) -> bool {
+        match self {
+            Self::Http(session) => session.is_ending(),
+            Self::Other(session) => session.is_ending(),
         }
     }
 

@@ -96,7 +96,7 @@ pub use etracker_core::interval::LoadAverage;
 pub use exchange::exchange;
 pub use front::{ConnectionFront, DatagramFront, Session, Traffic, UdpFront};
 pub use fronts::Fronts;
-pub use handshakes::{Handshake, Handshakes};
+pub use handshakes::{Effort, Handshake, Handshakes, Turn};
 pub use inherited::Inherited;
 pub use job::{Job, ServeError, WorkerJob};
 pub use listen::{Bind, Listen};

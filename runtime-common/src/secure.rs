@@ -1,14 +1,21 @@
 //! What encrypts connections.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::{Handshakes, Stream};
 
 /// TLS, as workers use it. All workers share one.
 pub trait Secure: Debug + Send + Sync {
-    /// The stream of what a client says within `stream`.
-    fn secure(&self, stream: Box<dyn Stream>, port: TlsPort, handshakes: Rc<Handshakes>) -> Box<dyn Stream>;
+    /// The stream of what a client says within `stream`, which `peer` opened.
+    fn secure(
+        &self,
+        stream: Box<dyn Stream>,
+        peer: IpAddr,
+        port: TlsPort,
+        handshakes: Rc<Handshakes>,
+    ) -> Box<dyn Stream>;
 }
 
 /// What a port is for.

@@ -1,7 +1,7 @@
 //! A connection, as far as it depends on the runtime.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 
 /// A TCP connection of a runtime. Dropping it closes the connection.
@@ -12,6 +12,18 @@ pub trait Stream: Unpin + 'static {
 
     /// Writes some of `bytes`. If none can be written, the task is woken when some can.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Takes note that what is written from now on is the last: a goodbye can go with it. The default has none to say.
+    fn end_with_write(&mut self) {}
+
+    /// The source of a handshake that is to be [permitted](Self::permit_handshake) before reading goes on. Nobody is woken for that:
+    /// who polls looks for it after [`poll_read`](Self::poll_read) was pending. The default has no handshakes.
+    fn handshake_source(&self) -> Option<IpAddr> {
+        None
+    }
+
+    /// Says whether the handshake may be made; if not, the connection ends.
+    fn permit_handshake(&mut self, _permitted: bool) {}
 
     /// The client whom a proxy has named as the one that it passes the connection on for; once, after a read.
     fn take_client(&mut self) -> Option<SocketAddr> {
@@ -44,6 +56,18 @@ impl<S: Stream + ?Sized> Stream for Box<S> {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         (**self).poll_write(cx, bytes)
+    }
+
+    fn end_with_write(&mut self) {
+        (**self).end_with_write();
+    }
+
+    fn handshake_source(&self) -> Option<IpAddr> {
+        (**self).handshake_source()
+    }
+
+    fn permit_handshake(&mut self, permitted: bool) {
+        (**self).permit_handshake(permitted);
     }
 
     fn take_client(&mut self) -> Option<SocketAddr> {

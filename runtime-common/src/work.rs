@@ -371,7 +371,7 @@ async fn accept_clients<M: Mechanism>(
                 } else {
                     Proxied::direct(stream)
                 };
-                let stream = ClientStream::new(stream, port.encryption.as_ref());
+                let stream = ClientStream::new(stream, peer.ip(), port.encryption.as_ref());
                 let (conversation, guard) = (
                     Conversation::new(handle, &port.front, stream, peer),
                     PanicGuard(handle.clone()),

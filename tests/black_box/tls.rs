@@ -22,7 +22,7 @@ use rustls::{
 };
 
 use crate::certificates::Ca;
-use crate::clients;
+use crate::clients::{self, http_get};
 use crate::harness::{Folder, PATIENCE, Tracker, free_port, happens, run, wait_until};
 use crate::pages::{BETWEEN_PAGES, json, live_page, page};
 
@@ -103,10 +103,13 @@ fn believing(root: &str, versions: &[&'static SupportedProtocolVersion]) -> Arc<
 type Connection = StreamOwned<ClientConnection, TcpStream>;
 
 fn connect(at: SocketAddr, config: &Arc<ClientConfig>) -> Connection {
-    let stream = TcpStream::connect(at).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    connect_from(Ipv4Addr::LOCALHOST, at, config)
+}
+
+fn connect_from(from: Ipv4Addr, at: SocketAddr, config: &Arc<ClientConfig>) -> Connection {
     let name = ServerName::try_from(NAME).unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), stream)
+    let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
+    StreamOwned::new(connection, clients::connect(from.into(), at))
 }
 
 /// Whether an announce is answered there under a certificate of this CA.
@@ -460,6 +463,47 @@ fn a_handshake_that_does_not_end_is_closed_and_hostile_bytes_harm_nobody() {
             .iter()
             .any(|line| line.starts_with("  tls_malformed = ")),
         "{ended:?}"
+    );
+}
+
+#[test]
+fn a_source_of_too_many_handshakes_is_turned_away_whether_it_completes_them_or_not_and_others_are_served() {
+    let limits = [
+        "-w",
+        "1",
+        "--limit-exempt",
+        "none",
+        "--limit-rate",
+        "1",
+        "--limits",
+        "on",
+    ];
+    let secured = Secured::start("handshakes", false, &limits);
+    let config = secured.client(&VERSIONS);
+    let other = Ipv4Addr::new(127, 77, 0, 1);
+    // Begins a handshake, and leaves after the tracker's part of it; whether there was one.
+    let begin = || {
+        let mut abandoned = connect(secured.at(), &config);
+        abandoned.conn.write_tls(&mut abandoned.sock).unwrap();
+        abandoned.sock.read(&mut [0; 16 << 10]).unwrap_or_default() > 0
+    };
+    // Forty announces' worth at once, and as much again.
+    let made = (0..1000).find(|_| !begin());
+    assert!(made.is_some_and(|made| made >= 4), "{made:?}");
+    assert!(ask(&mut connect(secured.at(), &config), REQUEST).is_err());
+    let answer = ask(&mut connect_from(other, secured.at(), &config), REQUEST).unwrap();
+    assert!(is_announce(&answer), "{}", answer.escape_ascii());
+
+    let metrics = http_get(other.into(), secured.tracker.v4(), "/metrics");
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    let sample = "etracker_limited_total{class=\"handshake\",prefix=\"32\",verdict=\"silence\"} ";
+    assert!(metrics.lines().any(|line| line.starts_with(sample)), "{metrics}");
+    let shown = http_get(other.into(), secured.tracker.v4(), "/stats.json");
+    let shown: serde_json::Value = serde_json::from_slice(&shown.body).unwrap();
+    let limited = shown["limits"]["limited"].as_array().unwrap();
+    assert!(
+        limited.iter().any(|one| one["class"] == "handshake"),
+        "{limited:?}"
     );
 }
 

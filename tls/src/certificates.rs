@@ -192,24 +192,23 @@ pub(crate) const CHALLENGE: &[u8] = b"acme-tls/1";
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
-    use std::task::{Context, Waker};
 
     use etracker_core::stats::Counters;
-    use etracker_runtime_common::{Handshakes, Stream as _, TlsPort};
+    use etracker_runtime_common::{Handshakes, TlsPort};
 
     use super::*;
     use crate::Secured;
-    use crate::testing::{Client, issue, issue_rsa, proof};
+    use crate::testing::{Client, PEER, issue, issue_rsa, poll_permitted, proof};
 
     /// Which of `pairs` the client is shown.
     fn shown(certificates: &Certificates, pairs: &[Pair], mut client: Client) -> Option<usize> {
         let handshakes = Rc::new(Handshakes::new(Arc::new(Counters::default())));
         let wires = client.wires.clone();
-        let mut server = Secured::new(certificates, wires, TlsPort::Only, Rc::clone(&handshakes));
+        let mut server = Secured::new(certificates, wires, PEER, TlsPort::Only, Rc::clone(&handshakes));
         for _ in 0..3 {
             handshakes.renew();
             client.send(usize::MAX);
-            let _ = server.poll_read(&mut Context::from_waker(Waker::noop()), &mut [0; 4096]);
+            let _ = poll_permitted(&mut server, &mut [0; 4096]);
             client.receive();
         }
         let shown = client.shown()?;

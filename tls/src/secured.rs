@@ -1,13 +1,13 @@
 //! The stream inside an encrypted connection.
 
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use etracker_runtime_common::{Handshake, Handshakes, Stream, TlsPort};
-use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use etracker_runtime_common::{Effort, Handshake, Handshakes, Stream, TlsPort, Turn};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 
 use crate::Certificates;
 use crate::certificates::CHALLENGE;
@@ -21,15 +21,24 @@ use crate::failure::handshake;
 pub struct Secured<S: Stream> {
     stream: S,
     state: State,
-    handshakes: Rc<Handshakes>,
+    turn: Turn,
+    /// Who pays for the handshake.
+    source: IpAddr,
+    /// The client whom a proxy has named, until it is taken.
+    client: Option<SocketAddr>,
+    /// Whether what is written from now on is the last.
+    is_ending: bool,
 }
 
 #[derive(Debug)]
 enum State {
     /// Nothing has come yet.
     Opening(Arc<ServerConfig>, TlsPort),
-    Handshaking(Box<Shaking>),
-    Open(Box<Open>),
+    /// The client has begun a handshake, with these bytes, and waits for leave to go on.
+    Asking(Arc<ServerConfig>, Vec<u8>),
+    Permitted(Arc<ServerConfig>, Vec<u8>),
+    Handshaking(Box<Encrypted>),
+    Open(Box<Encrypted>),
     /// The client speaks HTTP, and may.
     Plain,
     /// Nothing more is said. What the client still sends is not for us.
@@ -37,26 +46,31 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Shaking {
+struct Encrypted {
     tls: ServerConnection,
+    /// Bytes of the handshake that have come.
     received: usize,
-}
-
-#[derive(Debug)]
-struct Open {
-    tls: ServerConnection,
     /// Bytes of the caller that are encrypted, and not all written yet.
     pending: usize,
 }
 
 impl<S: Stream> Secured<S> {
-    /// Takes up the connection of a client.
-    pub fn new(certificates: &Certificates, stream: S, port: TlsPort, handshakes: Rc<Handshakes>) -> Self {
+    /// Takes up the connection that `peer` opened. Its handshake is made once it is [permitted](Stream::permit_handshake).
+    pub fn new(
+        certificates: &Certificates,
+        stream: S,
+        peer: IpAddr,
+        port: TlsPort,
+        handshakes: Rc<Handshakes>,
+    ) -> Self {
         let state = State::Opening(Arc::clone(certificates.config()), port);
         Self {
             stream,
             state,
-            handshakes,
+            turn: Turn::new(handshakes),
+            source: peer,
+            client: None,
+            is_ending: false,
         }
     }
 
@@ -69,20 +83,39 @@ impl<S: Stream> Secured<S> {
         let len = ready!(self.poll_step(cx, buffer))?;
         match buffer[..len].first() {
             // Somebody looked whether the port is open: no handshake was begun.
-            None => self.state = State::Ended,
+            None => self.end(cx),
             Some(&first) if first != RECORD_HANDSHAKE && port == TlsPort::Shared => {
+                self.turn.leave();
                 self.state = State::Plain;
                 return Poll::Ready(Ok(len));
             }
             Some(first) if first.is_ascii_uppercase() => return Poll::Ready(Err(self.refuse_plain(cx))),
-            Some(_) if self.handshakes.is_refusing() => return Poll::Ready(Err(self.fail(Handshake::Shed))),
+            Some(_) if self.turn.handshakes().is_refusing() => {
+                return Poll::Ready(Err(self.fail(Handshake::Shed)));
+            }
             Some(_) => {
-                let tls = ServerConnection::new(config).map_err(|_| self.fail(Handshake::Malformed))?;
-                self.state = State::Handshaking(Box::new(Shaking { tls, received: 0 }));
-                self.shake(cx, &buffer[..len])?;
+                self.client = self.stream.take_client();
+                if let Some(client) = self.client {
+                    self.source = client.ip().to_canonical();
+                }
+                self.state = State::Asking(config, buffer[..len].to_vec());
             }
         }
         Poll::Ready(Ok(0))
+    }
+
+    /// Begins the handshake that was permitted.
+    fn begin(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let State::Permitted(config, bytes) = std::mem::replace(&mut self.state, State::Ended) else {
+            return Ok(());
+        };
+        let tls = ServerConnection::new(config).map_err(|_| self.fail(Handshake::Malformed))?;
+        self.state = State::Handshaking(Box::new(Encrypted {
+            tls,
+            received: 0,
+            pending: 0,
+        }));
+        self.shake(cx, &bytes)
     }
 
     /// Reads the next bytes of a handshake, and answers them.
@@ -91,7 +124,12 @@ impl<S: Stream> Secured<S> {
             return Poll::Ready(Ok(()));
         };
         // What the client waits for goes first.
-        ready!(flush(&mut shaking.tls, &mut self.stream, cx))?;
+        let flushed = flush(&mut shaking.tls, &mut self.stream, cx);
+        if flushed.is_pending() {
+            // One that reads nothing must not keep the step that others wait for.
+            self.turn.leave();
+        }
+        ready!(flushed)?;
         let len = ready!(self.poll_step(cx, buffer))?;
         if len == 0 {
             self.end(cx);
@@ -100,13 +138,13 @@ impl<S: Stream> Secured<S> {
         Poll::Ready(self.shake(cx, &buffer[..len]))
     }
 
-    /// Reads once it is this connection's turn.
+    /// Reads once it is this connection's turn. Where something has come, [`shake`](Self::shake) says what the step took.
     fn poll_step(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        ready!(self.handshakes.poll_step(cx));
+        ready!(self.turn.poll_step(cx));
         let room = buffer.len().min(READ_MAX);
         let read = self.stream.poll_read(cx, &mut buffer[..room]);
         if !matches!(read, Poll::Ready(Ok(1..))) {
-            self.handshakes.return_step();
+            self.turn.finish_step(Effort::None);
         }
         read
     }
@@ -116,6 +154,7 @@ impl<S: Stream> Secured<S> {
         let State::Handshaking(shaking) = &mut self.state else {
             return Ok(());
         };
+        let before = shaking.tls.handshake_kind();
         shaking.received += bytes.len();
         // A client hello is half a kilobyte. rustls would collect 64 KiB of one message.
         let fed = if shaking.received > HANDSHAKE_MAX {
@@ -123,6 +162,7 @@ impl<S: Stream> Secured<S> {
         } else {
             feed(&mut shaking.tls, bytes).map_err(|error| handshake(&error))
         };
+        self.turn.finish_step(effort(before, &shaking.tls));
         if let Err(failure) = fed {
             // The alert, if the client takes it at once.
             let _ = flush(&mut shaking.tls, &mut self.stream, cx);
@@ -134,10 +174,9 @@ impl<S: Stream> Secured<S> {
         let is_challenge = shaking.tls.alpn_protocol() == Some(CHALLENGE);
         let resumed = shaking.tls.handshake_kind() == Some(HandshakeKind::Resumed);
         if let State::Handshaking(shaking) = std::mem::replace(&mut self.state, State::Ended) {
-            let Shaking { tls, .. } = *shaking;
-            self.state = State::Open(Box::new(Open { tls, pending: 0 }));
+            self.state = State::Open(shaking);
         }
-        self.handshakes.count(if resumed {
+        self.turn.handshakes().count(if resumed {
             Handshake::Resumed
         } else {
             Handshake::Full
@@ -182,20 +221,22 @@ impl<S: Stream> Secured<S> {
 
     /// Gives up a handshake.
     fn fail(&mut self, failure: Handshake) -> io::Error {
-        self.handshakes.count(failure);
+        self.turn.leave();
+        self.turn.handshakes().count(failure);
         self.state = State::Ended;
         told()
     }
 
     /// Says goodbye, if the client takes that at once (RFC 8446, section 6.1). Its own goodbye is not waited for.
     fn end(&mut self, cx: &mut Context<'_>) {
+        self.turn.leave();
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Open(mut open) => {
                 open.tls.send_close_notify();
                 let _ = flush(&mut open.tls, &mut self.stream, cx);
             }
-            State::Handshaking(_) => self.handshakes.count(Handshake::Unfinished),
-            State::Opening(..) | State::Plain | State::Ended => {}
+            State::Handshaking(_) => self.turn.handshakes().count(Handshake::Unfinished),
+            State::Opening(..) | State::Asking(..) | State::Permitted(..) | State::Plain | State::Ended => {}
         }
     }
 }
@@ -210,6 +251,8 @@ impl<S: Stream> Stream for Secured<S> {
                         return Poll::Ready(Ok(len));
                     }
                 }
+                State::Asking(..) => return Poll::Pending,
+                State::Permitted(..) => self.begin(cx)?,
                 State::Handshaking(_) => ready!(self.poll_handshake(cx, buffer))?,
                 State::Open(_) => return self.poll_open(cx, buffer),
                 State::Plain => return self.stream.poll_read(cx, buffer),
@@ -224,20 +267,47 @@ impl<S: Stream> Stream for Secured<S> {
         let open = match &mut self.state {
             State::Open(open) => open,
             State::Plain => return self.stream.poll_write(cx, bytes),
-            State::Opening(..) | State::Handshaking(_) | State::Ended => {
+            State::Opening(..)
+            | State::Asking(..)
+            | State::Permitted(..)
+            | State::Handshaking(_)
+            | State::Ended => {
                 return Poll::Ready(Err(ErrorKind::NotConnected.into()));
             }
         };
         if open.pending == 0 {
             let len = bytes.len().min(RECORD_MAX);
             open.pending = open.tls.writer().write(&bytes[..len])?;
+            if self.is_ending && open.pending == bytes.len() {
+                // Written by itself the goodbye is another call of the system, and another packet.
+                open.tls.send_close_notify();
+            }
         }
         ready!(flush(&mut open.tls, &mut self.stream, cx))?;
         Poll::Ready(Ok(std::mem::take(&mut open.pending)))
     }
 
+    fn end_with_write(&mut self) {
+        self.is_ending = true;
+    }
+
+    fn handshake_source(&self) -> Option<IpAddr> {
+        matches!(self.state, State::Asking(..)).then_some(self.source)
+    }
+
+    fn permit_handshake(&mut self, permitted: bool) {
+        let State::Asking(config, bytes) = &mut self.state else {
+            return;
+        };
+        let begun = State::Permitted(Arc::clone(config), std::mem::take(bytes));
+        self.state = if permitted { begun } else { State::Ended };
+        if !permitted {
+            self.turn.leave();
+        }
+    }
+
     fn take_client(&mut self) -> Option<SocketAddr> {
-        self.stream.take_client()
+        self.client.take().or_else(|| self.stream.take_client())
     }
 
     fn look(&self) {
@@ -262,6 +332,18 @@ impl<S: Stream> Stream for Secured<S> {
 impl<S: Stream> Drop for Secured<S> {
     fn drop(&mut self) {
         self.end(&mut Context::from_waker(Waker::noop()));
+    }
+}
+
+/// What a step of a handshake took, which was of the kind `before` until then.
+fn effort(before: Option<HandshakeKind>, tls: &ServerConnection) -> Effort {
+    let is_newest = tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+    match (before, tls.handshake_kind()) {
+        // Part of a message, the end of a handshake of TLS 1.3, or a session of TLS 1.2 that is resumed.
+        (_, None) => Effort::Little,
+        (Some(HandshakeKind::Full | HandshakeKind::Resumed), _) if is_newest => Effort::Little,
+        (_, Some(HandshakeKind::Resumed)) if !is_newest => Effort::Little,
+        _ => Effort::Much,
     }
 }
 
@@ -354,7 +436,7 @@ mod tests {
     use rustls::{CipherSuite, SupportedProtocolVersion, version};
 
     use super::*;
-    use crate::testing::{Client, Wires, certificates};
+    use crate::testing::{Client, PEER, Wires, certificates, poll_permitted};
     use etracker_core::stats::{Count, Counters};
 
     const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
@@ -372,7 +454,8 @@ mod tests {
         fn new(certificates: &Certificates, client: Client, port: TlsPort) -> Self {
             let counters = Arc::new(Counters::default());
             let handshakes = Rc::new(Handshakes::new(Arc::clone(&counters)));
-            let server = Secured::new(certificates, client.wires.clone(), port, Rc::clone(&handshakes));
+            let wires = client.wires.clone();
+            let server = Secured::new(certificates, wires, PEER, port, Rc::clone(&handshakes));
             Self {
                 server: Some(server),
                 client,
@@ -391,7 +474,7 @@ mod tests {
             self.handshakes.renew();
             let mut buffer = [0; 16 << 10];
             let server = self.server.as_mut().unwrap();
-            let read = server.poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer);
+            let read = poll_permitted(server, &mut buffer);
             read.map_ok(|len| buffer[..len].to_vec())
         }
 
@@ -488,6 +571,35 @@ mod tests {
                 both.client.receive();
                 assert!(both.client.heard_goodbye());
                 assert_eq!(both.counts(), [(Count::TlsFull, 1)]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_goodbye_goes_with_the_last_bytes_and_with_no_others() {
+        for version in VERSIONS {
+            for len in [6, RECORD_MAX + 6] {
+                let mut both = Both::of(version);
+                both.client.say(b"x");
+                both.exchange(usize::MAX).unwrap();
+                let answer = vec![b'a'; len];
+                both.server.as_mut().unwrap().end_with_write();
+                let mut written = 0;
+                while written < len {
+                    both.client.receive();
+                    assert!(!both.client.heard_goodbye());
+                    let before = both.client.wires.writes();
+                    match both.write(&answer[written..]) {
+                        Poll::Ready(more) => written += more.unwrap(),
+                        Poll::Pending => panic!("the client takes all"),
+                    }
+                    assert_eq!(both.client.wires.writes(), before + 1);
+                }
+                both.client.receive();
+                assert!(both.client.heard_goodbye() && both.client.heard() == answer);
+                let writes = both.client.wires.writes();
+                drop(both.server.take());
+                assert_eq!(both.client.wires.writes(), writes);
             }
         }
     }
@@ -654,16 +766,52 @@ mod tests {
     }
 
     #[test]
+    fn a_handshake_is_made_once_it_is_permitted_and_paid_for_by_who_is_named() {
+        let named: SocketAddr = "203.0.113.9:4000".parse().unwrap();
+        for (client, source) in [(None, PEER), (Some(named), named.ip())] {
+            for permitted in [true, false] {
+                let mut both = Both::of(&version::TLS13);
+                both.client.wires.name(client);
+                both.client.say(b"x");
+                both.client.send(usize::MAX);
+                let (server, cx) = (
+                    both.server.as_mut().unwrap(),
+                    &mut Context::from_waker(Waker::noop()),
+                );
+                let mut buffer = [0; 4096];
+                assert_eq!(server.handshake_source(), None);
+                for _ in 0..2 {
+                    assert!(server.poll_read(cx, &mut buffer).is_pending());
+                    assert_eq!(server.handshake_source(), Some(source));
+                    assert_eq!(both.client.wires.to_client_len(), 0);
+                }
+                server.permit_handshake(permitted);
+                assert_eq!(server.handshake_source(), None);
+                let read = server.poll_read(cx, &mut buffer);
+                assert_eq!((server.take_client(), server.take_client()), (client, None));
+                if permitted {
+                    assert!(read.is_pending());
+                    both.client.receive();
+                    assert_eq!(both.exchange(usize::MAX).unwrap(), (b"x".to_vec(), false));
+                } else {
+                    assert!(matches!(read, Poll::Ready(Ok(0))));
+                    drop(both.server.take());
+                    assert_eq!((both.client.wires.to_client_len(), both.counts()), (0, vec![]));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn others_have_their_turn_between_handshakes() {
         let certificates = certificates(&["a.example"]);
         let handshakes = Rc::new(Handshakes::new(Arc::new(Counters::default())));
-        let cx = &mut Context::from_waker(Waker::noop());
         let mut all: Vec<_> = (0..10)
             .map(|_| {
                 let mut client = Client::new("a.example", &VERSIONS);
                 client.send(usize::MAX);
                 let wires = client.wires.clone();
-                Secured::new(&certificates, wires, TlsPort::Only, Rc::clone(&handshakes))
+                Secured::new(&certificates, wires, PEER, TlsPort::Only, Rc::clone(&handshakes))
             })
             .collect();
         let answered = |all: &[Secured<Wires>]| {
@@ -673,7 +821,7 @@ mod tests {
         };
         for turn in 1..=5 {
             for server in &mut all {
-                assert!(server.poll_read(cx, &mut [0; 4096]).is_pending());
+                assert!(poll_permitted(server, &mut [0; 4096]).is_pending());
             }
             assert_eq!(answered(&all), 2 * turn);
             handshakes.renew();

@@ -94,6 +94,7 @@ const fn purse(class: Class) -> u8 {
         | Class::Scrape
         | Class::FullScrape
         | Class::Connection
+        | Class::Handshake
         | Class::BadRequest
         | Class::Page => 2,
     }

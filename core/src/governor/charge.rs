@@ -18,6 +18,8 @@ pub enum Class {
     FullScrape,
     /// It opened a TCP connection.
     Connection,
+    /// It began a handshake of TLS.
+    Handshake,
     /// It sent a request over HTTP that cannot be read.
     BadRequest,
     /// It asked for a page.
@@ -26,7 +28,7 @@ pub enum Class {
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Connect,
         Self::WrongId,
         Self::Malformed,
@@ -34,6 +36,7 @@ impl Class {
         Self::Scrape,
         Self::FullScrape,
         Self::Connection,
+        Self::Handshake,
         Self::BadRequest,
         Self::Page,
     ];
@@ -49,6 +52,7 @@ impl Class {
             Self::Scrape => "scrape",
             Self::FullScrape => "full_scrape",
             Self::Connection => "connection",
+            Self::Handshake => "handshake",
             Self::BadRequest => "bad_request",
             Self::Page => "page",
         }
@@ -71,6 +75,8 @@ impl Class {
             Self::FullScrape => 10_000,
             // The system calls for a connection, beside those of its requests.
             Self::Connection => 20,
+            // It takes as long as sixty announces over UDP, or as twenty where a session is resumed, which nobody knows before.
+            Self::Handshake => 200,
             // Pages are shared by their readers for a second.
             Self::Page => 50,
         }

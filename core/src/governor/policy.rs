@@ -237,6 +237,7 @@ impl Purse {
             | Class::Scrape
             | Class::FullScrape
             | Class::Connection
+            | Class::Handshake
             | Class::BadRequest
             | Class::Page => Self::Proven,
         }
@@ -463,6 +464,22 @@ mod tests {
         let [served, short, failed, _] = scene.flood(START, source(1), Class::Connection, 100_000, 0);
         assert_eq!([short, failed], [0, 0]);
         assert!((29_000..31_000).contains(&served), "{served}");
+    }
+
+    #[test]
+    fn handshakes_are_made_up_to_twice_the_limit_and_abandoned_ones_count() {
+        let mut scene = Scene::new(&Config::default());
+        let [served, short, failed, silent] = scene.flood(START, source(1), Class::Handshake, 10_000, 0);
+        assert_eq!([served, short, failed, silent], [2000, 0, 0, 8000]);
+        let limited = Board::sum([&*scene.board].into_iter());
+        assert!(limited.iter().all(|limited| limited.class == Class::Handshake));
+        assert_eq!(limited.iter().map(|limited| limited.count).sum::<u64>(), 8000);
+        // Announces are paid from the same account.
+        assert_ne!(scene.judge(START, source(1), Class::Announce), Verdict::Serve);
+        assert_eq!(
+            scene.judge(after(1000), source(1), Class::Announce),
+            Verdict::Serve
+        );
     }
 
     #[test]

@@ -59,6 +59,9 @@ impl Verdict {
                 // Its requests have answers that say more.
                 Self::Serve
             }
+            // Up to once more than its limit: a client that is told inside when to come back does so later than one that is not.
+            (Self::Short, Class::Handshake) => Self::Serve,
+            (Self::Failure, Class::Handshake) => Self::Silence,
             (Self::Short, Class::Scrape | Class::FullScrape | Class::BadRequest | Class::Page) => {
                 Self::Failure
             }

@@ -177,6 +177,12 @@ impl Connection {
         self.client_is_done
     }
 
+    /// Whether the answer that is being written ends with this write, and no other follows it.
+    #[must_use]
+    pub const fn is_ending(&self) -> bool {
+        matches!(self.state, State::Writing { keep_alive: false })
+    }
+
     /// The first call that was out of order, if there was one.
     #[must_use]
     pub const fn misuse(&self) -> Option<Misuse> {

@@ -65,6 +65,21 @@ fn a_client_client_is_done_when_it_says_so_and_sends_nothing_more() {
 }
 
 #[test]
+fn the_last_answer_is_known_for_the_last_while_it_is_written() {
+    let house = House::new(Config::default().with_keep_alive(true));
+    for (sent, is_ending) in [
+        ("GET / HTTP/1.1\r\n\r\n", false),
+        ("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", true),
+        ("GET\r\n\r\n", true),
+        ("GET / HTTP/1.1\r\n", false),
+    ] {
+        let mut client = house.connect("198.51.100.7");
+        let _ = client.give(sent.as_bytes());
+        assert_eq!(client.is_ending(), is_ending, "{sent}");
+    }
+}
+
+#[test]
 fn broken_requests_have_their_statuses_and_bencoded_bodies() {
     let too_long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(20_000));
     let cases = [

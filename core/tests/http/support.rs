@@ -120,6 +120,11 @@ impl Client<'_> {
         self.connection.client_is_done()
     }
 
+    /// Whether what is to be written is the last.
+    pub(crate) const fn is_ending(&self) -> bool {
+        self.connection.is_ending()
+    }
+
     /// Has a PROXY header name the client at `ip`.
     pub(crate) fn named(mut self, ip: &str) -> Self {
         let ip: IpAddr = ip.parse().unwrap();
@@ -222,7 +227,10 @@ impl Client<'_> {
                     return;
                 }
             }
+            let is_last = self.connection.is_ending();
             step = self.go_on();
+            // A driver says goodbye along with what it is told is the last.
+            assert!(!is_last || step == Step::Close, "{step:?}");
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use etracker_runtime_common::Stream;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -16,7 +17,7 @@ use rustls::{
 };
 
 use crate::provider::provider;
-use crate::{Certificates, Pair};
+use crate::{Certificates, Pair, Secured};
 
 /// A certificate and its key, in PEM.
 #[derive(Debug)]
@@ -67,6 +68,20 @@ pub(crate) fn certificates(names: &[&str]) -> Certificates {
     Certificates::new(vec![issue(names).pair()]).unwrap()
 }
 
+/// The other end of all connections.
+pub(crate) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Reads, and permits a handshake that waits for that.
+pub(crate) fn poll_permitted(server: &mut Secured<Wires>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    let cx = &mut Context::from_waker(Waker::noop());
+    let read = server.poll_read(cx, buffer);
+    if server.handshake_source().is_none() {
+        return read;
+    }
+    server.permit_handshake(true);
+    server.poll_read(cx, buffer)
+}
+
 /// The two directions of a connection in memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Wires(Rc<RefCell<BothWays>>);
@@ -77,6 +92,10 @@ struct BothWays {
     to_client: VecDeque<u8>,
     /// Bytes that the client takes before it is asked again.
     takes: usize,
+    /// How often the server has written.
+    writes: usize,
+    /// The client whom a proxy has named.
+    named: Option<SocketAddr>,
     closed: bool,
     shut_down: bool,
 }
@@ -87,6 +106,8 @@ impl Wires {
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
             takes: usize::MAX,
+            writes: 0,
+            named: None,
             closed: false,
             shut_down: false,
         })))
@@ -103,6 +124,14 @@ impl Wires {
 
     pub(crate) fn is_shut_down(&self) -> bool {
         self.0.borrow().shut_down
+    }
+
+    pub(crate) fn name(&self, client: Option<SocketAddr>) {
+        self.0.borrow_mut().named = client;
+    }
+
+    pub(crate) fn writes(&self) -> usize {
+        self.0.borrow().writes
     }
 
     pub(crate) fn to_client_len(&self) -> usize {
@@ -134,8 +163,13 @@ impl Stream for Wires {
             return Poll::Pending;
         }
         wires.takes -= len;
+        wires.writes += 1;
         wires.to_client.extend(&bytes[..len]);
         Poll::Ready(Ok(len))
+    }
+
+    fn take_client(&mut self) -> Option<SocketAddr> {
+        self.0.borrow_mut().named.take()
     }
 
     fn give_way(&self, _: &mut Context<'_>) {}
