@@ -101,6 +101,9 @@ pub(crate) fn measure(attack: &Attack<'_>) -> Result<bool, String> {
 struct Target {
     udp: SocketAddr,
     https: Option<SocketAddr>,
+    /// Where the server runs, and where all others do. What clients of a flood of handshakes take from the server's processor is not
+    /// its fault.
+    cpus: Option<(usize, usize)>,
 }
 
 impl Target {
@@ -108,13 +111,9 @@ impl Target {
     fn of(server: &Server, kind: Kind) -> Option<Self> {
         let udp = if kind.is_v6() { server.udp_v6 } else { server.udp }?;
         let https = server.https_close.filter(|_| kind.is_encrypted());
-        (https.is_some() == kind.is_encrypted()).then_some(Self { udp, https })
-    }
-
-    /// Where the server runs, and where all others do: what one processor loses to the other in a flood of handshakes is not the
-    /// server's fault.
-    fn cpus(self) -> Option<(usize, usize)> {
-        self.https.map(|_| (0, 1))
+        let are_two = thread::available_parallelism().is_ok_and(|count| count.get() > 1);
+        let cpus = (kind.is_encrypted() && are_two).then_some((0, 1));
+        (https.is_some() == kind.is_encrypted()).then_some(Self { udp, https, cpus })
     }
 }
 
@@ -164,7 +163,7 @@ fn round(attack: &Attack<'_>, server: &Server, target: Target, row: &mut Row) ->
     let quota = Quota::new(attack.limits, &target.udp.port().to_string())
         .map_err(|error| io::Error::other(format!("there is no cgroup to be had: {}", Plain(&error))))?;
     let command = quota.held(&server.command);
-    let mut process = Process::start(&command, target.udp, Protocol::Udp, target.cpus())?;
+    let mut process = Process::start(&command, target.udp, Protocol::Udp, target.cpus)?;
     let watch = Watch::new(process.id());
     let population = attack.population;
     let members = (0..population.clients()).map(|client| source(attack.kind, client));
@@ -307,7 +306,7 @@ fn conduct(
 
 /// Who attacks.
 enum Enemy<'a> {
-    ByDatagrams(Attacker<'a>),
+    ByDatagrams(Box<Attacker<'a>>),
     ByHandshakes(Shaker<'a>),
 }
 
@@ -326,7 +325,7 @@ impl<'a> Enemy<'a> {
             None => {
                 let crowd = Crowd::new(target.udp, (0..addresses).map(|number| kind.source(number)))?;
                 let attacker = Attacker::new(kind, speed, attack.count, population, crowd, progress)?;
-                Self::ByDatagrams(attacker)
+                Self::ByDatagrams(attacker.into())
             }
         };
         Ok(Some(enemy))

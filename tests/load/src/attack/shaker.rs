@@ -12,7 +12,7 @@ use super::attacker::{NICE, Progress};
 use super::kind::{Kind, Speed};
 use crate::drive::{Client, Pace, Request, announce, drive};
 use crate::http::{HttpClient, connect_from};
-use crate::population::Population;
+use crate::population::{Peer, Population};
 use crate::tally::Tally;
 use crate::tls::{Handshake, Tls};
 
@@ -74,7 +74,14 @@ impl<'a> Shaker<'a> {
         while !self.progress.is_over.load(Relaxed) {
             // Few at a time, as one processor has no more under way: all addresses have their turn.
             let (population, rng) = (self.population, &mut self.rng);
-            let next = |number: u32| Some(announce(population, rng, number % population.clients()));
+            let next = |number: u32| match announce(population, rng, number % population.clients()) {
+                // Attackers join the swarms, which are larger for it.
+                Request::Announce(peer) => Some(Request::Announce(Peer {
+                    size: u32::MAX,
+                    ..peer
+                })),
+                other @ (Request::Connect | Request::Scrape(_)) => Some(other),
+            };
             let tally = match &mut self.crowd {
                 Crowd::Abandoning(clients) => {
                     drive(some(clients, &mut first), self.pace, Some(TURN), next, |_| Ok(()))?
