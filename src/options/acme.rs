@@ -14,7 +14,7 @@ use crate::files;
 pub(crate) struct AcmeOptions {
     /// The names to get a certificate for, one each, in lower case. Invariant: at least one, none twice.
     pub(crate) domains: Vec<String>,
-    /// The address of e-mail that the directory may write to.
+    /// The e-mail address that the directory may write to.
     pub(crate) contact: Option<String>,
     /// The URL of the directory.
     pub(crate) directory: String,
@@ -87,7 +87,7 @@ fn is_domain(name: &str) -> bool {
         && !name.rsplit('.').next().is_some_and(is_number)
 }
 
-/// An address of e-mail, as far as a directory cannot take it for something else: one recipient, without parameters (RFC 8555,
+/// An e-mail address, as far as a directory cannot take it for something else: one recipient, without parameters (RFC 8555,
 /// section 7.3).
 fn mailbox(text: Text) -> Result<String, Refusal> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b",?%<>\"".contains(&byte);
@@ -98,7 +98,7 @@ fn mailbox(text: Text) -> Result<String, Refusal> {
     if is_mailbox && text.value.len() <= MAILBOX_LEN_MAX && text.value.bytes().all(is_plain) {
         Ok(text.value)
     } else {
-        Err(text.refuse("one address of e-mail, such as admin@example.org"))
+        Err(text.refuse("one e-mail address, such as admin@example.org"))
     }
 }
 
@@ -130,6 +130,6 @@ const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 const FOLDER_DEFAULT: &str = "/var/lib/etracker";
 /// Bytes of one label of a name (RFC 1035, section 2.3.4).
 const LABEL_LEN_MAX: usize = 63;
-/// Bytes of an address of e-mail (RFC 5321, section 4.5.3.1).
+/// Bytes of an e-mail address (RFC 5321, section 4.5.3.1).
 const MAILBOX_LEN_MAX: usize = 254;
 const DOMAIN: &str = "the name of a host such as tracker.example.org: no address, no wildcard, no port; other alphabets as xn--";
