@@ -2,6 +2,7 @@
 
 mod differential;
 mod roundtrip;
+mod tls_stream;
 
 pub use differential::differential;
 pub use etracker_core::fuzzing::{
@@ -9,12 +10,13 @@ pub use etracker_core::fuzzing::{
     query_string, state_file, swarm_ops, udp_datagram,
 };
 pub use roundtrip::roundtrip;
+pub use tls_stream::tls_stream;
 
 /// A target by its name: the name of its folder in `corpus/`.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("access_list", access_list),
     ("bep41_options", bep41_options),
     ("cluster_batch", cluster_batch),
@@ -27,5 +29,6 @@ pub const TARGETS: [Target; 13] = [
     ("roundtrip", roundtrip),
     ("state_file", state_file),
     ("swarm_ops", swarm_ops),
+    ("tls_stream", tls_stream),
     ("udp_datagram", udp_datagram),
 ];
