@@ -121,7 +121,9 @@ fn run(now: &mut Instant, sites: &mut [&mut Site], time: Duration) -> usize {
                 for site in sites.iter_mut() {
                     let own = site.node.settings().id;
                     if recipient == Recipient::All || recipient == Recipient::Node(own) {
-                        assert_eq!(site.node.handle_message(*now, &message), Ok(()), "{own}");
+                        let handled = site.node.handle_message(*now, &message);
+                        // Where time jumps, transfers end.
+                        assert!(matches!(handled, Ok(()) | Err(Rejection::Transfer)), "{own}");
                     }
                 }
             }
@@ -313,7 +315,7 @@ fn hostile(now: Instant, batch: &[u8]) -> Vec<(Rejection, Vec<u8>)> {
         (Rejection::Malformed, with(unnumbered, body)),
         (Rejection::Minute, with(header, &old)),
         (Rejection::Clock, with(late, body)),
-        (Rejection::Transfer, of_kind(Kind::Offer, &[0; 8])),
+        (Rejection::Transfer, of_kind(Kind::Offer, &[0; 9])),
         (Rejection::Transfer, of_kind(Kind::Piece, &[0; 20])),
         (Rejection::Transfer, of_kind(Kind::Pull, &[0; 13])),
     ]
@@ -416,7 +418,7 @@ fn a_node_speaks_the_newest_format_that_all_read_and_reads_what_a_newer_one_spea
 }
 
 #[test]
-fn changes_wait_for_a_bus_that_is_away_and_refreshes_do_not() {
+fn records_wait_for_a_bus_that_is_away_and_for_members_that_find_it_later() {
     let mut now = START;
     let [mut a, mut b] = [1, 2].map(|id| Site::new(now, id, config()));
     a.announce(now, 1, 0, AnnounceEvent::Started);
@@ -430,17 +432,26 @@ fn changes_wait_for_a_bus_that_is_away_and_refreshes_do_not() {
         a.announce(now, 1, 0, AnnounceEvent::None);
         assert!(a.send(now).is_empty());
     }
-    assert!(a.node.figures().refreshes_dropped >= 1);
+    assert_eq!(a.node.figures().refreshes_dropped, 0);
     a.node.handle_connected(now);
-    run(&mut now, &mut [&mut a, &mut b], TICK);
+    now = now.saturating_add(Duration::from_secs(14));
+    let only_heartbeats = |sent: &[(Recipient, Vec<u8>)]| sent.iter().all(|(_, message)| message[2] != 1);
+    assert!(only_heartbeats(&a.send(now)));
+    run(&mut now, &mut [&mut a, &mut b], 2 * TICK);
     assert_eq!([a.peers(now), b.peers(now)], [2; 2]);
+    // For one that does not come they wait no longer than it counts as alive.
+    a.node.handle_disconnected(now);
+    a.announce(now, 5, 0, AnnounceEvent::Started);
+    a.node.handle_connected(now);
+    now = now.saturating_add(Duration::from_secs(16));
+    assert!(!only_heartbeats(&a.send(now)));
     // Beyond what a batch may hold they are given up.
     a.node.handle_disconnected(now);
     a.announce(now, 4, 0, AnnounceEvent::Started);
     now = now.saturating_add(Duration::from_secs(16 * 60));
     assert!(a.send(now).is_empty());
     a.node.handle_connected(now);
-    run(&mut now, &mut [&mut a, &mut b], TICK);
+    run(&mut now, &mut [&mut a, &mut b], 2 * TICK);
     assert_eq!((a.node.figures().changes_dropped, b.peers(now)), (1, 2));
 }
 
@@ -504,10 +515,10 @@ fn members_show_their_loss_their_clock_and_what_they_say_of_themselves() {
         (heartbeat.name.as_str(), heartbeat.version.as_str()),
         ("node-1", "1.2.3")
     );
-    assert!(heartbeat.peers > 500 && !heartbeat.whole);
+    assert!(heartbeat.peers > 500 && heartbeat.whole);
     b.events();
     b.node.handle_timeout(now.saturating_add(Duration::from_secs(30)));
-    assert_eq!(b.events(), [Event::Went(NodeId(1))]);
+    assert_eq!(b.events().first(), Some(&Event::Went(NodeId(1))));
     b.node
         .handle_timeout(now.saturating_add(Duration::from_secs(700)));
     assert_eq!(b.node.members().count(), 0);

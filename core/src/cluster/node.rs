@@ -1,6 +1,6 @@
 //! One node of a cluster: what an adapter of a bus drives.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -16,7 +16,7 @@ use super::apply::Applied;
 use super::batch::{BATCH_LEN, Batch};
 use super::envelope::{FORMAT, Header, Keys, Kind, NodeId, Rejection};
 use super::heartbeat::{Heartbeat, is_version};
-use super::members::{Member, Members};
+use super::members::{Member, Members, SILENCE_MAX};
 use super::name::ClusterName;
 use super::record::Record;
 use super::replication::{Drained, Replication};
@@ -69,7 +69,8 @@ pub enum Event {
     Went(NodeId),
     /// A transfer of a snapshot began, from this donor.
     Joining(NodeId),
-    /// This node holds what the others hold: by the snapshot of a donor, or because an interval has passed.
+    /// This node holds what the others hold: by the snapshot of a donor, because no other node holds more, or because an interval has
+    /// passed.
     Whole {
         /// Who gave the snapshot; `None` if nobody did.
         donor: Option<NodeId>,
@@ -143,8 +144,16 @@ pub struct Node<P> {
     alive: Vec<NodeId>,
     /// `None` once this node is whole.
     joining: Option<Joining>,
+    /// Whether the donor of the snapshot that is received is whole.
+    donor_is_whole: bool,
+    /// Members that are not whole, and have given what they hold.
+    merged: BTreeSet<NodeId>,
     /// Peers of the snapshot that is received.
     joined_peers: u64,
+    /// When the bus was connected last.
+    connected_at: Instant,
+    /// Members that were there before the bus was lost, and have not been heard since. What waits is held back for them a while.
+    expected: BTreeSet<NodeId>,
     donations: Vec<Donation>,
     /// What is sent before records.
     to_send: VecDeque<Control>,
@@ -187,7 +196,11 @@ impl<P: Prefetch> Node<P> {
             members: Members::default(),
             alive: Vec::new(),
             joining: Some(joining),
+            donor_is_whole: false,
+            merged: BTreeSet::new(),
             joined_peers: 0,
+            connected_at: now,
+            expected: BTreeSet::new(),
             donations: Vec::new(),
             to_send: VecDeque::new(),
             events: VecDeque::new(),
@@ -226,8 +239,8 @@ impl<P: Prefetch> Node<P> {
         &self.settings
     }
 
-    /// Whether this node holds what the others hold: a snapshot has been received, or an interval has passed since it began. It
-    /// serves before that, too.
+    /// Whether this node holds what the others hold: a snapshot has been received, no other node holds more, or an interval has
+    /// passed since it began. It serves before that, too.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         self.joining.is_none()
@@ -258,14 +271,17 @@ impl<P: Prefetch> Node<P> {
     /// The bus is there: records that wait are sent.
     pub fn handle_connected(&mut self, now: Instant) {
         self.connected = true;
+        self.connected_at = now;
         self.heartbeat_due = now;
         self.drain_due = now;
     }
 
-    /// The bus is gone: changes wait for it, at most [`BACKLOG_RECORDS`] and for as long as a batch may hold them. Refreshes are
-    /// dropped.
-    pub fn handle_disconnected(&mut self, _now: Instant) {
+    /// The bus is gone: records wait for it, at most [`BACKLOG_RECORDS`] changes and as many refreshes, for as long as a batch may hold
+    /// them; and then for those members that were there, which find the bus again at different times.
+    pub fn handle_disconnected(&mut self, now: Instant) {
         self.connected = false;
+        let alive = self.members.iter().filter(|(_, member)| member.is_alive(now));
+        self.expected.extend(alive.map(|(node, _)| node));
         self.to_send.clear();
         self.donations.clear();
     }
@@ -318,15 +334,32 @@ impl<P: Prefetch> Node<P> {
     /// Looks for members that went, and for the end of the interval after which this node is whole without a donor.
     fn watch(&mut self, now: Instant) {
         self.members.expire(now);
+        if self.connected && !self.holds_back(now) {
+            self.expected.clear();
+        }
         let is_gone = |node: &NodeId| self.members.get(*node).is_none_or(|member| !member.is_alive(now));
         let gone: Vec<_> = self.alive.iter().copied().filter(is_gone).collect();
         let alive = self.members.iter().filter(|(_, member)| member.is_alive(now));
         self.alive = alive.map(|(node, _)| node).collect();
         gone.into_iter().for_each(|node| self.tell(Event::Went(node)));
         let interval = Duration::from_secs(self.tracker.config().intervals().max.into());
-        if self.joining.is_some() && now.saturating_since(self.began) >= interval {
+        let is_over = now.saturating_since(self.began) >= interval;
+        if self.joining.is_some() && (is_over || self.has_all(now)) {
             self.become_whole(None);
         }
+    }
+
+    /// Whether no member holds what this node does not: there is none, or each has given what it holds. Those that are there have been
+    /// heard by then.
+    fn has_all(&self, now: Instant) -> bool {
+        let is_pulling = self
+            .joining
+            .as_ref()
+            .is_some_and(|joining| joining.donor().is_some());
+        self.connected
+            && !is_pulling
+            && now.saturating_since(self.connected_at) >= SILENCE_MAX
+            && self.alive.iter().all(|node| self.merged.contains(node))
     }
 
     /// Moves what workers have noted to what waits for the bus.
@@ -334,10 +367,9 @@ impl<P: Prefetch> Node<P> {
         if let Some(replication) = self.tracker.replication() {
             replication.drain(&mut self.waiting);
         }
-        self.figures.changes_dropped += self.waiting.limit(now, BACKLOG_RECORDS);
-        // A bus that takes nothing for long is as good as away.
-        let refreshes_max = if self.connected { BACKLOG_RECORDS } else { 0 };
-        self.figures.refreshes_dropped += self.waiting.limit_refreshes(refreshes_max);
+        let [changes, refreshes] = self.waiting.limit(now, BACKLOG_RECORDS);
+        self.figures.changes_dropped += changes;
+        self.figures.refreshes_dropped += refreshes;
     }
 
     /// Writes the next message to `message`, instead of what is there, and says to whom it goes. The adapter calls it until it
@@ -356,7 +388,7 @@ impl<P: Prefetch> Node<P> {
         if let Some(control) = self.to_send.pop_front() {
             return Some(self.send_control(now, control, message));
         }
-        if !self.waiting.is_empty() {
+        if !self.waiting.is_empty() && !self.holds_back(now) {
             let header = self.header(now, Kind::Batch);
             let before = self.waiting.len();
             let mut len = 0;
@@ -378,6 +410,11 @@ impl<P: Prefetch> Node<P> {
         Some(Recipient::Node(donation.to))
     }
 
+    /// Whether members are waited for that have not found the bus again yet.
+    fn holds_back(&self, now: Instant) -> bool {
+        !self.expected.is_empty() && now.saturating_since(self.connected_at) < SILENCE_MAX
+    }
+
     fn send_control(&mut self, now: Instant, control: Control, message: &mut Vec<u8>) -> Recipient {
         let (kind, recipient) = match control {
             Control::Heartbeat => (Kind::Heartbeat, Recipient::All),
@@ -388,7 +425,11 @@ impl<P: Prefetch> Node<P> {
         let header = self.header(now, kind);
         self.keys.seal(&header, message, |out| match control {
             Control::Heartbeat => self.heartbeat().encode(out),
-            Control::Request(Request::Ask(transfer)) | Control::Offer(_, transfer) => transfer.encode(out),
+            Control::Request(Request::Ask(transfer)) => transfer.encode(out),
+            Control::Offer(_, transfer) => {
+                transfer.encode(out);
+                out.push(self.is_whole().into());
+            }
             Control::Request(Request::Pull(_, pull)) => pull.encode(out),
         });
         recipient
@@ -471,7 +512,10 @@ impl<P: Prefetch> Node<P> {
                 self.admit(now, &header)?;
                 self.offer(now, header.node, transfer);
             }
-            Kind::Offer => self.take_offer(now, header.node, transfer_of(body)?)?,
+            Kind::Offer => {
+                let (is_whole, transfer) = body.split_last().ok_or(Rejection::Malformed)?;
+                self.take_offer(now, header.node, transfer_of(transfer)?, *is_whole != 0)?;
+            }
             Kind::Pull => {
                 let pull = Pull::decode(body).ok_or(Rejection::Malformed)?;
                 self.give(now, header.node, pull)?;
@@ -487,7 +531,9 @@ impl<P: Prefetch> Node<P> {
     }
 
     fn admit(&mut self, now: Instant, header: &Header) -> Result<(), Rejection> {
-        if self.members.admit(now, header)? {
+        let is_new = self.members.admit(now, header)?;
+        self.expected.remove(&header.node);
+        if is_new {
             self.alive.push(header.node);
             self.tell(Event::Came(header.node));
         }
@@ -502,20 +548,36 @@ impl<P: Prefetch> Node<P> {
         }
     }
 
-    /// Offers a snapshot to a node that joins, unless this one is not whole, or has others to give to.
+    /// Offers a snapshot to a node that joins, unless this one has others to give to. Nodes that began together hold different
+    /// parts, of which none is to be lost.
     fn offer(&mut self, now: Instant, to: NodeId, transfer: TransferId) {
         // A joiner that asks again has given up what it asked for before.
         self.donations.retain(|donation| donation.to != to);
-        if self.is_whole() && self.donations.len() < DONATIONS_MAX {
+        if self.donations.len() < DONATIONS_MAX {
             self.donations.push(Donation::offer(now, to, transfer));
             self.send(Control::Offer(to, transfer));
         }
     }
 
-    fn take_offer(&mut self, now: Instant, donor: NodeId, transfer: TransferId) -> Result<(), Rejection> {
+    fn take_offer(
+        &mut self,
+        now: Instant,
+        donor: NodeId,
+        transfer: TransferId,
+        is_whole: bool,
+    ) -> Result<(), Rejection> {
         let joining = self.joining.as_mut().ok_or(Rejection::Transfer)?;
-        let request = joining.offered(now, donor, transfer).ok_or(Rejection::Transfer)?;
+        if !joining.is_of(transfer) {
+            return Err(Rejection::Transfer);
+        }
+        if !is_whole && (!joining.takes_parts() || self.merged.contains(&donor)) {
+            return Ok(());
+        }
+        let Some(request) = joining.offered(now, donor) else {
+            return Ok(());
+        };
         self.joined_peers = 0;
+        self.donor_is_whole = is_whole;
         self.tell(Event::Joining(donor));
         self.send(Control::Request(request));
         Ok(())
@@ -543,8 +605,14 @@ impl<P: Prefetch> Node<P> {
                 if let Some(request) = request {
                     self.send(Control::Request(request));
                 }
-                if brought == Brought::All {
-                    self.become_whole(Some(donor));
+                match brought {
+                    Brought::All if self.donor_is_whole => self.become_whole(Some(donor)),
+                    Brought::All => {
+                        self.merged.insert(donor);
+                        let transfer = TransferId(self.random.u64(..));
+                        self.joining = Some(Joining::again(now, transfer));
+                    }
+                    Brought::Nothing | Brought::Some => {}
                 }
             }
         }
@@ -562,6 +630,7 @@ impl<P: Prefetch> Node<P> {
 
     fn become_whole(&mut self, donor: Option<NodeId>) {
         self.joining = None;
+        self.merged.clear();
         let peers = if donor.is_some() { self.joined_peers } else { 0 };
         self.tell(Event::Whole { donor, peers });
     }

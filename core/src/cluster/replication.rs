@@ -105,22 +105,18 @@ impl Drained {
         self.len() * RECORD_LEN_MIN
     }
 
-    /// Drops the oldest changes beyond so many, and those that no batch may hold any more. Returns how many.
-    pub(crate) fn limit(&mut self, now: Instant, records_max: usize) -> u64 {
-        let before = self.changes.len();
+    /// Drops the oldest changes and the oldest refreshes beyond so many of each, and those that no batch may hold any more. Returns
+    /// how many of each.
+    pub(crate) fn limit(&mut self, now: Instant, records_max: usize) -> [u64; 2] {
         let is_too_old =
             |record: &Record| now.minute().saturating_since(record.minute) >= RECORD_AGE_MAX_MINUTES;
-        while self.changes.len() > records_max || self.changes.front().is_some_and(is_too_old) {
-            self.changes.pop_front();
-        }
-        (before - self.changes.len()) as u64
-    }
-
-    /// Drops the oldest refreshes beyond so many. Returns how many.
-    pub(crate) fn limit_refreshes(&mut self, records_max: usize) -> u64 {
-        let dropped = self.refreshes.len().saturating_sub(records_max);
-        self.refreshes.drain(..dropped);
-        dropped as u64
+        [&mut self.changes, &mut self.refreshes].map(|records| {
+            let before = records.len();
+            while records.len() > records_max || records.front().is_some_and(is_too_old) {
+                records.pop_front();
+            }
+            (before - records.len()) as u64
+        })
     }
 }
 

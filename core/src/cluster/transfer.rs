@@ -293,9 +293,26 @@ impl Joining {
         Some(Request::Ask(self.transfer))
     }
 
-    /// Takes an offer: the first. `None` if it belongs to no question that is open.
-    pub(super) fn offered(&mut self, now: Instant, donor: NodeId, transfer: TransferId) -> Option<Request> {
-        if transfer != self.transfer || !matches!(self.state, State::Asking) {
+    /// Asks at once for what another node holds, after one that is not whole itself has given what it holds.
+    pub(super) const fn again(now: Instant, transfer: TransferId) -> Self {
+        let mut joining = Self::begin(now, transfer);
+        joining.attempts = 1;
+        joining
+    }
+
+    /// Whether this is the number of the present question. It may have been taken up already.
+    pub(super) fn is_of(&self, transfer: TransferId) -> bool {
+        self.transfer == transfer
+    }
+
+    /// Whether an offer of a node that is not whole is taken: nobody else has offered for a while.
+    pub(super) const fn takes_parts(&self) -> bool {
+        self.attempts > 1
+    }
+
+    /// Takes an offer: the first. `None` if there is one already.
+    pub(super) fn offered(&mut self, now: Instant, donor: NodeId) -> Option<Request> {
+        if !matches!(self.state, State::Asking) {
             return None;
         }
         let mut pulling = Pulling {
