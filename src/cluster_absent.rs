@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use etracker_core::Tracker;
 use etracker_core::cluster::Secrets;
+use etracker_core::{Config, Seed, Tracker};
 use etracker_runtime_common::{Clock, Control};
 
 use crate::failure::Failure;
-use crate::members::ClusterView;
+use crate::members::{ClusterState, ClusterView};
 use crate::notify::Notifier;
 use crate::options::ClusterOptions;
 
@@ -23,6 +23,10 @@ impl Cluster {
     }
 
     pub(crate) const fn view(&self) -> ClusterView {
+        match self.0 {}
+    }
+
+    pub(crate) const fn look(&self, _: &Config, _: Seed) -> Result<ClusterState, Failure> {
         match self.0 {}
     }
 

@@ -10,7 +10,7 @@ use etracker_core::cluster::NodeFigures;
 pub(crate) struct ClusterView(Arc<Mutex<Option<ClusterState>>>);
 
 /// A node and its cluster at one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ClusterState {
     /// The name of the cluster.
     pub(crate) cluster: String,
@@ -36,7 +36,7 @@ pub(crate) struct ClusterState {
 }
 
 /// Another node.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct MemberState {
     /// Its number.
     pub(crate) id: String,

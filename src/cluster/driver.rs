@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::bus::{Bus, Happening};
-use super::view::{Rates, state};
+use super::view::{Broker, Rates, state};
 use crate::members::ClusterView;
 use crate::notify::Notifier;
 use crate::terminal::say;
@@ -31,9 +31,7 @@ pub(super) struct Driver<P, B> {
     message: Vec<u8>,
     /// To whom the message at hand goes, if the bus has not taken it yet.
     held: Option<Recipient>,
-    broker: Option<String>,
-    /// Why there is no broker.
-    fault: Option<String>,
+    broker: Broker,
     /// Members whose clocks differ, and their names.
     apart: BTreeMap<NodeId, String>,
     rates: Rates,
@@ -59,8 +57,7 @@ impl<P: Prefetch, B: Bus> Driver<P, B> {
             new_secrets,
             message: Vec::new(),
             held: None,
-            broker: None,
-            fault: None,
+            broker: Broker::default(),
             apart: BTreeMap::new(),
             rates: Rates::default(),
             show_due: Instant::default(),
@@ -123,23 +120,26 @@ impl<P: Prefetch, B: Bus> Driver<P, B> {
             Happening::Connected(broker) => {
                 say(format_args!("Cluster: connected to {broker}"));
                 info!(broker, "cluster: connected");
-                (self.broker, self.fault) = (Some(broker), None);
+                self.broker = Broker {
+                    name: Some(broker),
+                    fault: None,
+                };
                 self.node.handle_connected(now);
                 self.show_due = now;
             }
             Happening::Disconnected => {
-                let broker = self.broker.take().unwrap_or_default();
+                let broker = self.broker.name.take().unwrap_or_default();
                 warn!(broker, "cluster: the broker is gone; this node goes on alone");
-                self.fault = Some(format!("{broker} is gone"));
+                self.broker.fault = Some(format!("{broker} is gone"));
                 self.held = None;
                 self.node.handle_disconnected(now);
                 self.show_due = now;
             }
             Happening::Failed(reason) => {
-                if self.fault.as_deref() != Some(&reason) {
+                if self.broker.fault.as_deref() != Some(&reason) {
                     warn!("cluster: {reason}; this node goes on alone, and tries again");
                 }
-                self.fault = Some(reason);
+                self.broker.fault = Some(reason);
             }
             Happening::Warned(what) => warn!("cluster: {what}"),
         }
@@ -157,7 +157,7 @@ impl<P: Prefetch, B: Bus> Driver<P, B> {
                 Event::Whole { donor, peers } => {
                     match donor {
                         Some(_) => say(format_args!("Cluster: whole, with {peers} peers of a snapshot")),
-                        None => say("Cluster: whole, as an announce interval has passed"),
+                        None => say("Cluster: whole, as no other node holds more"),
                     }
                     info!(peers, "cluster: this node is whole");
                     self.show_due = now;
@@ -172,13 +172,7 @@ impl<P: Prefetch, B: Bus> Driver<P, B> {
     fn show(&mut self, now: Instant) {
         self.rates.note(now, &self.node.figures());
         self.look_at_clocks(now);
-        let state = state(
-            now,
-            &self.node,
-            &self.rates,
-            self.broker.as_deref(),
-            self.fault.as_deref(),
-        );
+        let state = state(now, &self.node, &self.rates, self.broker.clone());
         let alive = state.members.iter().filter(|member| member.alive).count();
         let status = match (&state.broker, state.whole) {
             (None, _) => "Cluster: no broker, this node goes on alone".to_owned(),

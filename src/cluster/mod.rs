@@ -13,19 +13,23 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use etracker_core::Tracker;
 use etracker_core::cluster::{ClusterName, Node, NodeId, Secrets, Settings};
+use etracker_core::{Config, Instant, Seed, Tracker};
 use etracker_runtime_common::{Clock, Control, Prefetcher};
 use nix::unistd::gethostname;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout_at;
 
 pub(crate) use access::{Access, AccessError};
+use bus::{Bus as _, Happening};
 use driver::Driver;
 use nats::Nats;
+use view::{Broker, Rates};
 
 use crate::failure::Failure;
-use crate::members::ClusterView;
+use crate::members::{ClusterState, ClusterView};
 use crate::notify::Notifier;
 use crate::options::ClusterOptions;
 use crate::revision;
@@ -61,6 +65,23 @@ impl Cluster {
         self.view.clone()
     }
 
+    /// Listens to the cluster for some seconds, as a node that says nothing.
+    ///
+    /// # Errors
+    /// The system gives no random numbers, or no event queue.
+    pub(crate) fn look(self, config: &Config, seed: Seed) -> Result<ClusterState, Failure> {
+        let clock = Clock::start();
+        let config = config.clone().with_cluster(&self.secrets);
+        let tracker = Arc::new(Tracker::new(config, seed, clock.now()));
+        let mut node = new_node(clock.now(), self.settings()?, &tracker);
+        let runtime = runtime().map_err(Failure::Thread)?;
+        let heard = runtime.block_on(async {
+            let mut bus = Nats::new(self.options.brokers, self.access, node.subjects());
+            listen(&mut node, &mut bus, clock).await
+        });
+        Ok(view::state(clock.now(), &node, &Rates::default(), heard))
+    }
+
     /// Starts the thread, which runs until the tracker stops. A broker that cannot be reached is a warning.
     ///
     /// # Errors
@@ -72,11 +93,7 @@ impl Cluster {
         control: &Arc<Control>,
         notifier: &Notifier,
     ) -> Result<Running, Failure> {
-        let settings = self.settings()?;
-        let node = Node::new(clock.now(), settings, Arc::clone(tracker), Prefetcher);
-        let Some(node) = node else {
-            unreachable!("the tracker was configured for a cluster");
-        };
+        let node = new_node(clock.now(), self.settings()?, tracker);
         let runtime = runtime().map_err(Failure::Thread)?;
         let (ask, secrets) = sync_channel(1);
         let (notifier, control) = (notifier.clone(), Arc::clone(control));
@@ -117,6 +134,37 @@ impl Cluster {
     }
 }
 
+fn new_node(now: Instant, settings: Settings, tracker: &Arc<Tracker>) -> Node<Prefetcher> {
+    let node = Node::new(now, settings, Arc::clone(tracker), Prefetcher);
+    let Some(node) = node else {
+        unreachable!("the tracker was configured for a cluster");
+    };
+    node
+}
+
+/// Hands the node what the bus carries, and nothing back.
+async fn listen(node: &mut Node<Prefetcher>, bus: &mut Nats, clock: Clock) -> Broker {
+    let mut broker = Broker::default();
+    let until = tokio::time::Instant::now() + LISTENS;
+    while let Ok(happening) = timeout_at(until, bus.next()).await {
+        match happening {
+            // A rejection is counted by the node.
+            Happening::Received(message) => {
+                let _ = node.handle_message(clock.now(), &message);
+            }
+            Happening::Connected(name) => {
+                broker = Broker {
+                    name: Some(name),
+                    fault: None,
+                }
+            }
+            Happening::Disconnected => broker.name = None,
+            Happening::Failed(fault) | Happening::Warned(fault) => broker.fault = Some(fault),
+        }
+    }
+    broker
+}
+
 impl Running {
     /// Where new secrets are put.
     pub(crate) fn secrets(&self) -> SyncSender<Secrets> {
@@ -138,3 +186,6 @@ fn runtime() -> io::Result<Runtime> {
         .thread_name("cluster-names")
         .build()
 }
+
+/// How long doctor listens: every node is heard once in five seconds.
+const LISTENS: Duration = Duration::from_secs(7);

@@ -8,6 +8,13 @@ use etracker_core::prefetch::Prefetch;
 
 use crate::members::{ClusterState, MemberState};
 
+/// The broker that a node is connected to, and why there is none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Broker {
+    pub(super) name: Option<String>,
+    pub(super) fault: Option<String>,
+}
+
 /// Records sent and applied in the last seconds.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
@@ -47,8 +54,7 @@ pub(super) fn state<P: Prefetch>(
     now: Instant,
     node: &Node<P>,
     rates: &Rates,
-    broker: Option<&str>,
-    fault: Option<&str>,
+    broker: Broker,
 ) -> ClusterState {
     let settings = node.settings();
     let (sent_per_sec, applied_per_sec) = rates.per_sec();
@@ -56,8 +62,8 @@ pub(super) fn state<P: Prefetch>(
         cluster: settings.cluster.to_string(),
         node: settings.node.to_string(),
         id: settings.id.to_string(),
-        broker: broker.map(str::to_owned),
-        fault: fault.map(str::to_owned),
+        broker: broker.name,
+        fault: broker.fault,
         whole: node.is_whole(),
         sent_per_sec,
         applied_per_sec,

@@ -19,6 +19,7 @@ use super::probe::{Hidden, Probe, ProbeResult, Trust, at_once};
 use crate::acme::Look;
 use crate::failure::Failure;
 use crate::limits;
+use crate::members::ClusterState;
 use crate::memory::{Cap, cgroup_bytes, machine_bytes};
 use crate::options::Options;
 #[cfg(feature = "glommio")]
@@ -64,6 +65,8 @@ pub(super) struct Facts {
     pub(super) hidden: Vec<Hidden>,
     /// The way to certificates, with `--acme`.
     pub(super) acme: Option<Look>,
+    /// What a node would hear, with `--cluster`.
+    pub(super) cluster: Option<ClusterState>,
     /// Variables that begin like options and are unknown.
     pub(super) unknown_variables: Vec<String>,
     pub(super) intervals: Intervals,
@@ -158,6 +161,11 @@ impl Facts {
             .acme
             .take()
             .map(|acme| acme.look(options.tls.port.unwrap_or_default()));
+        let heard = ready
+            .cluster
+            .take()
+            .map(|cluster| cluster.look(&options.config, seed()?));
+        let cluster = heard.transpose()?;
         let memory = ready.cap.map(|cap| MemoryLimit {
             cap,
             system: [cgroup, machine_bytes()].into_iter().flatten().min(),
@@ -203,6 +211,7 @@ impl Facts {
             over_tls,
             hidden,
             acme,
+            cluster,
             unknown_variables: options.unknown_variables.clone(),
             intervals: options.config.intervals(),
             private_peers: options.config.swarms().private_peers(),

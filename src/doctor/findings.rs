@@ -491,6 +491,7 @@ mod tests {
             over_tls: Vec::new(),
             hidden: Vec::new(),
             acme: None,
+            cluster: None,
             unknown_variables: Vec::new(),
             intervals: Intervals {
                 initial: 1799,

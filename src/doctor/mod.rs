@@ -3,6 +3,7 @@
 #[cfg_attr(not(feature = "acme"), path = "acme_absent.rs")]
 mod acme;
 mod addresses;
+mod cluster;
 mod conntrack;
 mod facts;
 mod finding;
@@ -33,6 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let is_in_use = is_in_use(&facts.steps);
     findings.extend(https::judge(&facts.https, &facts.over_tls, is_checked, is_in_use));
     findings.extend(acme::judge(&facts));
+    findings.extend(cluster::judge(facts.cluster.as_ref()));
     show(&findings);
     let faulty = findings.iter().any(|finding| finding.grade == Grade::Fault);
     Ok(if faulty {

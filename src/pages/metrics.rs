@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
+use etracker_core::cluster::Rejection;
 use etracker_core::hidden_clients::Cause;
 use etracker_core::http::request::Request;
 use etracker_core::stats::Count;
@@ -15,6 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::about::Moment;
+use crate::members::{ClusterState, MemberState};
 use crate::renewals::Renewal;
 
 /// The two forms of the page.
@@ -82,6 +85,11 @@ pub(super) fn page(moment: &Moment<'_>, format: Format) -> String {
     sweep(moment, &mut families);
     hidden_clients(moment, &mut families);
     acme(moment, &mut families);
+    if let Some(state) = &moment.cluster {
+        cluster(state, &mut families);
+        lost_records(state, &mut families);
+        members(state, &mut families);
+    }
     let mut out = String::with_capacity(16 * 1024);
     // Writing to a string cannot fail.
     let _ = match format {
@@ -294,7 +302,7 @@ fn overload(moment: &Moment<'_>, to: &mut Families) {
     )
     .fraction(
         [],
-        std::time::Duration::from_millis(count(Count::OverloadedMillis)).as_secs_f64(),
+        Duration::from_millis(count(Count::OverloadedMillis)).as_secs_f64(),
     );
     let mut shed = to.counter("etracker_shed", None, "Requests given up under overload");
     for &one in Count::ALL {
@@ -500,6 +508,121 @@ fn acme(moment: &Moment<'_>, to: &mut Families) {
     );
     for renewal in &moment.renewals {
         next = next.number(domain(renewal), renewal.tries().1);
+    }
+}
+
+fn cluster(state: &ClusterState, to: &mut Families) {
+    let figures = &state.figures;
+    let records = figures.records;
+    let counters = [
+        (
+            "etracker_cluster_records_sent",
+            "Changes of peers told to other nodes",
+            figures.records_sent,
+        ),
+        (
+            "etracker_cluster_records_applied",
+            "Records of other nodes that changed something",
+            records.applied,
+        ),
+        (
+            "etracker_cluster_records_stale",
+            "Records of other nodes older than what is known",
+            records.stale,
+        ),
+        (
+            "etracker_cluster_records_refused",
+            "Records refused by a list or for want of memory",
+            records.refused,
+        ),
+        (
+            "etracker_cluster_batches_sent",
+            "Messages sent",
+            figures.messages_sent,
+        ),
+        (
+            "etracker_cluster_batches_received",
+            "Messages of other nodes that were accepted",
+            figures.messages_received,
+        ),
+        (
+            "etracker_cluster_batches_lost",
+            "Messages of other nodes that did not arrive",
+            figures.messages_lost,
+        ),
+    ];
+    for (name, help, value) in counters {
+        to.counter(name, None, help).number([], value);
+    }
+    to.counter(
+        "etracker_cluster_sent",
+        Some(Unit::Bytes),
+        "Bytes of messages sent",
+    )
+    .number([], figures.bytes_sent);
+    to.counter(
+        "etracker_cluster_received",
+        Some(Unit::Bytes),
+        "Bytes of messages accepted",
+    )
+    .number([], figures.bytes_received);
+    to.gauge(
+        "etracker_cluster_records_waiting",
+        None,
+        "Records that wait for the bus",
+    )
+    .number([], state.waiting);
+    to.gauge("etracker_cluster_connected", None, "Whether there is a broker")
+        .number([], state.broker.is_some().into());
+    to.gauge(
+        "etracker_cluster_whole",
+        None,
+        "Whether this node holds what the others hold",
+    )
+    .number([], state.whole.into());
+}
+
+fn lost_records(state: &ClusterState, to: &mut Families) {
+    let figures = &state.figures;
+    let mut rejected = to.counter(
+        "etracker_cluster_batches_rejected",
+        None,
+        "Messages that changed nothing, by reason",
+    );
+    for reason in Rejection::ALL {
+        rejected = rejected.number([("reason", reason.name().to_owned())], figures.rejected(reason));
+    }
+    to.counter(
+        "etracker_cluster_records_dropped",
+        None,
+        "Records that were not told, as too many waited",
+    )
+    .number([("kind", "change".to_owned())], figures.changes_dropped)
+    .number([("kind", "refresh".to_owned())], figures.refreshes_dropped);
+}
+
+fn members(state: &ClusterState, to: &mut Families) {
+    let alive = || state.members.iter().filter(|member| member.alive);
+    to.gauge("etracker_cluster_members", None, "Other nodes that are heard")
+        .number([], alive().count() as u64);
+    let label = |member: &MemberState| [("node", member.name.clone()), ("id", member.id.clone())];
+    let secs = |millis: i64| Duration::from_millis(millis.unsigned_abs()).as_secs_f64();
+    let help = "Difference of a node's clock, with the time that its fastest message took";
+    let mut clocks = to.gauge(
+        "etracker_cluster_member_clock_difference",
+        Some(Unit::Seconds),
+        help,
+    );
+    for member in alive() {
+        clocks = clocks.fraction(label(member), secs(member.clock_behind_millis));
+    }
+    let help = "By how much the last message of a node took longer than its fastest one";
+    let mut lags = to.gauge("etracker_cluster_member_lag", Some(Unit::Seconds), help);
+    for member in alive() {
+        lags = lags.fraction(
+            label(member),
+            Duration::from_millis(member.lag_millis).as_secs_f64(),
+        );
     }
 }
 

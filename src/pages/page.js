@@ -285,6 +285,30 @@ function niceStep(rough) {
   return power * [1, 2, 5, 10].find(times => times * power >= rough);
 }
 
+/* The other nodes of the cluster, and what this one tells and hears. */
+function showCluster() {
+  const box = document.getElementById('cluster');
+  const { cluster } = stats;
+  box.hidden = !cluster;
+  if (box.hidden) return;
+  const heads = ['Node', 'State', 'Heard', 'Lag', 'Lost', 'Clock', 'Peers', 'Requests/s', 'Version'];
+  const rows = cluster.members.map(member => element('tr', {}, element('th', { scope: 'row' }, member.name),
+    element('td', { class: member.alive ? 'good' : 'bad' }, !member.alive ? 'gone' : member.whole ? 'whole' : 'joining'),
+    element('td', {}, duration(member.silent_secs) + ' ago'), element('td', {}, member.lag_millis + ' ms'),
+    element('td', {}, number(member.messages_lost)),
+    element('td', { class: member.clock_differs ? 'bad' : 'good' }, member.clock_behind_millis + ' ms'),
+    element('td', {}, number(member.peers)), element('td', {}, number(member.requests_per_second)), element('td', {}, member.version)));
+  const table = rows.length ? element('table', { id: 'members' },
+    element('thead', {}, element('tr', {}, ...heads.map(head => element('th', { scope: 'col' }, head)))),
+    element('tbody', {}, ...rows)) : element('p', { id: 'members' }, 'No other node is heard.');
+  const rejected = Object.values(cluster.messages_rejected).reduce((sum, count) => sum + count, 0);
+  box.replaceChildren(element('h2', {}, `Cluster ${cluster.name}, node ${cluster.node}`),
+    element('p', cluster.broker ? {} : { class: 'bad' },
+      cluster.broker ? `${cluster.whole ? 'Whole' : 'Joining'}, by ${cluster.broker}` : `No broker: ${cluster.fault || 'connecting'}`),
+    element('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Nodes' }, table),
+    element('p', {}, `Records: ${cluster.records_sent_per_second}/s told, ${cluster.records_received_per_second}/s heard; messages lost: ${number(cluster.messages_lost)}, rejected: ${number(rejected)}`));
+}
+
 /* What hides clients from the tracker, and what to do about it. */
 function showHidden() {
   const hidden = stats.hidden_clients.filter(one => !one.ordinary);
@@ -315,6 +339,7 @@ async function refresh() {
     showUrls();
     showTiles();
     showHttps();
+    showCluster();
     showProtection();
     if (document.getElementById('charts').childElementCount) draw(); else showCharts();
   } catch (error) {
