@@ -21,17 +21,18 @@ fn without_a_broker_a_node_serves_and_joins_when_there_is_one() {
     assert!(cluster(&a)["broker"].is_null());
     broker.serve();
     wait_for("the nodes hear each other", || alive(&a) == 1 && alive(&b) == 1);
+    wait_for("what changed before is told", || peers(&b) == 1);
 
-    // The broker goes and comes: nothing is refused meanwhile.
+    // The broker goes and comes: nothing is refused meanwhile, and all is told afterwards.
     broker.stop();
     a.complains("the broker is gone");
     for number in 2..10 {
         announce(number, &a);
         announce(number + 100, &b);
     }
-    wait_for("all are counted", || (peers(&a), peers(&b)) == (9, 8));
+    wait_for("all are counted", || (peers(&a), peers(&b)) == (9, 9));
     broker.serve();
-    wait_for("the nodes hear each other", || alive(&a) == 1 && alive(&b) == 1);
+    wait_for("both know all", || peers(&a) == 17 && peers(&b) == 17);
     for node in [a, b] {
         let ended = node.stop(Signal::TERM);
         assert!(ended.status.success(), "{ended:?}");

@@ -2,6 +2,12 @@
 
 mod answers;
 mod bus;
+mod hostile;
+mod join;
+mod manual;
+#[cfg(feature = "tls")]
+mod secrets;
+mod wire;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
@@ -19,7 +25,7 @@ fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
     let began = Instant::now();
     while !happened() {
         assert!(began.elapsed() < PATIENCE, "in vain: {what}");
-        sleep(Duration::from_millis(50));
+        sleep(Duration::from_millis(100));
     }
 }
 
@@ -149,8 +155,16 @@ fn cluster(node: &Tracker) -> Value {
 }
 
 fn json(node: &Tracker) -> Value {
-    let page = http_get(LOCALHOST, node.v4(), "/stats.json");
-    serde_json::from_slice(&page.body).unwrap()
+    let began = Instant::now();
+    loop {
+        let page = http_get(LOCALHOST, node.v4(), "/stats.json");
+        match page.status {
+            200 => return serde_json::from_slice(&page.body).unwrap(),
+            // More than twenty pages in a second.
+            429 if began.elapsed() < PATIENCE => sleep(Duration::from_millis(200)),
+            status => panic!("status {status}"),
+        }
+    }
 }
 
 /// The members that a node hears.
