@@ -50,6 +50,8 @@ struct Encrypted {
     tls: ServerConnection,
     /// Bytes of the handshake that have come.
     received: usize,
+    /// Whether goodbye was said.
+    is_ended: bool,
     /// Bytes of the caller that are encrypted, and not all written yet.
     pending: usize,
 }
@@ -113,6 +115,7 @@ impl<S: Stream> Secured<S> {
         self.state = State::Handshaking(Box::new(Encrypted {
             tls,
             received: 0,
+            is_ended: false,
             pending: 0,
         }));
         self.shake(cx, &bytes)
@@ -193,6 +196,10 @@ impl<S: Stream> Secured<S> {
         let State::Open(open) = &mut self.state else {
             return Poll::Ready(Ok(0));
         };
+        // A fault in what comes now could not be told any more: rustls says nothing after goodbye.
+        if open.is_ended {
+            return Poll::Ready(Ok(0));
+        }
         loop {
             match open.tls.reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -281,6 +288,7 @@ impl<S: Stream> Stream for Secured<S> {
             if self.is_ending && open.pending == bytes.len() {
                 // Written by itself the goodbye is another call of the system, and another packet.
                 open.tls.send_close_notify();
+                open.is_ended = true;
             }
         }
         ready!(flush(&mut open.tls, &mut self.stream, cx))?;
@@ -597,6 +605,8 @@ mod tests {
                 }
                 both.client.receive();
                 assert!(both.client.heard_goodbye() && both.client.heard() == answer);
+                both.client.wires.send_plain(b"no record at all");
+                assert!(matches!(both.read(), Poll::Ready(Ok(none)) if none.is_empty()));
                 let writes = both.client.wires.writes();
                 drop(both.server.take());
                 assert_eq!(both.client.wires.writes(), writes);
