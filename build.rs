@@ -1,4 +1,4 @@
-//! Notes the revision that is built, where git knows one. Never fails: without git there is just none.
+//! Notes the revision that is built, and its date, where git knows one. Never fails: without git there is just none.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,6 +12,9 @@ fn main() {
     }
     if let Some(revision) = revision() {
         println!("cargo::rustc-env=ETRACKER_REVISION={revision}");
+        if let Some(date) = git(&["log", "-1", "--format=%cs"]) {
+            println!("cargo::rustc-env=ETRACKER_DATE={date}");
+        }
     }
 }
 

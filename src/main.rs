@@ -4,6 +4,7 @@
 mod acme;
 mod allocations;
 mod certificate;
+mod check;
 #[cfg_attr(not(feature = "cluster"), path = "cluster_absent.rs")]
 mod cluster;
 mod doctor;
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
     #[cfg(feature = "testing")]
     let arguments = testing::take(arguments);
     let request = Request::read(arguments, &environment, processors);
-    if let Ok(Request::Examine(options) | Request::Serve(options)) = &request
+    if let Ok(Request::Examine(options, _) | Request::Check(options) | Request::Serve(options)) = &request
         && options.logs.format == LogFormat::Json
     {
         complain_in_json();
@@ -85,9 +86,10 @@ fn main() -> ExitCode {
             }
             Err(error) => fail(EXIT_FAILURE, Failure::Seed(error)),
         },
-        Ok(Request::Examine(options)) => {
-            doctor::run(&options).unwrap_or_else(|failure| fail(EXIT_FAILURE, failure))
+        Ok(Request::Examine(options, form)) => {
+            doctor::run(&options, form).unwrap_or_else(|failure| fail(EXIT_FAILURE, failure))
         }
+        Ok(Request::Check(options)) => ExitCode::from(check::run(&options)),
         Ok(Request::Serve(options)) => match serve(*options, processors) {
             Ok(status) => ExitCode::from(status),
             Err(failure) => fail(EXIT_FAILURE, failure),

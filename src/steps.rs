@@ -87,7 +87,7 @@ pub(crate) const PRIVILEGED: &[Step] = &[
         take: open_sockets,
     },
     Step {
-        about: "service manager",
+        about: MANAGER,
         take: find_manager,
     },
     Step {
@@ -140,6 +140,8 @@ pub(crate) const UNPRIVILEGED: &[Step] = &[
     },
 ];
 
+/// Who started the process, and is told how it goes.
+pub(crate) const MANAGER: &str = "service manager";
 /// The certificates of HTTPS.
 pub(crate) const CERTIFICATES: &str = "certificates";
 /// The limit on open files, and the connections that it leaves room for.

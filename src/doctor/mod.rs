@@ -10,13 +10,14 @@ mod finding;
 mod findings;
 #[cfg_attr(not(feature = "tls"), path = "https_absent.rs")]
 mod https;
+mod json;
 mod probe;
 
 use std::process::ExitCode;
 
 use crate::exit::EXIT_FAILURE;
 use crate::failure::Failure;
-use crate::options::Options;
+use crate::options::{Form, Options};
 use crate::terminal::say;
 use facts::{Facts, is_in_use};
 use finding::{Finding, Grade};
@@ -27,7 +28,7 @@ use findings::{is_of_a_tracker, judge};
 ///
 /// # Errors
 /// The checks themselves cannot be done.
-pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+pub(crate) fn run(options: &Options, form: Form) -> Result<ExitCode, Failure> {
     let facts = Facts::gather(options)?;
     let mut findings = judge(&facts);
     let is_checked = is_of_a_tracker(&facts);
@@ -35,7 +36,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     findings.extend(https::judge(&facts.https, &facts.over_tls, is_checked, is_in_use));
     findings.extend(acme::judge(&facts));
     findings.extend(cluster::judge(facts.cluster.as_ref()));
-    show(&findings);
+    match form {
+        Form::Text => show(&findings),
+        Form::Json => say(json::object(&findings)),
+    }
     let faulty = findings.iter().any(|finding| finding.grade == Grade::Fault);
     Ok(if faulty {
         ExitCode::from(EXIT_FAILURE)

@@ -3,8 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use bpaf::doc::Section;
-use bpaf::{OptionParser, Parser, construct};
+use bpaf::{OptionParser, ParseFailure, Parser, construct};
 use etracker_core::Config;
 use etracker_core::config::{
     INTERVAL_SECS, LIMIT_RATE, PEERS_PER_ADDRESS, PEERS_PER_RESPONSE, PEERS_PER_TORRENT, SOCKET_TIMEOUT_SECS,
@@ -36,6 +35,8 @@ pub(super) struct Arguments {
     pub(super) logs: Logs,
     pub(super) process: ProcessOptions,
     pub(super) version: bool,
+    /// Show the help of all options.
+    pub(super) help_all: bool,
     /// Words that are neither options nor values.
     pub(super) words: Vec<String>,
 }
@@ -180,7 +181,8 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
     let pages = pages();
     let logs = logs();
     let process = process();
-    let version = switch(name::VERSION, "Print the version");
+    let version = switch(name::VERSION, "Print version, revision, features and runtime");
+    let help_all = switch(name::HELP_ALL, "Print all options");
     let words = bpaf::positional("").hide().many();
     construct!(Arguments {
         common,
@@ -197,17 +199,22 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
         logs,
         process,
         version,
+        help_all,
         words
     })
     .to_options()
-    .descr("A BitTorrent tracker for HTTP and UDP over IPv4 and IPv6")
+    .descr(DESCRIPTION)
     .usage(USAGE)
     .footer(FOOTER)
+    .help_parser(named(name::HELP).help("Print the most used options"))
 }
 
-/// The manual page, in the language of `man`.
-pub(super) fn manual() -> String {
-    grammar().render_manpage("etracker", Section::General, None, None, Some("etracker"))
+/// The help of all options.
+pub(super) fn help() -> String {
+    match grammar().run_inner(&["--help"]) {
+        Err(ParseFailure::Stdout(text, full)) => text.monochrome(full),
+        _ => unreachable!("the grammar answers --help with its help"),
+    }
 }
 
 fn common(defaults: &Config) -> impl Parser<Common> + use<> {
@@ -295,7 +302,7 @@ fn tls() -> impl Parser<Tls> {
     let key = values(
         name::TLS_KEY,
         "FILE",
-        "Key of each certificate, in the same order",
+        "Key of each certificate, repeatable, in the same order",
     );
     construct!(Tls { port, cert, key }).group_help("HTTPS (SIGHUP and changes reload the files):")
 }
@@ -427,7 +434,8 @@ fn behind() -> impl Parser<Behind> {
     let proxy_protocol = switch(name::PROXY_PROTOCOL, protocol);
     let trusted = "Who may name clients: a network or a file of networks, repeatable (loopback, private)";
     let trusted_proxy = values(name::TRUSTED_PROXY, "CIDR|FILE", trusted);
-    let external = "Store peers on loopback and private networks under this address, one of a family (none)";
+    let external =
+        "Store peers on loopback and private networks under this address, repeatable, one of a family (none)";
     let external_address = values(name::EXTERNAL_ADDRESS, "ADDRESS", external);
     construct!(Behind {
         client_address_from,
@@ -523,10 +531,16 @@ fn number<N: Display>(what: &str, range: RangeInclusive<N>, default: impl Displa
     format!("{what}, {}-{} ({default})", range.start(), range.end())
 }
 
-const USAGE: &str = "Usage:\n \
-                     \x20etracker [OPTION]...         serve\n \
-                     \x20etracker doctor [OPTION]...  check this host and these options\n \
-                     \x20etracker man                 print the manual page\n \
-                     \x20etracker cluster secret      print a new secret for a cluster";
-const FOOTER: &str = "In the environment: ETRACKER_PORT=6969, ETRACKER_KEEP_ALIVE=true, ETRACKER_BIND=127.0.0.1,::1 \
-                      and so on; the command line comes first.";
+/// What the command is.
+pub(super) const DESCRIPTION: &str = "A BitTorrent tracker for HTTP and UDP over IPv4 and IPv6";
+/// How it is called.
+pub(super) const USAGE: &str = "Usage:\n \
+                     \x20etracker [OPTION]...                  serve\n \
+                     \x20etracker check [OPTION]...            check options and their files alone\n \
+                     \x20etracker doctor [--json] [OPTION]...  check this host and these options\n \
+                     \x20etracker man                          print the manual page\n \
+                     \x20etracker cluster secret               print a new secret for a cluster\n \
+                     \x20etracker completions bash|zsh|fish    print completions for a shell";
+/// Options without a command line.
+pub(super) const FOOTER: &str =
+    "In the environment: ETRACKER_PORT=6969, ETRACKER_BIND=127.0.0.1,::1; the command line comes first.";

@@ -87,9 +87,10 @@ fn is_of_a_service(name: &str, value: &str) -> bool {
 /// Protocols in such variables.
 const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 /// Variables of this project that are not options: for the supervisor, scripts, builds and tests.
-const OTHER_ENDS: [&str; 4] = [
+const OTHER_ENDS: [&str; 5] = [
     SUPERVISED,
     "ETRACKER_COMMAND",
+    "ETRACKER_DATE",
     "ETRACKER_REVISION",
     "ETRACKER_SEED",
 ];

@@ -2,9 +2,14 @@
 
 mod acme;
 mod arguments;
+mod catalogue;
 mod cluster;
+mod commands;
+mod completions;
 mod environment;
+mod help;
 mod intervals;
+mod manual;
 pub(crate) mod name;
 mod network;
 mod process;
@@ -31,7 +36,6 @@ use etracker_core::config::{
 };
 use etracker_core::ipnet::IpNet;
 use etracker_runtime_common::{Address, Listen, Protocol};
-use strsim::osa_distance;
 
 use crate::lists::{ListFile, ListFiles, TorrentFile};
 use crate::logs::{LogFormat, LogSettings};
@@ -40,6 +44,7 @@ use arguments::{Arguments, Common};
 #[cfg(feature = "cluster")]
 pub(crate) use cluster::Broker;
 pub(crate) use cluster::ClusterOptions;
+use commands::{COMPLETIONS, Command, JSON, advice};
 pub(crate) use environment::Environment;
 pub(crate) use name::FAILURES_VARIABLE;
 use network::network;
@@ -99,11 +104,22 @@ pub(crate) enum Request {
     /// Serve.
     Serve(Box<Options>),
     /// Check whether this host is fit to serve with these options.
-    Examine(Box<Options>),
+    Examine(Box<Options>, Form),
+    /// Check these options and their files alone.
+    Check(Box<Options>),
     /// Print a new secret of a cluster.
     MakeSecret,
     /// Print this text.
     Show(String),
+}
+
+/// The form of findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A table for people.
+    Text,
+    /// An object for programs.
+    Json,
 }
 
 impl Request {
@@ -117,19 +133,23 @@ impl Request {
         processors: usize,
     ) -> Result<Self, Refusal> {
         let arguments = attach_negative_numbers(arguments);
-        match arguments.as_slice() {
-            [word] if word == MANUAL => return Ok(Self::Show(arguments::manual())),
-            [first, second] if first == CLUSTER && second == SECRET => return Ok(Self::MakeSecret),
-            [word] if word == HELP => return Self::read([OsString::from("--help")], environment, processors),
-            _ => {}
+        let (command, arguments) = Command::of(&arguments);
+        match command {
+            Command::Man => return Ok(Self::Show(manual::page())),
+            Command::Help => return Ok(Self::Show(help::short())),
+            Command::MakeSecret => return Ok(Self::MakeSecret),
+            Command::Completions => return completions_for(arguments),
+            Command::Serve | Command::Check | Command::Doctor => {}
         }
-        let (examine, arguments) = match arguments.split_first() {
-            Some((first, rest)) if first == DOCTOR => (true, rest),
-            _ => (false, arguments.as_slice()),
-        };
-        let given = match arguments::grammar().run_inner(arguments) {
+        let is_json = command == Command::Doctor && arguments.iter().any(|word| word == JSON);
+        let arguments: Vec<_> = arguments
+            .iter()
+            .filter(|word| !is_json || *word != JSON)
+            .cloned()
+            .collect();
+        let given = match arguments::grammar().run_inner(&*arguments) {
             Ok(given) => given,
-            Err(ParseFailure::Stdout(text, full)) => return Ok(Self::Show(text.monochrome(full))),
+            Err(ParseFailure::Stdout(..)) => return Ok(Self::Show(help::short())),
             Err(ParseFailure::Completion(text)) => return Ok(Self::Show(text)),
             Err(ParseFailure::Stderr(text)) => {
                 return Err(Refusal::Arguments(in_plain_words(&one_line(
@@ -137,6 +157,9 @@ impl Request {
                 ))));
             }
         };
+        if given.help_all {
+            return Ok(Self::Show(arguments::help()));
+        }
         if given.version {
             return Ok(Self::Show(crate::revision::version()));
         }
@@ -144,12 +167,31 @@ impl Request {
             return Err(Refusal::Word(word.clone(), advice(word)));
         }
         let options = Box::new(Options::from_given(given, Reader(environment), processors)?);
-        Ok(if examine {
-            Self::Examine(options)
-        } else {
-            Self::Serve(options)
+        Ok(match command {
+            Command::Doctor => Self::Examine(options, if is_json { Form::Json } else { Form::Text }),
+            Command::Check => Self::Check(options),
+            Command::Serve | Command::Man | Command::Help | Command::MakeSecret | Command::Completions => {
+                Self::Serve(options)
+            }
         })
     }
+}
+
+/// The script of completions for the one shell that is named.
+fn completions_for(arguments: &[OsString]) -> Result<Request, Refusal> {
+    let script = match arguments {
+        [shell] => shell.to_str().and_then(completions::script),
+        _ => None,
+    };
+    let word = arguments
+        .first()
+        .map_or_else(|| COMPLETIONS.into(), |word| word.to_string_lossy());
+    script.map(Request::Show).ok_or_else(|| {
+        Refusal::Word(
+            word.into_owned(),
+            "completions are for one of bash, zsh, fish: etracker completions bash",
+        )
+    })
 }
 
 impl Options {
@@ -223,34 +265,6 @@ fn in_plain_words(text: &str) -> String {
     }
 }
 
-/// Advice on a word that is not an option.
-fn advice(word: &str) -> &'static str {
-    // At most a third of the letters differ: two letters turn `run` into `man`.
-    let is_close = |command: &str| osa_distance(word, command) * 3 <= command.len();
-    match word {
-        DOCTOR => "`doctor` comes first: etracker doctor [OPTION]...",
-        MANUAL => "`man` stands alone: etracker man",
-        CLUSTER => "`cluster secret` stands alone: etracker cluster secret",
-        HELP => "`help` stands alone: etracker help",
-        _ if SERVING.contains(&word) => "etracker serves without a word for that: etracker [OPTION]...",
-        _ if is_close(DOCTOR) => "did you mean `etracker doctor`?",
-        _ if is_close(MANUAL) => "did you mean `etracker man`?",
-        _ if is_close(HELP) => "did you mean `etracker help`?",
-        _ => "not an option; besides options there are `etracker doctor`, `etracker man` and `etracker help`",
-    }
-}
-
-/// The one argument that asks for the manual page.
-const MANUAL: &str = "man";
-/// The one argument that asks for help, as `--help` does.
-const HELP: &str = "help";
-/// The two arguments that ask for a new secret.
-const CLUSTER: &str = "cluster";
-const SECRET: &str = "secret";
-/// Words by which other commands are told to serve.
-const SERVING: [&str; 4] = ["run", "serve", "server", "start"];
-/// The first argument of a check of the host.
-const DOCTOR: &str = "doctor";
 /// The word for no network in `--limit-exempt`.
 const NOBODY: &str = "none";
 /// Bytes of a character set's or a locale's name; the longest in use are half of that.

@@ -82,6 +82,8 @@ pub(super) const CHROOT: Name = long("chroot");
 pub(super) const STATE: Name = long("state");
 pub(super) const STATE_PERIOD: Name = long("state-period");
 pub(super) const VERSION: Name = both('V', "version");
+pub(super) const HELP: Name = both('h', "help");
+pub(super) const HELP_ALL: Name = long("help-all");
 /// Not an option: scripts/run and the supervisor pass it in the environment.
 pub(super) const FAILURES: Name = long("failures");
 

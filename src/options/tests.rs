@@ -417,10 +417,10 @@ fn an_empty_variable_is_as_good_as_none() {
 
 #[test]
 fn every_option_of_the_help_is_known_in_the_environment() {
-    let help = shown("--help");
+    let help = shown("--help-all");
     let names = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
     let names = names.map(|name| name.split('=').next().unwrap_or_default());
-    for name in names.filter(|name| !["help", "version"].contains(name)) {
+    for name in names.filter(|name| !["help", "help-all", "version"].contains(name)) {
         let known = name::IN_ENVIRONMENT.iter().any(|known| known.long == name);
         assert!(known, "--{name} is missing in name::IN_ENVIRONMENT");
     }
@@ -749,7 +749,7 @@ fn the_default_of_workers_and_load_follows_the_processors() {
 
 #[test]
 fn help_names_every_option_with_its_default() {
-    let help = shown("--help");
+    let help = shown("--help-all");
     for option in [
         "-p, --port",
         "--bind",
@@ -803,35 +803,6 @@ fn help_names_every_option_with_its_default() {
         assert!(help.contains(default), "{default} is missing in\n{help}");
     }
 }
-
-#[test]
-fn the_first_screen_of_the_help_is_enough_to_start() {
-    let screen: Vec<String> = shown("--help")
-        .lines()
-        .take(SCREEN_LINES)
-        .map(str::to_owned)
-        .collect();
-    assert!(
-        screen.iter().all(|line| line.chars().count() <= 80),
-        "{screen:#?}"
-    );
-    let screen = screen.join("\n");
-    for word in [
-        "doctor",
-        "man",
-        "--port",
-        "--bind",
-        "--state",
-        "--user",
-        "--stats-from",
-        "--x-forwarded-for",
-    ] {
-        assert!(screen.contains(word), "{word} is missing in\n{screen}");
-    }
-}
-
-/// Lines of a terminal, less the one of the next prompt.
-const SCREEN_LINES: usize = 23;
 
 #[test]
 fn the_manual_page_names_every_option() {
@@ -897,7 +868,7 @@ fn the_readme_names_every_option_and_its_default() {
         let mut rows = readme.lines().filter(|line| line.starts_with("| `-"));
         rows.find(|line| line.contains(option)).unwrap_or_default()
     };
-    let help = shown("--help");
+    let help = shown("--help-all");
     let names = help.split_whitespace().filter(|word| word.starts_with("--"));
     for name in names.map(|word| word.split('=').next().unwrap_or_default()) {
         assert_ne!(row(&format!("`{name}")), "", "{name} is missing in README.md");

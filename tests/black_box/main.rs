@@ -14,6 +14,7 @@ mod client_tls;
 mod clients;
 #[cfg(feature = "cluster")]
 mod cluster;
+mod commands;
 mod doctor;
 #[cfg(feature = "tls")]
 mod doctor_tls;
