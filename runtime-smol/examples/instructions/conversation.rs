@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etracker_core::announce::{Announce, Endpoint, Event, Family};
+use etracker_core::cluster::{Secret, Secrets};
 use etracker_core::config::LimitMode;
 use etracker_core::seed::Random;
 use etracker_core::swarm::{Handout, Swarms};
@@ -33,6 +34,7 @@ pub(crate) fn hold() -> Result<(), Box<dyn Error>> {
         "udp-connect" => Scene::set(config)?.datagrams(count, BATCH, connect),
         "udp-announce" => Scene::set(config)?.datagrams(count, BATCH, announce),
         "udp-announce-limited" => Scene::set(limited(config))?.datagrams(count, BATCH, announce),
+        "udp-announce-cluster" => Scene::set(clustered(config))?.datagrams(count, BATCH, announce),
         "udp-announce-unlimited" => Scene::set(unlimited(config))?.datagrams(count, BATCH, announce),
         "udp-announce-flood" => Scene::set(config)?.datagrams(count, FLOOD, announce),
         "udp-scrape" => Scene::set(config)?.datagrams(count, BATCH, scrape),
@@ -46,6 +48,11 @@ pub(crate) fn hold() -> Result<(), Box<dyn Error>> {
 /// Limits for these clients as for those from elsewhere: loopback is exempt by default.
 fn limited(config: Config) -> Config {
     config.with_limit_exempt(Vec::new())
+}
+
+/// As a node of a cluster, the others of which are idle.
+fn clustered(config: Config) -> Config {
+    config.with_cluster(&Secrets::new(Secret::new([7; 32])))
 }
 
 fn unlimited(config: Config) -> Config {
