@@ -4,6 +4,7 @@ mod answers;
 mod bus;
 mod hostile;
 mod join;
+mod loss;
 mod manual;
 #[cfg(feature = "tls")]
 mod secrets;
