@@ -1,7 +1,7 @@
 //! The tracker's output at start and at its end.
 
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use etracker_core::config::ExternalAddresses;
@@ -47,6 +47,35 @@ pub(crate) fn listening(opened: &Opened, listen: &Listen) {
             "UDP receive buffer: {} bytes a socket",
             opened.receive_buffer
         ));
+    }
+}
+
+/// Prints what an operator looks for first, as the last line of a start: what is served, and where the page is.
+pub(crate) fn ready(opened: &Opened) {
+    let mut served: Vec<String> = Vec::new();
+    for local in &opened.local {
+        let scheme = match local.protocol {
+            Protocol::Udp => "udp",
+            Protocol::Http | Protocol::HttpOrHttps => "http",
+            Protocol::Https => "https",
+            Protocol::Other(..) | _ => continue,
+        };
+        let at = format!("{scheme}://{}", host_and_port(local.at));
+        if !served.contains(&at) {
+            served.push(at);
+        }
+    }
+    let page = served.iter().find(|at| at.starts_with("http"));
+    let page = page.map_or_else(String::new, |at| format!("; page: {at}/"));
+    say(format_args!("Serving {}{page}", served.join(" ")));
+}
+
+/// Where a client on this host reaches what listens `at`.
+fn host_and_port(at: SocketAddr) -> String {
+    if at.ip().is_unspecified() {
+        format!("localhost:{}", at.port())
+    } else {
+        at.to_string()
     }
 }
 

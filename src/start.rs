@@ -91,9 +91,6 @@ fn serve(
         unreachable!("every step was taken, and none failed");
     };
     tell_listening(&options, &opened, connections_max);
-    if let Some(certificates) = &certificates {
-        certificates.complain_of_flaws();
-    }
     let config = clustered(bounded(&options.config, budget), &options, secrets.as_ref());
     let tracker = tracker(config, access, clock)?;
     let (state, tracker, ids) = with_state(state, tracker, ids, clock, &options)?;
@@ -105,6 +102,9 @@ fn serve(
     let secret_file = secret_file(&options, secrets, &fronts);
     let cluster = joined(cluster, &tracker, clock, control, &notifier)?;
     let secret_file = secret_file.map(|file| file.with_node(cluster.as_ref().map(Running::secrets)));
+    if let Some(certificates) = &certificates {
+        certificates.complain_of_flaws();
+    }
     Reloading {
         lists: options.lists,
         tracker: Arc::clone(&tracker),
@@ -117,6 +117,7 @@ fn serve(
         .and_then(|()| notifier.watch(&tracker, clock, control))
         .map_err(Failure::Thread)?;
     renew(acme, control)?;
+    report::ready(&opened);
     let job = Job {
         tracker,
         fronts,

@@ -174,6 +174,27 @@ fn the_start_shows_configuration_limits_and_where_it_listens() {
     }
 }
 
+#[test]
+fn the_last_line_of_a_start_says_what_is_served_and_where_the_page_is() {
+    let mut tracker = Tracker::start(&["--bind", "127.0.0.1"]);
+    let port = tracker.port();
+    tracker.hears_of("Serving ");
+    let at = format!("127.0.0.1:{port}");
+    let last = tracker.said().last().unwrap();
+    for part in [
+        format!("http://{at}"),
+        format!("udp://{at}"),
+        format!("; page: http://{at}/"),
+    ] {
+        assert!(last.contains(&part), "{part}: {last}");
+    }
+    let mut tracker = Tracker::start(&["--no-tcp"]);
+    let port = tracker.port();
+    tracker.hears_of("Serving ");
+    let last = tracker.said().last();
+    assert_eq!(last, Some(&format!("Serving udp://localhost:{port}")));
+}
+
 /// Whichever thread is the first that the system refuses.
 #[test]
 #[cfg(target_os = "linux")]
