@@ -65,7 +65,7 @@ impl Recipient {
 pub enum Event {
     /// A member was heard for the first time.
     Came(NodeId),
-    /// A member has not been heard for [`SILENCE_MAX`](super::SILENCE_MAX).
+    /// A member has not been heard for [`SILENCE_MAX`].
     Went(NodeId),
     /// A transfer of a snapshot began, from this donor.
     Joining(NodeId),
