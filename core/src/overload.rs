@@ -321,6 +321,8 @@ pub struct Queue {
 pub struct Observed {
     /// How well the worker keeps up with it.
     pub pressure: Pressure,
+    /// How long the datagram at the end of the queue waits; zero if the queue was empty in the window.
+    pub delay: Duration,
     /// Datagrams that the full queue dropped.
     pub overflowed: u32,
     /// Datagrams that the filter dropped.
@@ -414,13 +416,20 @@ impl QueueWatch {
         }
         let never_emptied = self.batches > 0 && self.batches == self.batches_full;
         let (overflowed, filter_dropped) = self.attribute(dropped, queue, never_emptied);
-        let pressure = self.judge(now, window, queue, overflowed, never_emptied);
+        let rate = per_second(self.received, window);
+        let delay = if never_emptied {
+            self.delay(queue, rate)
+        } else {
+            Duration::ZERO
+        };
+        let pressure = self.judge(now, rate, delay, overflowed, never_emptied);
         let buffer_bytes = self.fit_buffer(now, queue, pressure);
         self.before = Some(queue);
         (self.began, self.due) = (now, now.saturating_add(WINDOW));
         (self.received, self.batches, self.batches_full) = (0, 0, 0);
         Observed {
             pressure,
+            delay,
             overflowed,
             filter_dropped,
             buffer_bytes,
@@ -442,8 +451,8 @@ impl QueueWatch {
     fn judge(
         &mut self,
         now: Instant,
-        window: Duration,
-        queue: Queue,
+        rate: u32,
+        delay: Duration,
         overflowed: u32,
         never_emptied: bool,
     ) -> Pressure {
@@ -452,8 +461,7 @@ impl QueueWatch {
         } else {
             0
         };
-        let rate = per_second(self.received, window);
-        let delayed = never_emptied && self.delay_millis(queue, rate) > DELAY_MAX_MILLIS;
+        let delayed = delay > Duration::from_millis(DELAY_MAX_MILLIS);
         // A worker that the scheduler pauses (a quota of its cgroup) empties the queue whenever it runs, and datagrams are lost
         // during the pauses.
         let is_losing = overflowed > 0 && (never_emptied || self.losing_windows >= LOSING_WINDOWS);
@@ -472,10 +480,10 @@ impl QueueWatch {
         }
     }
 
-    /// Milliseconds until the last queued datagram is received at this rate.
-    fn delay_millis(&self, queue: Queue, rate: u32) -> u64 {
+    /// The time until the last queued datagram is received at this rate.
+    fn delay(&self, queue: Queue, rate: u32) -> Duration {
         let datagrams = u64::from(queue.queued_bytes / self.datagram_bytes);
-        datagrams * 1000 / u64::from(rate.max(1))
+        Duration::from_millis(datagrams * 1000 / u64::from(rate.max(1)))
     }
 
     /// The size that the buffer should have, if that is another one. Clients give up waiting: a queue of more than

@@ -24,7 +24,7 @@ use crate::overload::{Level, Overload, Queue, QueueWatch};
 use crate::prefetch::Prefetch;
 use crate::scope::Scope;
 use crate::seed::{Random, Seed};
-use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation, Rates};
+use crate::stats::{Count, Counters, ERRORS, Evaluation, Failed, Figures, History, Operation, Rates, Turns};
 use crate::swarm::{self, Handout, Member, PackedPrefetched, Swarms, Totals};
 use crate::time::Instant;
 use crate::{Config, InfoHash, PeerId};
@@ -190,6 +190,10 @@ impl Tracker {
             interval,
             host,
             overload: self.overload(),
+            queue_delay: self.queue_delay(),
+            turns: self
+                .counters
+                .with(|all| Turns::sum(all.iter().map(|counters| &counters.turns))),
             workers: self.counters.with(|all| all.len()),
         }
     }
@@ -199,6 +203,11 @@ impl Tracker {
     pub fn overload(&self) -> Level {
         let highest = |all: &mut Vec<Arc<Counters>>| all.iter().map(|counters| counters.overload()).max();
         self.counters.with(highest).unwrap_or_default()
+    }
+
+    fn queue_delay(&self) -> Duration {
+        let longest = |all: &mut Vec<Arc<Counters>>| all.iter().map(|counters| counters.queue_delay()).max();
+        self.counters.with(longest).unwrap_or_default()
     }
 
     /// The causes that hide clients from the tracker now. Each call judges the requests since the last one: call it once a second
@@ -513,6 +522,7 @@ impl Worker {
         self.counters
             .add(Count::UdpFiltered, observed.filter_dropped.into());
         self.counters.show_overload(self.overload.level());
+        self.counters.show_queue_delay(observed.delay);
         observed.buffer_bytes
     }
 

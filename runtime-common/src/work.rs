@@ -163,8 +163,8 @@ fn start<M: Mechanism>(
         tick(&ticking, &handle).await
     });
     let beating = mechanism.clone();
-    spawn_essential(mechanism, handle, |_| async move {
-        beat(&beating, &job.pulse, job.clock).await
+    spawn_essential(mechanism, handle, |handle| async move {
+        beat(&beating, &handle, &job.pulse).await
     });
     // The tracker is shared, and so is its maintenance: each further worker would repeat what the first did.
     if job.number == 1 {
@@ -272,10 +272,15 @@ async fn answer_datagrams<M: Mechanism>(
     source: &Source<M>,
 ) -> io::Result<Infallible> {
     let mut batches = 0;
+    let mut before = None;
     loop {
-        let received = {
+        let (now, received) = {
             let state = &mut *handle.borrow();
-            source.exchange(state.clock.now(), &mut state.worker)
+            let now = state.clock.now();
+            if let Some(before) = before.take() {
+                state.worker.counters().turn(now.saturating_since(before));
+            }
+            (now, source.exchange(now, &mut state.worker))
         };
         match received {
             // A batch with room left has emptied the socket: to receive again would cost a call that returns EAGAIN.
@@ -286,6 +291,7 @@ async fn answer_datagrams<M: Mechanism>(
             }
             Ok(_) => {
                 M::busy(&source.socket);
+                before = Some(now);
                 handle.borrow().worker.count(Count::GaveWay);
                 // Without a look at what else is ready, connections waited for 204,800 datagrams of a flood.
                 batches += 1;
@@ -449,10 +455,23 @@ async fn tick<M: Mechanism>(
     }
 }
 
-/// Shows that this thread runs tasks and that its timers go off.
-async fn beat(mechanism: &impl Mechanism, pulse: &Pulse, clock: Clock) -> io::Result<Infallible> {
+/// Shows that this thread runs tasks and that its timers go off, and how late.
+async fn beat<M: Mechanism>(
+    mechanism: &M,
+    handle: &WorkerHandle<ClientStream<M::Stream>>,
+    pulse: &Pulse,
+) -> io::Result<Infallible> {
+    let mut due = None;
     loop {
-        pulse.beat(clock.now());
+        {
+            let state = handle.borrow();
+            let now = state.clock.now();
+            pulse.beat(now);
+            if let Some(due) = due {
+                state.worker.counters().turn(now.saturating_since(due));
+            }
+            due = Some(now.saturating_add(BEAT));
+        }
         mechanism.sleep(BEAT).await;
     }
 }

@@ -49,6 +49,12 @@ impl AddressList {
         size_of_val(&*self.v4.0) + size_of_val(&*self.v6.0)
     }
 
+    /// Ranges of addresses in the set: networks that touch are one.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.v4.0.len() + self.v6.0.len()
+    }
+
     /// Whether no address is in the set.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

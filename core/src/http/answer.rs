@@ -372,6 +372,10 @@ impl Exchange<'_> {
                 Ok(page_answer(page, Status::Ok, framing, worker))
             }
             Some(Found::Forbidden(page)) => Ok(page_answer(page, Status::Forbidden, framing, worker)),
+            Some(Found::Unavailable(page)) => {
+                worker.count(Count::HttpPage);
+                Ok(page_answer(page, Status::ServiceUnavailable, framing, worker))
+            }
             Some(Found::Busy) => Err(Rejection::PagesBusy),
             Some(Found::Nothing) | None if is_root(path) => Ok(landing_page(framing, worker, reply)),
             Some(Found::Nothing) | None => Err(Rejection::NotFound),

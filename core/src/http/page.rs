@@ -26,6 +26,8 @@ pub enum Found {
     Nothing,
     /// The request is refused with status 403 and this page, which says why.
     Forbidden(Page),
+    /// The tracker cannot do what the page is about: status 503 with this page, which says why.
+    Unavailable(Page),
     /// The reader has used up its pages of this second: status 429.
     Busy,
 }

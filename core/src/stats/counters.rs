@@ -194,7 +194,7 @@ counts! {
     Http413 = "http_413",
     /// Answers with status 429: too many pages were asked for within a second.
     Http429 = "http_429",
-    /// Answers with status 503: pages refused under overload.
+    /// Answers with status 503: pages refused under overload, and bad health.
     Http503 = "http_503",
     /// Announces with port 0 or 1, where no peer can connect: answered, and not stored.
     AnnounceUnreachable = "announce_unreachable",

@@ -1,8 +1,9 @@
 //! All figures of a tracker at one moment.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use super::{Count, Operation, Rates, Sweeps};
+use super::{Count, Operation, Rates, Sweeps, Turns};
 use crate::governor::{Limited, MemoryFigures};
 use crate::host::Host;
 use crate::interval::IntervalController;
@@ -35,6 +36,10 @@ pub struct Figures {
     pub host: Host,
     /// What the worker that is overloaded most gives up.
     pub overload: overload::Level,
+    /// How long the datagram at the end of a receive queue waits: the longest of all workers.
+    pub queue_delay: Duration,
+    /// How long workers took to come back to what was due.
+    pub turns: Turns,
     /// The number of workers.
     pub workers: usize,
 }

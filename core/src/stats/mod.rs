@@ -7,6 +7,7 @@ mod figures;
 mod history;
 mod rates;
 mod sweeps;
+mod turns;
 mod worker;
 
 pub use counters::Count;
@@ -16,6 +17,7 @@ pub use figures::{Failed, Figures};
 pub use history::{DAY_SAMPLES, DAY_STEP_SECS, HOUR_SAMPLES, HOUR_STEP_SECS, History, Level, Sample, Series};
 pub use rates::Rates;
 pub use sweeps::{Pass, Removed, Sweeps};
+pub use turns::{TURN_MILLIS, Turns};
 pub use worker::Counters;
 
 pub(crate) use counters::Counter;

@@ -1,7 +1,10 @@
 //! Counters that one worker writes and any thread reads.
 
+use core::time::Duration;
+
 use super::counters::{Count, Counter};
 use super::failures::{Failures, Operation};
+use super::turns::Counted;
 use crate::hidden_clients::Votes;
 use crate::overload;
 
@@ -13,6 +16,9 @@ pub struct Counters {
     failures: Failures,
     /// The level of overload, by its place.
     overload: Counter,
+    /// Milliseconds that the datagram at the end of the receive queue waits.
+    queue_millis: Counter,
+    pub(crate) turns: Counted,
     /// The sources of announces.
     pub(crate) votes: Votes,
 }
@@ -23,6 +29,8 @@ impl Default for Counters {
             counts: core::array::from_fn(|_| Counter::default()),
             failures: Failures::default(),
             overload: Counter::default(),
+            queue_millis: Counter::default(),
+            turns: Counted::default(),
             votes: Votes::default(),
         }
     }
@@ -46,6 +54,23 @@ impl Counters {
     pub fn fail(&self, operation: Operation, error: i32) {
         self.add(operation.count(), 1);
         self.failures.add(operation, error);
+    }
+
+    /// Adds the time that the worker took to come back to what was due. For the owner alone, as [`add`](Self::add).
+    pub fn turn(&self, took: Duration) {
+        self.turns.add(took);
+    }
+
+    /// How long the datagram at the end of the receive queue waits, by the last look at the queue.
+    #[must_use]
+    pub fn queue_delay(&self) -> Duration {
+        Duration::from_millis(self.queue_millis.get())
+    }
+
+    /// Shows how long datagrams wait. For the owner alone.
+    pub(crate) fn show_queue_delay(&self, delay: Duration) {
+        let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.queue_millis.set(millis);
     }
 
     /// What the worker gives up.
