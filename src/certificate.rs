@@ -1,5 +1,7 @@
 //! What an operator watches of a certificate.
 
+use crate::finding::Finding;
+
 /// A certificate that is served.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
@@ -15,4 +17,6 @@ pub(crate) struct Certificate {
     pub(crate) is_renewed: bool,
     /// What clients dislike about it, in words.
     pub(crate) flaws: Vec<String>,
+    /// The same with what to do about it.
+    pub(crate) findings: Vec<Finding>,
 }

@@ -12,6 +12,7 @@ use etracker_runtime_common::Plain;
 use tracing::{info, warn};
 
 use crate::files;
+use crate::finding::Failed;
 use crate::options::{Setting, Source};
 use crate::terminal::{Tell, say};
 
@@ -56,8 +57,11 @@ impl ListFiles {
         Ok(access)
     }
 
-    /// Puts the lists in force anew in `tracker`. Bad lists are logged, and the old ones stay in force.
-    pub(crate) fn reload(&self, cause: &str, tracker: &Tracker) {
+    /// Puts the lists in force anew in `tracker`.
+    ///
+    /// # Errors
+    /// Lists are bad: that is logged, and the old ones stay in force.
+    pub(crate) fn reload(&self, cause: &str, tracker: &Tracker) -> Result<(), Failed> {
         let began = Instant::now();
         match self.read() {
             Ok((access, counts)) => {
@@ -71,8 +75,15 @@ impl ListFiles {
                     seconds = began.elapsed().as_secs_f64(),
                     "the new lists are in force"
                 );
+                Ok(())
             }
-            Err(error) => warn!(%error, "the lists are not reloaded, the old ones stay in force"),
+            Err(error) => {
+                warn!(%error, "the lists are not reloaded, the old ones stay in force");
+                Err(Failed {
+                    what: error.to_string(),
+                    remedy: format!("{}, and send SIGHUP", error.remedy()),
+                })
+            }
         }
     }
 
@@ -163,6 +174,20 @@ pub(crate) enum ListError {
     Bad(PathBuf, BadLines),
     /// Of several files.
     Several(Vec<Self>),
+}
+
+impl ListError {
+    /// What the operator can do.
+    pub(crate) fn remedy(&self) -> String {
+        match self {
+            Self::Unreadable(option, ..) => format!(
+                "give {option} a file that the tracker's user can read; with --chroot, the path is relative to it"
+            ),
+            Self::Bad(..) | Self::Several(..) => {
+                "correct them: one info-hash or network a line, # before a comment".to_owned()
+            }
+        }
+    }
 }
 
 impl fmt::Display for ListError {

@@ -2,6 +2,7 @@
 
 #[cfg_attr(not(feature = "acme"), path = "acme_absent.rs")]
 mod acme;
+mod alive;
 mod allocations;
 mod certificate;
 mod check;
@@ -11,6 +12,7 @@ mod doctor;
 mod exit;
 mod failure;
 mod files;
+mod finding;
 mod hidden_clients;
 mod limits;
 mod lists;
@@ -22,6 +24,7 @@ mod options;
 mod pages;
 mod privileges;
 mod reload;
+mod reloads;
 mod renewals;
 mod report;
 mod revision;
@@ -40,6 +43,8 @@ mod testing;
 mod threads;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
+mod usage;
+mod verdict;
 mod watch;
 
 #[cfg(not(any(feature = "smol", feature = "glommio")))]
@@ -67,7 +72,12 @@ fn main() -> ExitCode {
     #[cfg(feature = "testing")]
     let arguments = testing::take(arguments);
     let request = Request::read(arguments, &environment, processors);
-    if let Ok(Request::Examine(options, _) | Request::Check(options) | Request::Serve(options)) = &request
+    if let Ok(
+        Request::Examine(options, _)
+        | Request::Check(options)
+        | Request::AskHealth(options)
+        | Request::Serve(options),
+    ) = &request
         && options.logs.format == LogFormat::Json
     {
         complain_in_json();
@@ -90,6 +100,9 @@ fn main() -> ExitCode {
             doctor::run(&options, form).unwrap_or_else(|failure| fail(EXIT_FAILURE, failure))
         }
         Ok(Request::Check(options)) => ExitCode::from(check::run(&options)),
+        Ok(Request::AskHealth(options)) => {
+            doctor::health(&options).unwrap_or_else(|failure| fail(EXIT_FAILURE, failure))
+        }
         Ok(Request::Serve(options)) => match serve(*options, processors) {
             Ok(status) => ExitCode::from(status),
             Err(failure) => fail(EXIT_FAILURE, failure),

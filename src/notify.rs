@@ -9,8 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use etracker_core::Tracker;
-use etracker_runtime_common::{BEAT, Clock, Control};
+use etracker_runtime_common::{Clock, Control};
 
+use crate::alive::Life;
 use crate::supervised::is_supervised;
 
 /// The socket of the service manager. Its path must be opened before the root directory changes.
@@ -56,15 +57,13 @@ impl Notifier {
         let Some(period) = self.watchdog else {
             return Ok(());
         };
-        let (notifier, tracker, control) = (self.clone(), Arc::clone(tracker), Arc::clone(control));
+        let (notifier, tracker, life) = (self.clone(), Arc::clone(tracker), Life::new(control));
         let watch = move || {
             loop {
                 thread::sleep(period / 2);
                 // Blocks on a lock that is never released, so that the notifications end.
                 let _ = tracker.totals();
-                let due = tracker.poll_timeout();
-                let oldest = control.oldest_beat().map_or(due, |beat| beat.min(due));
-                if clock.now().saturating_since(oldest) < LATE {
+                if life.is_lived(clock.now(), &tracker) {
                     notifier.tell("WATCHDOG=1");
                 }
             }
@@ -76,8 +75,6 @@ impl Notifier {
 
 /// How long to wait for a manager with a full queue: without READY=1 it would take the start for failed.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A pulse or the periodic work is this late only if a worker hangs.
-const LATE: Duration = BEAT.saturating_mul(5);
 
 fn connect(address: std::ffi::OsString) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use etracker_core::Tracker;
 
 use crate::lists::ListFiles;
+use crate::reloads::ReloadLog;
 use crate::secrets::SecretFile;
 use crate::terminal::say;
 use crate::tls::CertificateFiles;
@@ -25,6 +26,8 @@ pub(crate) struct Reloading {
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) secrets: Option<SecretFile>,
     pub(crate) certificates: Option<CertificateFiles>,
+    /// What came of it.
+    pub(crate) log: ReloadLog,
 }
 
 impl Reloading {
@@ -52,7 +55,11 @@ impl Reloading {
         loop {
             match asked.recv_timeout(look_period()) {
                 Ok(signal) => return Some(signal),
-                Err(RecvTimeoutError::Timeout) => certificates.look(),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(outcome) = certificates.look() {
+                        self.log.certificates(outcome);
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
@@ -61,7 +68,7 @@ impl Reloading {
     fn reload(&mut self, signal: &str) {
         let mut is_done = false;
         if let Some(certificates) = &mut self.certificates {
-            certificates.reload(signal);
+            self.log.certificates(certificates.reload(signal));
             is_done = true;
         }
         if let Some(secrets) = &mut self.secrets {
@@ -69,7 +76,7 @@ impl Reloading {
             is_done = true;
         }
         if !self.lists.is_empty() {
-            self.lists.reload(signal, &self.tracker);
+            self.log.lists(self.lists.reload(signal, &self.tracker));
         } else if !is_done {
             say(format_args!(
                 "{signal}: nothing to reload: there are no lists (--allow-list, --deny-list, --deny-address, --trusted-proxy)"

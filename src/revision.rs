@@ -32,7 +32,7 @@ pub(crate) const fn date() -> Option<&'static str> {
     option_env!("ETRACKER_DATE")
 }
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Set by build.rs where git knows one.
 const REVISION: Option<&str> = option_env!("ETRACKER_REVISION");
 /// The features of Cargo.toml, and whether this build has them.

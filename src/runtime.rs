@@ -30,6 +30,18 @@ pub(crate) fn choose(options: &Options, tell: Tell<'_>) -> Result<Serve, String>
     }
 }
 
+/// The runtime that these options choose.
+pub(crate) const fn name(options: &Options) -> &'static str {
+    match options.runtime {
+        #[cfg(all(feature = "smol", feature = "glommio"))]
+        Runtime::Auto => Runtime::Smol.name(),
+        #[cfg(feature = "smol")]
+        Runtime::Smol => Runtime::Smol.name(),
+        #[cfg(feature = "glommio")]
+        Runtime::Glommio => Runtime::Glommio.name(),
+    }
+}
+
 /// Whether these options choose glommio.
 #[cfg(feature = "glommio")]
 pub(crate) fn is_glommio(options: &Options) -> bool {

@@ -12,15 +12,15 @@ use etracker_runtime_common::{
 };
 
 use crate::acme::Acme;
+use crate::alive::Life;
 use crate::cluster::{Cluster, Running};
 use crate::failure::Failure;
-use crate::members::ClusterView;
-use crate::memory::{Budget, Cap};
+use crate::memory::Budget;
 use crate::notify::Notifier;
 use crate::options::Options;
 use crate::pages::{About, Grouping, PageCache, Readers};
 use crate::reload::Reloading;
-use crate::renewals::Renewals;
+use crate::reloads::ReloadLog;
 use crate::revision::revision;
 use crate::runtime::Serve;
 use crate::secrets::SecretFile;
@@ -29,7 +29,8 @@ use crate::steps::{PRIVILEGED, Ready, Step, UNPRIVILEGED};
 use crate::supervised::{Lifeline, is_supervised};
 use crate::terminal::{complain, say};
 use crate::tls::{Ageing, CertificateFiles};
-use crate::{limits, logs, reload, report, signals, sockets, terminal, watch};
+use crate::verdict::Judge;
+use crate::{limits, logs, reload, report, runtime, signals, sockets, terminal, usage, watch};
 use jiff::tz::TimeZone;
 use nix::unistd::gethostname;
 
@@ -46,6 +47,7 @@ pub(crate) fn run(options: Options, processors: usize) -> Result<(), Failure> {
     // The files of time zones are not in a new root directory.
     let zone = TimeZone::system();
     find_memory();
+    usage::find();
     let mut ready = Ready::default();
     take(PRIVILEGED, &options, &mut ready)?;
     // Until here the process has one thread: privileges are per thread on Linux.
@@ -72,7 +74,8 @@ fn serve(
         options.listen = sockets::found(&options.listen, opened);
     }
     let clock = clock();
-    let page_cache = Arc::new(page_cache(&options, &ready, clock.now(), &zone));
+    let page_cache = page_cache(&options, &ready, clock.now(), &zone, Life::new(control));
+    let (judge, log) = page_cache.notes();
     let Ready {
         opened: Some(opened),
         notifier: Some(notifier),
@@ -90,13 +93,14 @@ fn serve(
     else {
         unreachable!("every step was taken, and none failed");
     };
-    tell_listening(&options, &opened, connections_max);
+    tell_listening(&options, &opened, connections_max, certificates.as_ref());
     let config = clustered(bounded(&options.config, budget), &options, secrets.as_ref());
     let tracker = tracker(config, access, clock)?;
     let (state, tracker, ids) = with_state(state, tracker, ids, clock, &options)?;
-    let fronts = fronts(&ids, secrets.as_ref(), tracker.config(), page_cache);
+    let fronts = fronts(&ids, secrets.as_ref(), tracker.config(), Arc::new(page_cache));
     let fronts = secured(fronts, certificates.as_ref());
     let ageing = certificates.as_ref().map(|files| Ageing::new(files.shared()));
+    let watchers = (judge, ageing);
     let (state, tracker) = (state.map(Arc::new), Arc::new(tracker));
     let state_writer = state_writer(state.as_ref(), &options, &tracker, clock, control)?;
     let secret_file = secret_file(&options, secrets, &fronts);
@@ -110,10 +114,11 @@ fn serve(
         tracker: Arc::clone(&tracker),
         secrets: secret_file,
         certificates: certificates.filter(CertificateFiles::are_there),
+        log,
     }
     .begin(reloads)
     .map_err(Failure::Thread)?;
-    watch::begin(Arc::clone(&tracker), clock, options.logs.format, zone, ageing)
+    watch::begin(Arc::clone(&tracker), clock, options.logs.format, zone, watchers)
         .and_then(|()| notifier.watch(&tracker, clock, control))
         .map_err(Failure::Thread)?;
     renew(acme, control)?;
@@ -209,13 +214,21 @@ fn bounded(config: &Config, budget: Option<Budget>) -> Config {
     }
 }
 
-/// Prints where the tracker listens, and for how many.
-fn tell_listening(options: &Options, opened: &Opened, connections_max: usize) {
+/// Prints where the tracker listens, for how many, and what is wrong with its certificates.
+fn tell_listening(
+    options: &Options,
+    opened: &Opened,
+    connections_max: usize,
+    certificates: Option<&CertificateFiles>,
+) {
     report::listening(opened, &options.listen);
     if !is_supervised() {
         sockets::tell_absent(opened);
     }
     say(format_args!("Connections at once: {connections_max} at most"));
+    if let Some(certificates) = certificates {
+        certificates.complain_of_flaws();
+    }
 }
 
 /// The same fronts, over TLS too if there are certificates.
@@ -231,17 +244,14 @@ fn renew(acme: Option<Acme>, control: &Control) -> Result<(), Failure> {
     acme.map_or(Ok(()), |acme| acme.start(control).map_err(Failure::Acme))
 }
 
-fn page_cache(options: &Options, ready: &Ready, now: Instant, zone: &TimeZone) -> PageCache {
-    let about = about(options, now, ready.cap, zone)
-        .with_certificates(ready.certificates.as_ref().map(CertificateFiles::shared))
-        .with_renewals(ready.acme.as_ref().map(Acme::renewals))
-        .with_cluster(ready.cluster.as_ref().map(Cluster::view));
+fn page_cache(options: &Options, ready: &Ready, now: Instant, zone: &TimeZone, life: Life) -> PageCache {
+    let about = about(options, ready, now, zone, life);
     let hosts = options.page_hosts.iter().cloned().chain(host_names());
     let readers = Readers::new(options.stats_from.clone(), hosts);
     PageCache::new(about, readers)
 }
 
-fn about(options: &Options, started: Instant, cap: Option<Cap>, zone: &TimeZone) -> About {
+fn about(options: &Options, ready: &Ready, started: Instant, zone: &TimeZone, life: Life) -> About {
     let Options { charset, locale, .. } = options;
     let grouping = Grouping::of(locale, charset).unwrap_or_else(|| {
         complain(format_args!(
@@ -251,17 +261,23 @@ fn about(options: &Options, started: Instant, cap: Option<Cap>, zone: &TimeZone)
     });
     About {
         revision: revision().to_owned(),
+        runtime: runtime::name(options),
+        life: Some(life),
         started,
         failures: options.failures,
         port: sockets::port(&options.listen),
         tcp: options.listen.uses(Transport::Tcp),
         udp: options.listen.uses(Transport::Udp),
         tls_port: options.tls.port,
-        certificates: None,
-        renewals: Renewals::default(),
-        cluster: ClusterView::default(),
+        certificates: ready.certificates.as_ref().map(CertificateFiles::shared),
+        renewals: ready.acme.as_ref().map(Acme::renewals).unwrap_or_default(),
+        cluster: ready.cluster.as_ref().map(Cluster::view).unwrap_or_default(),
+        state: ready.state.as_ref().map(FoundState::log),
+        reloads: ReloadLog::default(),
+        judge: Arc::new(Judge::new(started)),
         open_files: limits::open_files(),
-        memory_max: cap.map(|cap| cap.bytes),
+        connections_max: ready.connections_max,
+        memory_max: ready.cap.map(|cap| cap.bytes),
         charset: charset.clone(),
         grouping,
         zone: zone.clone(),

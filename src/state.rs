@@ -4,6 +4,7 @@
 //! is renamed and kept. A lock file ensures that only one tracker uses a state.
 
 mod lock;
+mod writes;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -22,9 +23,12 @@ use etracker_core::{Seed, Tracker};
 use etracker_runtime_common::{Clock, Control, Plain, Prefetcher};
 
 use crate::files::{self, with_suffix};
+use crate::finding::Failed;
 use crate::options::Setting;
 use crate::terminal::{complain, say};
 use lock::{Lock, LockError};
+use writes::Written;
+pub(crate) use writes::{WriteLog, Writes};
 
 /// An open state, and the seed of connection ids that is stored in it.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub(crate) struct StateFile {
     seed: Seed,
     /// Whether a state has been written before.
     exists: bool,
+    log: WriteLog,
     /// Held as long as the state is in use.
     _lock: Lock,
 }
@@ -47,7 +52,8 @@ impl StateFile {
         let file = try_open(path)?;
         let path = files::followed(path).map_err(|error| failed("read", error))?;
         files::may_write_into(files::folder(&path)).map_err(|error| failed("write", error))?;
-        Ok(FoundState { path, file })
+        let log = WriteLog::default();
+        Ok(FoundState { path, file, log })
     }
 
     /// Restores the state into a tracker without torrents. Without a state, or after a damaged one, which is set aside, the tracker
@@ -71,6 +77,7 @@ impl StateFile {
             path,
             seed,
             exists: true,
+            log: found.log,
             _lock: lock,
         };
         match read(file, &tracker, clock) {
@@ -118,9 +125,17 @@ impl StateFile {
             other => {
                 // A leftover does no harm: the next attempt replaces it.
                 let _ = fs::remove_file(&fresh);
-                return other.map(|_| false).map_err(|error| self.error("write", error));
+                let stopped = other.map(|_| false).map_err(|error| self.error("write", error));
+                return stopped.inspect_err(|error| self.log.failed(error.failed()));
             }
         };
+        self.log.written(Written {
+            at: clock.now(),
+            time: began.elapsed(),
+            bytes: fs::metadata(&self.path).map_or(0, |state| state.len()),
+            torrents,
+            peers,
+        });
         if pace == Pace::Full {
             say(format_args!(
                 "State {}: {torrents} torrents and {peers} peers written in {} ms",
@@ -244,6 +259,7 @@ pub(crate) struct FoundState {
     path: PathBuf,
     /// `None` if there is no state yet.
     file: Option<File>,
+    log: WriteLog,
 }
 
 impl FoundState {
@@ -252,13 +268,18 @@ impl FoundState {
     /// # Errors
     /// It cannot be read.
     pub(crate) fn examine(self, tracker: &Tracker, clock: Clock) -> Result<StateContent, StateError> {
-        let Self { path, file } = self;
+        let Self { path, file, .. } = self;
         match read(file, tracker, clock) {
             Ok(None) => Ok(StateContent::None(path)),
             Ok(Some(content)) => Ok(StateContent::Peers(path, content.restored.peers)),
             Err(ReadError::Damaged(damage)) => Ok(StateContent::Damaged(path, damage)),
             Err(ReadError::Io(error)) => Err(StateError::new("read", &path, error)),
         }
+    }
+
+    /// What will have come of writing it.
+    pub(crate) fn log(&self) -> WriteLog {
+        self.log.clone()
     }
 
     /// Checks, without changing anything, that no other tracker holds the state.
@@ -335,8 +356,30 @@ impl StateError {
         }
     }
 
+    fn failed(&self) -> Failed {
+        Failed {
+            what: self.to_string(),
+            remedy: self.remedy(),
+        }
+    }
+
+    /// What the operator can do.
+    pub(crate) fn remedy(&self) -> String {
+        let folder = self.folder().display();
+        let kind = match self {
+            Self::Failed { error, .. } => error.kind(),
+            Self::Taken { .. } => return "give each tracker its own state".to_owned(),
+        };
+        if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            return format!("make room on the file system of {folder}, or --state elsewhere");
+        }
+        format!(
+            "an existing directory that the tracker's user can write: {folder}; with --chroot, the path is relative to it"
+        )
+    }
+
     /// The directory of the state.
-    pub(crate) fn folder(&self) -> &Path {
+    fn folder(&self) -> &Path {
         let (Self::Failed { path, .. } | Self::Taken { path, .. }) = self;
         files::folder(path)
     }

@@ -13,6 +13,7 @@ use etracker_core::Instant;
 use etracker_runtime_common::Fronts;
 
 use crate::certificate::Certificate;
+use crate::finding::Failed;
 use crate::options::{Setting, TlsOptions};
 use crate::terminal::Tell;
 
@@ -56,11 +57,11 @@ impl CertificateFiles {
         match self.0 {}
     }
 
-    pub(crate) const fn look(&mut self) {
+    pub(crate) const fn look(&mut self) -> Option<Result<(), Failed>> {
         match self.0 {}
     }
 
-    pub(crate) const fn reload(&mut self, _: &str) {
+    pub(crate) const fn reload(&mut self, _: &str) -> Result<(), Failed> {
         match self.0 {}
     }
 }
@@ -82,6 +83,12 @@ impl Ageing {
 /// Never there.
 #[derive(Debug)]
 pub(crate) struct CertificateError(Never);
+
+impl CertificateError {
+    pub(crate) const fn remedy(&self) -> &'static str {
+        match self.0 {}
+    }
+}
 
 impl fmt::Display for CertificateError {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {

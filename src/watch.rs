@@ -19,6 +19,7 @@ use crate::logs::{EVALUATION, LogFormat};
 use crate::pages::{error_name, local_time};
 use crate::terminal::{dropped, say};
 use crate::tls::Ageing;
+use crate::verdict::{Judge, shortage};
 
 /// Watches `tracker` until the process ends.
 ///
@@ -29,7 +30,7 @@ pub(crate) fn begin(
     clock: Clock,
     format: LogFormat,
     zone: TimeZone,
-    mut ageing: Option<Ageing>,
+    (judge, mut ageing): (Arc<Judge>, Option<Ageing>),
 ) -> io::Result<()> {
     let mut watch = Watch {
         evaluated: Instant::default(),
@@ -47,6 +48,7 @@ pub(crate) fn begin(
         .spawn(move || {
             for second in 1u64.. {
                 thread::sleep(Duration::from_secs(1));
+                judge.note(watch.clock.now(), &watch.tracker);
                 watch.evaluation();
                 watch.hidden_clients();
                 watch.memory();
@@ -132,26 +134,16 @@ impl Watch {
         };
         let swarms_mib = memory.swarms_bytes >> 20;
         let max_mib = memory.swarms_max.unwrap_or_default() >> 20;
-        let what = match pressure {
-            Pressure::Low => {
-                info!(
-                    swarms_mib,
-                    max_mib, "memory of swarms is below nine tenths of its limit again"
-                );
-                return;
-            }
-            Pressure::High => {
-                "memory of swarms is nine tenths full: a new torrent is served from its second announce on"
-            }
-            Pressure::Full => "memory of swarms is full: new torrents are refused",
-            Pressure::Exhausted => {
-                "memory of swarms is used up: new torrents are refused, and new peers are not stored"
-            }
-        };
-        warn!(
-            swarms_mib,
-            max_mib, "{what}; --memory-max sets the limit of the process"
-        );
+        match shortage(pressure) {
+            None => info!(
+                swarms_mib,
+                max_mib, "memory of swarms is below nine tenths of its limit again"
+            ),
+            Some(what) => warn!(
+                swarms_mib,
+                max_mib, "{what}; --memory-max sets the limit of the process"
+            ),
+        }
     }
 
     fn evaluation(&mut self) {

@@ -14,8 +14,9 @@ use etracker_runtime_common::{
 
 use super::addresses::{self, Absent, bound};
 use super::conntrack::Conntrack;
+use super::finding::Finding;
 use super::https::{Https, TlsTrip};
-use super::probe::{Hidden, Probe, ProbeResult, Trust, at_once};
+use super::probe::{Probe, ProbeResult, Trust, at_once};
 use crate::acme::Look;
 use crate::failure::Failure;
 use crate::limits;
@@ -61,8 +62,8 @@ pub(super) struct Facts {
     pub(super) https: Https,
     /// Probes over TLS.
     pub(super) over_tls: Vec<TlsTrip>,
-    /// Causes that hide clients from the tracker that has the port, by its own report.
-    pub(super) hidden: Vec<Hidden>,
+    /// What the tracker that has the port finds about itself.
+    pub(super) told: Vec<Finding>,
     /// The way to certificates, with `--acme`.
     pub(super) acme: Option<Look>,
     /// What a node would hear, with `--cluster`.
@@ -180,8 +181,8 @@ impl Facts {
             round_trips,
             over_tls,
         } = answers;
-        let hidden = if is_in_use(&steps) {
-            hidden(&round_trips)?
+        let told = if is_in_use(&steps) {
+            told(&round_trips, options)?
         } else {
             Vec::new()
         };
@@ -209,7 +210,7 @@ impl Facts {
             round_trips,
             https,
             over_tls,
-            hidden,
+            told,
             acme,
             cluster,
             unknown_variables: options.unknown_variables.clone(),
@@ -410,12 +411,13 @@ fn ask(probe: Probe<'_>, transport: Transport, at: SocketAddr) -> RoundTrip {
     RoundTrip { transport, at, asked }
 }
 
-/// Asks the first address that answers over HTTP for hidden clients.
-fn hidden(round_trips: &[RoundTrip]) -> Result<Vec<Hidden>, Failure> {
+/// Asks the first address that answers over HTTP what the tracker finds.
+fn told(round_trips: &[RoundTrip], options: &Options) -> Result<Vec<Finding>, Failure> {
     let probe = Probe::new(Trust::default())?;
     let answers = |trip: &&RoundTrip| trip.transport == Transport::Tcp && trip.asked.is_ok();
     let found = round_trips.iter().find(answers);
-    Ok(found.map(|trip| probe.hidden(trip.at)).unwrap_or_default())
+    let prefix = options.config.path_prefix();
+    Ok(found.map(|trip| probe.told(trip.at, prefix)).unwrap_or_default())
 }
 
 /// Linux reports twice the granted size: the other half is for its own bookkeeping.

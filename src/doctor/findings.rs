@@ -11,9 +11,9 @@ use super::facts::{
 };
 use super::finding::{Finding, Grade, answer, fault, ok, warning};
 use super::https;
-use super::probe::{Answer, Hidden, shortened};
+use super::probe::Answer;
 use crate::failure::Failure;
-use crate::lists::ListError;
+use crate::finding::larger_buffers;
 use crate::memory::{From as CapFrom, Mib};
 use crate::privileges::PrivilegeError;
 use crate::sockets::SocketError;
@@ -38,7 +38,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     if is_of_a_tracker(facts) {
         findings.extend(facts.round_trips.iter().map(round_trip));
     }
-    findings.extend(facts.hidden.iter().map(hidden));
+    findings.extend(facts.told.iter().cloned());
     findings.extend(environment(&facts.unknown_variables));
     findings.push(private_peers(facts));
     let interval = interval(facts);
@@ -76,7 +76,7 @@ fn receive_buffer(buffer: ReceiveBuffer) -> Finding {
     warning(
         about,
         format!("{what}: bursts of UDP requests are lost"),
-        format!("sysctl -w {BUFFER_LIMIT}={wanted}, and the same line in /etc/sysctl.d/60-etracker.conf"),
+        larger_buffers(wanted),
     )
 }
 
@@ -272,22 +272,10 @@ const ADDRESS_TENTATIVE: &str =
 /// The remedy for a failed step.
 fn remedy(failure: &Failure) -> String {
     match failure {
-        Failure::Lists(ListError::Unreadable(option, ..)) => {
-            format!(
-                "give {option} a file that the tracker's user can read; with --chroot, the path is relative to it"
-            )
-        }
-        Failure::Lists(ListError::Bad(..) | ListError::Several(..)) => {
-            "correct them: one info-hash or network a line, # before a comment".to_owned()
-        }
-        Failure::Certificates(_) => {
-            "the certificate with its chain for --tls-cert, and its key for --tls-key, both in PEM".to_owned()
-        }
+        Failure::Lists(error) => error.remedy(),
+        Failure::Certificates(error) => error.remedy().to_owned(),
         Failure::Privileges(error) => privilege_remedy(error),
-        Failure::State(error) => format!(
-            "an existing directory that the tracker's user can write: {}; with --chroot, the path is relative to it",
-            error.folder().display()
-        ),
+        Failure::State(error) => error.remedy(),
         Failure::Acme(error) => error.remedy(),
         Failure::Secrets(_) => "a file that `etracker cluster secret` made, the same for all trackers of the cluster".to_owned(),
         Failure::Cluster(_) => {
@@ -327,7 +315,7 @@ fn state(content: &Result<StateContent, StateError>, facts: &Facts) -> Finding {
             let pid = by.map_or_else(String::new, |pid| format!(", process {pid},"));
             format!("; a running tracker{pid} uses it now")
         }
-        Some(taken) => return fault(STATE, taken.to_string(), "give each tracker its own state"),
+        Some(taken) => return fault(STATE, taken.to_string(), taken.remedy()),
         None => String::new(),
     };
     match content {
@@ -398,13 +386,6 @@ fn interval(facts: &Facts) -> Finding {
     }
 }
 
-/// A cause in the words of the tracker that has the port.
-fn hidden(hidden: &Hidden) -> Finding {
-    let [what, remedy] =
-        [&hidden.what, &hidden.remedy].map(|words| shortened(words.as_bytes(), HIDDEN_LETTERS_MAX));
-    warning("clients", what, remedy)
-}
-
 fn private_peers(facts: &Facts) -> Finding {
     let about = "private peers";
     match facts.public.filter(|_| facts.private_peers) {
@@ -420,8 +401,6 @@ fn private_peers(facts: &Facts) -> Finding {
     }
 }
 
-/// Characters shown of another tracker's text.
-const HIDDEN_LETTERS_MAX: usize = 400;
 /// Bytes that the kernel takes for a process beside those that the process counts.
 const BESIDE_THE_CAP: u64 = 50 << 20;
 /// Announce intervals that public lists of trackers take: 5 minutes to 3 hours.
@@ -430,13 +409,6 @@ const LISTED_SECS: RangeInclusive<u32> = 300..=10_800;
 const OTHER_RUNTIME: &str = "another --runtime, if this build has one";
 /// The remedy for other errors of the system.
 const AS_THE_SYSTEM_SAYS: &str = "what the system says; then try again";
-/// The setting that limits receive buffers.
-const BUFFER_LIMIT: &str = if cfg!(target_os = "linux") {
-    "net.core.rmem_max"
-} else {
-    "kern.ipc.maxsockbuf"
-};
-
 #[cfg(test)]
 mod tests {
     use etracker_core::config::Intervals;
@@ -446,6 +418,8 @@ mod tests {
     use super::*;
     use crate::doctor::https::Https;
     use crate::doctor::probe::ProbeError;
+    use crate::finding::BUFFER_LIMIT;
+    use crate::lists::ListError;
     use crate::memory::Cap;
     use crate::options::name::{DENY_LIST, MEMORY_MAX, USER};
     use crate::options::{Setting, Source};
@@ -489,7 +463,7 @@ mod tests {
             round_trips: vec![trip(Transport::Udp), trip(Transport::Tcp)],
             https: Https::default(),
             over_tls: Vec::new(),
-            hidden: Vec::new(),
+            told: Vec::new(),
             acme: None,
             cluster: None,
             unknown_variables: Vec::new(),

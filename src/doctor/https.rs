@@ -195,14 +195,7 @@ fn certificate(served: &Served, trusted: Option<&Result<(), Error>>) -> Vec<Find
     if flaws.is_empty() {
         findings.extend(distrust(from, facts.chain, trusted));
     }
-    findings.extend(flaws.iter().map(|flaw| {
-        let (what, remedy) = (format!("{from}: {flaw}"), flaw.remedy(*renewed));
-        if flaw.is_fatal() {
-            fault(about, what, remedy)
-        } else {
-            warning(about, what, remedy)
-        }
-    }));
+    findings.extend(flaws.iter().map(|flaw| flaw.finding(from, *renewed)));
     findings
 }
 

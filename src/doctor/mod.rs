@@ -8,6 +8,7 @@ mod conntrack;
 mod facts;
 mod finding;
 mod findings;
+mod health;
 #[cfg_attr(not(feature = "tls"), path = "https_absent.rs")]
 mod https;
 mod json;
@@ -22,6 +23,7 @@ use crate::terminal::say;
 use facts::{Facts, is_in_use};
 use finding::{Finding, Grade};
 use findings::{is_of_a_tracker, judge};
+pub(crate) use health::health;
 
 /// Checks a tracker with these options on this host and prints a table of findings. The exit status is a failure if there is a
 /// fault.

@@ -16,6 +16,7 @@ use etracker_core::udp::packet::{AnnounceRequest, RequestHead, Response};
 use etracker_core::{InfoHash, PeerId};
 use serde::Deserialize;
 
+use super::finding::{Finding, Grade, fault, ok, warning};
 use crate::failure::Failure;
 
 /// The result of a probe.
@@ -33,16 +34,34 @@ pub(super) enum Answer {
 /// The part of `/stats.json` that doctor reads.
 #[derive(Debug, Deserialize)]
 struct Stats {
-    #[serde(default)]
-    hidden_clients: Vec<Hidden>,
+    verdict: Verdict,
 }
 
-/// A cause that hides clients, as a tracker reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Hidden {
-    pub(super) what: String,
-    pub(super) remedy: String,
-    ordinary: bool,
+#[derive(Debug, Deserialize)]
+struct Verdict {
+    findings: Vec<Told>,
+}
+
+/// A finding of a tracker about itself.
+#[derive(Debug, Deserialize)]
+struct Told {
+    grade: Grade,
+    about: String,
+    what: String,
+    remedy: String,
+}
+
+impl Told {
+    /// The finding, as printable text.
+    fn finding(&self) -> Finding {
+        let [about, what, remedy] = [&self.about, &self.what, &self.remedy]
+            .map(|words| shortened(words.as_bytes(), TOLD_LETTERS_MAX));
+        match self.grade {
+            Grade::Ok => ok(&about, what),
+            Grade::Warning => warning(&about, what, remedy),
+            Grade::Fault => fault(&about, what, remedy),
+        }
+    }
 }
 
 /// Why a probe failed.
@@ -166,24 +185,26 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// The causes that hide clients from the tracker there, in its own words; empty if its pages cannot be read.
-    pub(super) fn hidden(self, at: SocketAddr) -> Vec<Hidden> {
+    /// What the tracker there finds about itself, in its own words; empty if its pages cannot be read. They are below `prefix`.
+    pub(super) fn told(self, at: SocketAddr, prefix: &str) -> Vec<Finding> {
         let stats = || {
             let mut stream = connect(at)?;
             let mut request = Vec::new();
-            encode_get(&at.to_string(), "/stats.json", b"", AGENT, &mut request);
+            encode_get(
+                &at.to_string(),
+                &format!("{prefix}/stats.json"),
+                b"",
+                AGENT,
+                &mut request,
+            );
             stream.write_all(&request)?;
             read_response(&mut stream, STATS_MAX)
         };
         let stats = stats()
             .ok()
             .and_then(|response| serde_json::from_slice::<Stats>(&response.body).ok());
-        let hidden = stats.map(|stats| stats.hidden_clients).unwrap_or_default();
-        hidden
-            .into_iter()
-            .filter(|hidden| !hidden.ordinary)
-            .take(HIDDEN_MAX)
-            .collect()
+        let told = stats.map(|stats| stats.verdict.findings).unwrap_or_default();
+        told.iter().take(TOLD_MAX).map(Told::finding).collect()
     }
 
     /// Sends a request repeatedly until an answer comes.
@@ -248,7 +269,7 @@ pub(super) fn at_once<P: Clone + Send, T: Send>(
     })
 }
 
-fn connect(at: SocketAddr) -> io::Result<TcpStream> {
+pub(super) fn connect(at: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&at, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -256,7 +277,7 @@ fn connect(at: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Reads a response of less than `max` bytes.
-fn read_response(stream: &mut impl Read, max: usize) -> Result<HttpResponse, ProbeError> {
+pub(super) fn read_response(stream: &mut impl Read, max: usize) -> Result<HttpResponse, ProbeError> {
     let (mut received, mut piece) = (Vec::new(), [0; 4096]);
     while received.len() < max {
         let len = uninterrupted(|| stream.read(&mut piece))?;
@@ -315,7 +336,7 @@ fn plain(reason: &[u8]) -> String {
 }
 
 /// The printable characters of another program's text, at most `max`.
-pub(super) fn shortened(reason: &[u8], max: usize) -> String {
+fn shortened(reason: &[u8], max: usize) -> String {
     let printable = reason
         .iter()
         .filter(|byte| byte.is_ascii_graphic() || **byte == b' ');
@@ -323,7 +344,7 @@ pub(super) fn shortened(reason: &[u8], max: usize) -> String {
 }
 
 /// The `User-Agent` of probes.
-const AGENT: &str = concat!("etracker/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("etracker/", env!("CARGO_PKG_VERSION"));
 /// How long to wait for an answer from this host.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Datagrams sent before a probe counts as unanswered.
@@ -332,8 +353,10 @@ const TRIES: u32 = 3;
 const RESPONSE_MAX: usize = 1 << 16;
 /// Bytes of the longest `/stats.json` that is read: with its history it has some 200,000.
 const STATS_MAX: usize = 1 << 20;
-/// Causes shown at most; trackers know fewer.
-const HIDDEN_MAX: usize = 8;
+/// Findings shown at most; trackers seldom have as many.
+const TOLD_MAX: usize = 32;
+/// Characters shown of another tracker's text.
+const TOLD_LETTERS_MAX: usize = 400;
 /// Characters shown of a reason.
 const REASON_MAX: usize = 100;
 /// A client in a documentation network, whom the probe names as a proxy does.

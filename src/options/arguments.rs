@@ -538,6 +538,7 @@ pub(super) const USAGE: &str = "Usage:\n \
                      \x20etracker [OPTION]...                  serve\n \
                      \x20etracker check [OPTION]...            check options and their files alone\n \
                      \x20etracker doctor [--json] [OPTION]...  check this host and these options\n \
+                     \x20etracker health [OPTION]...           ask a running tracker if it works\n \
                      \x20etracker man                          print the manual page\n \
                      \x20etracker cluster secret               print a new secret for a cluster\n \
                      \x20etracker completions bash|zsh|fish    print completions for a shell";

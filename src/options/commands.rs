@@ -10,6 +10,7 @@ pub(super) enum Command {
     Serve,
     Check,
     Doctor,
+    Health,
     Man,
     Help,
     MakeSecret,
@@ -22,6 +23,7 @@ impl Command {
         match arguments {
             [first, rest @ ..] if first == CHECK => (Self::Check, rest),
             [first, rest @ ..] if first == DOCTOR => (Self::Doctor, rest),
+            [first, rest @ ..] if first == HEALTH => (Self::Health, rest),
             [first, rest @ ..] if first == COMPLETIONS => (Self::Completions, rest),
             [first, second] if first == CLUSTER && second == SECRET => (Self::MakeSecret, &[]),
             [word] if word == MANUAL => (Self::Man, &[]),
@@ -37,6 +39,7 @@ pub(super) fn advice(word: &str) -> &'static str {
     let is_close = |command: &str| osa_distance(word, command) * 3 <= command.len();
     match word {
         DOCTOR => "`doctor` comes first: etracker doctor [OPTION]...",
+        HEALTH => "`health` comes first: etracker health [OPTION]...",
         CHECK => "`check` comes first: etracker check [OPTION]...",
         COMPLETIONS => "`completions` comes first: etracker completions bash|zsh|fish",
         MANUAL => "`man` stands alone: etracker man",
@@ -44,6 +47,7 @@ pub(super) fn advice(word: &str) -> &'static str {
         HELP => "`help` stands alone: etracker help",
         _ if SERVING.contains(&word) => "etracker serves without a word for that: etracker [OPTION]...",
         _ if is_close(DOCTOR) => "did you mean `etracker doctor`?",
+        _ if is_close(HEALTH) => "did you mean `etracker health`?",
         _ if is_close(CHECK) => "did you mean `etracker check`?",
         _ if is_close(COMPLETIONS) => "did you mean `etracker completions`?",
         _ if is_close(MANUAL) => "did you mean `etracker man`?",
@@ -55,9 +59,10 @@ pub(super) fn advice(word: &str) -> &'static str {
 }
 
 /// The commands of one word, and what they do.
-pub(super) const COMMANDS: [(&str, &str); 6] = [
+pub(super) const COMMANDS: [(&str, &str); 7] = [
     (CHECK, "check options and their files alone"),
     (DOCTOR, "check this host and these options"),
+    (HEALTH, "ask a running tracker if it works"),
     (HELP, "show the most used options"),
     (MANUAL, "print the manual page"),
     (COMPLETIONS, "print completions for bash, zsh or fish"),
@@ -70,6 +75,7 @@ pub(super) const SECRET: &str = "secret";
 pub(super) const CLUSTER: &str = "cluster";
 pub(super) const COMPLETIONS: &str = "completions";
 pub(super) const DOCTOR: &str = "doctor";
+const HEALTH: &str = "health";
 const CHECK: &str = "check";
 const MANUAL: &str = "man";
 const HELP: &str = "help";

@@ -109,6 +109,8 @@ pub(crate) enum Request {
     Check(Box<Options>),
     /// Print a new secret of a cluster.
     MakeSecret,
+    /// Ask the tracker that serves with these options whether it works.
+    AskHealth(Box<Options>),
     /// Print this text.
     Show(String),
 }
@@ -139,7 +141,7 @@ impl Request {
             Command::Help => return Ok(Self::Show(help::short())),
             Command::MakeSecret => return Ok(Self::MakeSecret),
             Command::Completions => return completions_for(arguments),
-            Command::Serve | Command::Check | Command::Doctor => {}
+            Command::Serve | Command::Check | Command::Doctor | Command::Health => {}
         }
         let is_json = command == Command::Doctor && arguments.iter().any(|word| word == JSON);
         let arguments: Vec<_> = arguments
@@ -170,6 +172,7 @@ impl Request {
         Ok(match command {
             Command::Doctor => Self::Examine(options, if is_json { Form::Json } else { Form::Text }),
             Command::Check => Self::Check(options),
+            Command::Health => Self::AskHealth(options),
             Command::Serve | Command::Man | Command::Help | Command::MakeSecret | Command::Completions => {
                 Self::Serve(options)
             }

@@ -310,6 +310,8 @@ fn words_that_are_no_options_get_an_answer_that_helps() {
         ("hlep", "hlep", "did you mean `etracker help`?"),
         ("run", "run", "etracker serves without a word"),
         ("-p 6969 doctor", "doctor", "`doctor` comes first"),
+        ("-p 6969 health", "health", "`health` comes first"),
+        ("helth", "helth", "did you mean `etracker health`?"),
         ("serve", "serve", "etracker serves without a word"),
         ("start -p 6969", "start", "etracker serves without a word"),
         ("-p 6969 man", "man", "`man` stands alone"),

@@ -1,5 +1,8 @@
 //! Facts for pages beside the tracker's figures.
 
+use std::sync::Arc;
+
+use etracker_core::access::Access;
 use etracker_core::config::Limits;
 use etracker_core::stats::{Count, Figures};
 use etracker_core::{Instant, Tracker};
@@ -8,18 +11,27 @@ use etracker_runtime_common::Memory;
 use jiff::tz::TimeZone;
 
 use super::Grouping;
+use crate::alive::Life;
 use crate::allocations::Allocations;
 use crate::certificate::Certificate;
 use crate::hidden_clients::Hidden;
 use crate::members::{ClusterState, ClusterView};
+use crate::reloads::{ReloadLog, Reloads};
 use crate::renewals::{Renewal, Renewals};
+use crate::state::{WriteLog, Writes};
 use crate::tls::Certificates;
+use crate::usage::Usage;
+use crate::verdict::{Judge, Signs, Verdict};
 
 /// Facts that do not change while the process serves.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
     /// The revision of the build.
     pub(crate) revision: String,
+    /// The runtime that serves.
+    pub(crate) runtime: &'static str,
+    /// Whether the workers live, if that is watched.
+    pub(crate) life: Option<Life>,
     /// The start of the process.
     pub(crate) started: Instant,
     /// Failures before this start.
@@ -38,8 +50,16 @@ pub(crate) struct About {
     pub(crate) renewals: Renewals,
     /// What is known of the cluster.
     pub(crate) cluster: ClusterView,
+    /// What came of writing the state, if there is one.
+    pub(crate) state: Option<WriteLog>,
+    /// What came of reloads.
+    pub(crate) reloads: ReloadLog,
+    /// What judges the tracker.
+    pub(crate) judge: Arc<Judge>,
     /// The soft and the hard limit on open files.
     pub(crate) open_files: (u64, u64),
+    /// Connections at once.
+    pub(crate) connections_max: Option<usize>,
     /// The most memory that the process is to take, in bytes, if that is limited.
     pub(crate) memory_max: Option<u64>,
     /// The character set that pages declare.
@@ -50,25 +70,6 @@ pub(crate) struct About {
     pub(crate) zone: TimeZone,
 }
 
-impl About {
-    /// The same facts, with the certificates of HTTPS.
-    pub(crate) fn with_certificates(self, certificates: Option<Certificates>) -> Self {
-        Self { certificates, ..self }
-    }
-
-    /// The same facts, with what is known of certificates that a directory issues.
-    pub(crate) fn with_renewals(self, renewals: Option<Renewals>) -> Self {
-        let renewals = renewals.unwrap_or_default();
-        Self { renewals, ..self }
-    }
-
-    /// The same facts, with what is known of the cluster.
-    pub(crate) fn with_cluster(self, cluster: Option<ClusterView>) -> Self {
-        let cluster = cluster.unwrap_or_default();
-        Self { cluster, ..self }
-    }
-}
-
 /// All figures and facts of the pages at one moment.
 #[derive(Debug)]
 pub(super) struct Moment<'a> {
@@ -77,22 +78,33 @@ pub(super) struct Moment<'a> {
     pub(super) figures: Figures,
     pub(super) limits: Limits,
     pub(super) memory: Memory,
+    pub(super) usage: Usage,
+    pub(super) access: Option<Arc<Access>>,
+    pub(super) is_alive: bool,
+    pub(super) is_ending: bool,
     pub(super) hidden: Vec<Hidden>,
     pub(super) renewals: Vec<Renewal>,
     /// `None` without a cluster.
     pub(super) cluster: Option<ClusterState>,
     pub(super) allocations: Allocations,
     pub(super) certificates: Vec<Certificate>,
+    pub(super) state: Option<Writes>,
+    pub(super) reloads: Reloads,
+    pub(super) verdict: Verdict,
 }
 
 impl<'a> Moment<'a> {
     pub(super) fn take(about: &'a About, now: Instant, tracker: &Tracker) -> Self {
-        Self {
+        let mut moment = Self {
             about,
             now,
             figures: tracker.figures(),
             limits: tracker.config().limits().clone(),
             memory: Memory::take(),
+            usage: Usage::take(),
+            access: tracker.access(),
+            is_alive: about.life.as_ref().is_none_or(|life| life.is_lived(now, tracker)),
+            is_ending: about.life.as_ref().is_some_and(Life::is_ending),
             hidden: Hidden::all(now, tracker),
             renewals: about.renewals.all(),
             cluster: about.cluster.get(),
@@ -101,6 +113,25 @@ impl<'a> Moment<'a> {
                 .certificates
                 .as_ref()
                 .map_or_else(Vec::new, |certificates| certificates.on_pages(now)),
+            state: about.state.as_ref().map(WriteLog::all),
+            reloads: about.reloads.all(),
+            verdict: Verdict::default(),
+        };
+        moment.verdict = about.judge.judge(&moment.signs());
+        moment
+    }
+
+    fn signs(&self) -> Signs<'_> {
+        Signs {
+            now: self.now,
+            figures: &self.figures,
+            udp: self.about.udp.then_some(self.about.port),
+            hidden: &self.hidden,
+            certificates: &self.certificates,
+            renewals: &self.renewals,
+            state: self.state.as_ref(),
+            reloads: &self.reloads,
+            cluster: self.cluster.as_ref(),
         }
     }
 

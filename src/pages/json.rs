@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::about::Moment;
 use super::text::error_name;
 use crate::members::{ClusterState, MemberState};
+use crate::reloads::Reloaded;
 
 /// The page, with a history that is rendered already.
 pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
@@ -22,6 +23,7 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
     let (soft, hard) = about.open_files;
     let page = Page {
         time: moment.now.as_secs(),
+        verdict: verdict(moment),
         process: json!({
             "revision": about.revision,
             "start_time": about.started.as_secs(),
@@ -69,6 +71,11 @@ pub(super) fn page(moment: &Moment<'_>, history: &RawValue) -> Vec<u8> {
         hidden_clients: hidden_clients(moment),
         acme: acme(moment),
         cluster: moment.cluster.as_ref().map(cluster),
+        state: state(moment),
+        reloads: json!({
+            "lists": reloaded(&moment.reloads.lists),
+            "certificates": reloaded(&moment.reloads.certificates),
+        }),
         history,
     };
     serde_json::to_vec(&page).unwrap_or_default()
@@ -83,6 +90,7 @@ pub(super) fn history(history: &History) -> Box<RawValue> {
 #[derive(Serialize)]
 struct Page<'a> {
     time: u64,
+    verdict: Value,
     process: Value,
     listen: Value,
     load: Value,
@@ -103,7 +111,58 @@ struct Page<'a> {
     acme: Value,
     /// `null` without a cluster.
     cluster: Option<Value>,
+    state: Value,
+    reloads: Value,
     history: &'a RawValue,
+}
+
+fn verdict(moment: &Moment<'_>) -> Value {
+    let verdict = &moment.verdict;
+    let findings = verdict.findings().iter().map(|(subject, finding)| {
+        json!({
+            "name": subject.name(),
+            "grade": finding.grade.name(),
+            "about": finding.about,
+            "what": finding.what,
+            "remedy": finding.remedy,
+        })
+    });
+    json!({
+        "grade": verdict.grade().name(),
+        "line": verdict.line(),
+        "findings": findings.collect::<Value>(),
+    })
+}
+
+/// `null` without a state.
+fn state(moment: &Moment<'_>) -> Value {
+    let Some(writes) = &moment.state else {
+        return Value::Null;
+    };
+    let last = writes.last.map(|last| {
+        json!({
+            "time": last.at.as_secs(),
+            "took_secs": last.time.as_secs_f64(),
+            "bytes": last.bytes,
+            "torrents": last.torrents,
+            "peers": last.peers,
+        })
+    });
+    json!({
+        "writes": writes.writes,
+        "write_failures": writes.failures,
+        "write_secs": writes.time.as_secs_f64(),
+        "last_write": last,
+        "error": writes.failed.as_ref().map(|failed| &failed.what),
+    })
+}
+
+fn reloaded(reloaded: &Reloaded) -> Value {
+    json!({
+        "reloads": reloaded.reloads,
+        "failures": reloaded.failures,
+        "error": reloaded.failed.as_ref().map(|failed| &failed.what),
+    })
 }
 
 fn certificates(moment: &Moment<'_>) -> Value {

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use etracker_core::access::Torrents;
 use etracker_core::cluster::Rejection;
+use etracker_core::config::LimitMode;
 use etracker_core::hidden_clients::Cause;
 use etracker_core::http::request::Request;
-use etracker_core::stats::Count;
+use etracker_core::stats::{Count, TURN_MILLIS, Turns};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder};
@@ -19,6 +21,8 @@ use prometheus_client::registry::{Registry, Unit};
 use super::about::Moment;
 use crate::members::{ClusterState, MemberState};
 use crate::renewals::Renewal;
+use crate::revision::VERSION;
+use crate::verdict::Subject;
 
 /// The two forms of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,9 @@ impl Format {
 pub(super) fn page(moment: &Moment<'_>, format: Format) -> String {
     let mut families = Families::default();
     process(moment, &mut families);
+    verdict(moment, &mut families);
+    state(moment, &mut families);
+    files(moment, &mut families);
     memory(moment, &mut families);
     allocations(moment, &mut families);
     requests(moment, &mut families);
@@ -116,10 +123,25 @@ fn process(moment: &Moment<'_>, to: &mut Families) {
     .number([], about.started.as_secs());
     to.gauge("process_resident_memory", Some(Unit::Bytes), "Memory in use")
         .number([], moment.memory.resident_bytes);
+    if let Some(open) = moment.usage.open_files {
+        to.gauge("process_open_fds", None, "Files and sockets that are open")
+            .number([], open);
+    }
     to.gauge("process_max_fds", None, "Files that may be open")
         .number([], about.open_files.0);
-    to.gauge("etracker_build_info", None, "Which build this is; always 1")
-        .number([("revision", about.revision.clone())], 1);
+    to.counter("process_cpu", Some(Unit::Seconds), "Time of processors")
+        .fraction([], moment.usage.processors.as_secs_f64());
+    let labels = [
+        ("version", VERSION.to_owned()),
+        ("revision", about.revision.clone()),
+        ("runtime", about.runtime.to_owned()),
+    ];
+    to.gauge(
+        "etracker_info",
+        None,
+        "Which build this is, and what drives it; always 1",
+    )
+    .number(labels, 1);
     to.gauge("etracker_failures", None, "Failures before this start")
         .number([], about.failures.into());
     to.gauge("etracker_workers", None, "Workers")
@@ -140,6 +162,87 @@ fn process(moment: &Moment<'_>, to: &mut Families) {
         "Announce interval served",
     )
     .number([], figures.interval.served_secs().into());
+}
+
+/// Nothing without a state.
+fn state(moment: &Moment<'_>, to: &mut Families) {
+    let Some(writes) = &moment.state else {
+        return;
+    };
+    to.counter(
+        "etracker_state_writes",
+        None,
+        "Writes of the state that succeeded",
+    )
+    .number([], writes.writes);
+    to.counter(
+        "etracker_state_write_failures",
+        None,
+        "Writes of the state that failed",
+    )
+    .number([], writes.failures);
+    let help = "Time of the writes of the state that succeeded";
+    to.counter("etracker_state_write", Some(Unit::Seconds), help)
+        .fraction([], writes.time.as_secs_f64());
+    let Some(last) = writes.last else {
+        return;
+    };
+    to.gauge(
+        "etracker_state_last_write_timestamp",
+        Some(Unit::Seconds),
+        "Unix time of the last write of the state",
+    )
+    .number([], last.at.as_secs());
+    to.gauge(
+        "etracker_state_size",
+        Some(Unit::Bytes),
+        "Size of the state as it was written last",
+    )
+    .number([], last.bytes);
+}
+
+/// The lists that are configured, and what came of reading files again.
+fn files(moment: &Moment<'_>, to: &mut Families) {
+    let label = |list: &str| [("list", list.to_owned())];
+    if let Some(access) = &moment.access {
+        let mut entries = to.gauge(
+            "etracker_list_entries",
+            None,
+            "Entries of the lists in force: info-hashes, and ranges of addresses",
+        );
+        match &access.torrents {
+            Torrents::Any => {}
+            Torrents::Only(list) => entries = entries.number(label("allowed_torrents"), list.len() as u64),
+            Torrents::AllBut(list) => entries = entries.number(label("denied_torrents"), list.len() as u64),
+        }
+        entries
+            .number(label("denied_addresses"), access.denied.len() as u64)
+            .number(label("trusted_proxies"), access.proxies.len() as u64);
+    }
+    let kinds = [
+        ("lists", &moment.reloads.lists),
+        ("certificates", &moment.reloads.certificates),
+    ];
+    let label = |files: &str| [("files", files.to_owned())];
+    let mut reloads = to.counter("etracker_reloads", None, "Times that files were read again");
+    for (files, reloaded) in kinds {
+        reloads = reloads.number(label(files), reloaded.reloads);
+    }
+    let help = "Times that files were refused when they were read again";
+    let mut failures = to.counter("etracker_reload_failures", None, help);
+    for (files, reloaded) in kinds {
+        failures = failures.number(label(files), reloaded.failures);
+    }
+}
+
+fn verdict(moment: &Moment<'_>, to: &mut Families) {
+    let help =
+        "What the tracker finds about itself, the gravest of each name: 0 well, 1 a warning, 2 a fault";
+    let mut findings = to.gauge("etracker_finding", None, help);
+    for subject in Subject::ALL {
+        let grade = moment.verdict.grade_of(subject);
+        findings = findings.number([("name", subject.name().to_owned())], grade as u64);
+    }
 }
 
 fn memory(moment: &Moment<'_>, to: &mut Families) {
@@ -258,6 +361,25 @@ fn requests(moment: &Moment<'_>, to: &mut Families) {
     for (reason, count) in refused {
         refusals = refusals.number([("reason", reason)], count);
     }
+    limits(moment, to);
+    to.counter("etracker_received", Some(Unit::Bytes), "Bytes received")
+        .number([("protocol", "http".to_owned())], count(Count::HttpReceivedBytes))
+        .number([("protocol", "udp".to_owned())], count(Count::UdpReceivedBytes));
+    to.counter("etracker_sent", Some(Unit::Bytes), "Bytes sent")
+        .number([("protocol", "http".to_owned())], count(Count::HttpSentBytes))
+        .number([("protocol", "udp".to_owned())], count(Count::UdpSentBytes));
+}
+
+fn limits(moment: &Moment<'_>, to: &mut Families) {
+    let rate = "Announces a second that a source may send; 0 if sources are not limited";
+    let is_limited = moment.limits.mode() == LimitMode::On;
+    let per_sec = if is_limited {
+        moment.limits.announces_per_sec()
+    } else {
+        0
+    };
+    to.gauge("etracker_limit_announces_per_second", None, rate)
+        .number([], per_sec.into());
     let over = "Requests of sources over their limits, by what was done";
     let mut limited = to.counter("etracker_limited", None, over);
     for one in &moment.figures.limited {
@@ -268,12 +390,6 @@ fn requests(moment: &Moment<'_>, to: &mut Families) {
         ];
         limited = limited.number(labels, one.count);
     }
-    to.counter("etracker_received", Some(Unit::Bytes), "Bytes received")
-        .number([("protocol", "http".to_owned())], count(Count::HttpReceivedBytes))
-        .number([("protocol", "udp".to_owned())], count(Count::UdpReceivedBytes));
-    to.counter("etracker_sent", Some(Unit::Bytes), "Bytes sent")
-        .number([("protocol", "http".to_owned())], count(Count::HttpSentBytes))
-        .number([("protocol", "udp".to_owned())], count(Count::UdpSentBytes));
 }
 
 fn unanswered(moment: &Moment<'_>, to: &mut Families) {
@@ -310,6 +426,13 @@ fn overload(moment: &Moment<'_>, to: &mut Families) {
             shed = shed.number([("kind", kind.to_owned())], count(one));
         }
     }
+    to.gauge(
+        "etracker_udp_queue",
+        Some(Unit::Seconds),
+        "How long the datagram at the end of a receive queue waits, the longest of all workers",
+    )
+    .fraction([], moment.figures.queue_delay.as_secs_f64());
+    turns(&moment.figures.turns, to);
     to.counter(
         "etracker_udp_kernel_drops",
         None,
@@ -322,6 +445,22 @@ fn overload(moment: &Moment<'_>, to: &mut Families) {
         "Datagrams that a socket filter dropped",
     )
     .number([], count(Count::UdpFiltered));
+}
+
+fn turns(turns: &Turns, to: &mut Families) {
+    let bounds = TURN_MILLIS
+        .iter()
+        .map(|&millis| Duration::from_millis(millis).as_secs_f64());
+    let bounds = bounds.chain([f64::INFINITY]);
+    to.histogram(
+        "etracker_turn",
+        Some(Unit::Seconds),
+        "How long workers take to come back to what is due: to a socket with more datagrams, and once a second to a timer",
+    )
+    .histogram(Histogram {
+        classes: bounds.zip(turns.classes).collect(),
+        sum: turns.time.as_secs_f64(),
+    });
 }
 
 /// Nothing without HTTPS.
@@ -387,6 +526,14 @@ fn connections(moment: &Moment<'_>, to: &mut Families) {
     let count = |count: Count| moment.figures.count(count);
     to.gauge("etracker_connections_open", None, "TCP connections open")
         .number([], moment.open_connections());
+    if let Some(max) = moment.about.connections_max {
+        to.gauge(
+            "etracker_connections_max",
+            None,
+            "TCP connections that may be open",
+        )
+        .number([], max as u64);
+    }
     to.counter(
         "etracker_connections",
         None,
@@ -647,14 +794,42 @@ struct Family {
 enum Kind {
     Counter,
     Gauge,
+    Histogram,
 }
 
 type Labels = Vec<(&'static str, String)>;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Value {
     Number(u64),
     Fraction(f64),
+    Histogram(Histogram),
+}
+
+/// How many there were up to each bound and above the one before, and their sum. The last bound is infinity.
+#[derive(Clone, Debug)]
+struct Histogram {
+    classes: Vec<(f64, u64)>,
+    sum: f64,
+}
+
+impl Histogram {
+    fn count(&self) -> u64 {
+        self.classes.iter().map(|(_, count)| count).sum()
+    }
+
+    fn write_text(&self, name: &str, out: &mut String) -> fmt::Result {
+        let mut below = 0;
+        for &(bound, count) in &self.classes {
+            below += count;
+            if bound.is_finite() {
+                writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {below}")?;
+            } else {
+                writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {below}")?;
+            }
+        }
+        writeln!(out, "{name}_sum {}\n{name}_count {}", self.sum, self.count())
+    }
 }
 
 impl Families {
@@ -664,6 +839,10 @@ impl Families {
 
     fn gauge(&mut self, name: &'static str, unit: Option<Unit>, help: &'static str) -> &mut Family {
         self.family(Kind::Gauge, name, unit, help)
+    }
+
+    fn histogram(&mut self, name: &'static str, unit: Option<Unit>, help: &'static str) -> &mut Family {
+        self.family(Kind::Histogram, name, unit, help)
     }
 
     fn family(
@@ -693,6 +872,11 @@ impl Family {
         self.samples.push((labels.into(), Value::Fraction(value)));
         self
     }
+
+    fn histogram(&mut self, value: Histogram) -> &mut Self {
+        self.samples.push((Labels::new(), Value::Histogram(value)));
+        self
+    }
 }
 
 impl Family {
@@ -701,7 +885,7 @@ impl Family {
         let unit = self.unit.as_ref().map(|unit| format!("_{}", unit.as_str()));
         let total = match self.kind {
             Kind::Counter => "_total",
-            Kind::Gauge => "",
+            Kind::Gauge | Kind::Histogram => "",
         };
         let name = format!("{}{}{total}", self.name, unit.unwrap_or_default());
         let help = self.help.replace('\\', "\\\\").replace('\n', "\\n");
@@ -717,6 +901,7 @@ impl Family {
             match value {
                 Value::Number(value) => writeln!(out, "{name}{labels} {value}")?,
                 Value::Fraction(value) => writeln!(out, "{name}{labels} {value}")?,
+                Value::Histogram(value) => value.write_text(&name, out)?,
             }
         }
         Ok(())
@@ -736,17 +921,21 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
         }
     }
 }
 
 impl Value {
-    fn encode(self, kind: Kind, encoder: MetricEncoder<'_>) -> fmt::Result {
+    fn encode(&self, kind: Kind, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         match (kind, self) {
-            (Kind::Counter, Self::Number(value)) => ConstCounter::new(value).encode(encoder),
-            (Kind::Counter, Self::Fraction(value)) => ConstCounter::new(value).encode(encoder),
-            (Kind::Gauge, Self::Number(value)) => ConstGauge::new(value).encode(encoder),
-            (Kind::Gauge, Self::Fraction(value)) => ConstGauge::new(value).encode(encoder),
+            (Kind::Counter, &Self::Number(value)) => ConstCounter::new(value).encode(encoder),
+            (Kind::Counter, &Self::Fraction(value)) => ConstCounter::new(value).encode(encoder),
+            (_, &Self::Number(value)) => ConstGauge::new(value).encode(encoder),
+            (_, &Self::Fraction(value)) => ConstGauge::new(value).encode(encoder),
+            (_, Self::Histogram(value)) => {
+                encoder.encode_histogram::<Labels>(value.sum, value.count(), &value.classes, None)
+            }
         }
     }
 }
@@ -757,6 +946,7 @@ impl Collector for Families {
             let kind = match family.kind {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
+                Kind::Histogram => MetricType::Histogram,
             };
             let unit = family.unit.as_ref();
             let mut metric = encoder.encode_descriptor(family.name, family.help, unit, kind)?;

@@ -2,6 +2,7 @@
 
 mod about;
 mod grouping;
+mod health;
 mod json;
 mod metrics;
 mod readers;
@@ -19,6 +20,8 @@ use about::Moment;
 use metrics::Format;
 use readers::Budget;
 
+use crate::reloads::ReloadLog;
+use crate::verdict::Judge;
 pub(crate) use about::About;
 pub(crate) use grouping::Grouping;
 pub(crate) use readers::Readers;
@@ -45,6 +48,11 @@ impl PageCache {
         }
     }
 
+    /// What judges the tracker, and what came of reloads: others take note of things in them.
+    pub(crate) fn notes(&self) -> (Arc<Judge>, ReloadLog) {
+        (Arc::clone(&self.about.judge), self.about.reloads.clone())
+    }
+
     /// The answer to a request for a foreign host. It repeats only names of letters, digits, dots and dashes, so that it cannot
     /// carry markup.
     fn foreign_host_page(&self, host: &[u8]) -> Page {
@@ -65,26 +73,26 @@ impl PageCache {
         }
     }
 
-    fn get(&self, state: &mut State, kind: Kind, now: Instant, tracker: &Tracker) -> Page {
+    fn get(&self, state: &mut State, kind: Kind, now: Instant, tracker: &Tracker) -> Found {
         let second = now.as_secs();
         let cached = state
             .cached
             .iter()
             .find(|cached| cached.kind == kind && cached.second == second);
         if let Some(cached) = cached {
-            return cached.page.clone();
+            return cached.found.clone();
         }
-        let page = self.render(state, kind, now, tracker);
+        let found = self.render(state, kind, now, tracker);
         state.cached.retain(|cached| cached.kind != kind);
         state.cached.push(CachedPage {
             kind,
             second,
-            page: page.clone(),
+            found: found.clone(),
         });
-        page
+        found
     }
 
-    fn render(&self, state: &mut State, kind: Kind, now: Instant, tracker: &Tracker) -> Page {
+    fn render(&self, state: &mut State, kind: Kind, now: Instant, tracker: &Tracker) -> Found {
         let moment = Moment::take(&self.about, now, tracker);
         let (content_type, body) = match kind {
             Kind::Text => (Arc::clone(&self.text_type), text::page(&moment).into_bytes()),
@@ -93,17 +101,31 @@ impl PageCache {
                 format.content_type().into(),
                 metrics::page(&moment, format).into_bytes(),
             ),
+            Kind::Health(probe) => {
+                let (is_good, text) = health::page(&moment, probe);
+                let page = Page {
+                    content_type: Arc::clone(&self.text_type),
+                    body: text.into_bytes().into(),
+                };
+                return if is_good {
+                    Found::Page(page)
+                } else {
+                    Found::Unavailable(page)
+                };
+            }
         };
-        Page {
+        Found::Page(Page {
             content_type,
             body: body.into(),
-        }
+        })
     }
 }
 
 impl Pages for PageCache {
     fn find(&self, now: Instant, request: &Request<'_>, reader: IpAddr, tracker: &Tracker) -> Found {
+        let health = health::Probe::of(request.path);
         let source = match name(request.path) {
+            _ if let Some(probe) = health => Source::Rendered(Kind::Health(probe)),
             Some(b"") => Source::Static(&self.live.page),
             Some(b"page.js") => Source::Static(&self.live.script),
             Some(b"page.css") => Source::Static(&self.live.style),
@@ -112,7 +134,9 @@ impl Pages for PageCache {
             Some(b"metrics") => Source::Rendered(Kind::Metrics(Format::wanted(request))),
             Some(_) | None => return Found::Nothing,
         };
-        if !self.readers.may_read(reader) {
+        // Whoever checks health on this host need not be a reader.
+        let is_checked_here = health.is_some() && reader.is_loopback();
+        if !is_checked_here && !self.readers.may_read(reader) {
             return Found::Nothing;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,13 +144,14 @@ impl Pages for PageCache {
         if let Some(host) = self.readers.foreign_host(request) {
             return Found::Forbidden(self.foreign_host_page(host));
         }
-        if !state.budget.take(now.as_secs(), self.readers.budget_key(reader)) {
+        // A few lines once a second take no time; a check that is told to wait would have the tracker ended.
+        if health.is_none() && !state.budget.take(now.as_secs(), self.readers.budget_key(reader)) {
             return Found::Busy;
         }
-        Found::Page(match source {
-            Source::Static(page) => page.clone(),
+        match source {
+            Source::Static(page) => Found::Page(page.clone()),
             Source::Rendered(kind) => self.get(&mut state, kind, now, tracker),
-        })
+        }
     }
 }
 
@@ -176,6 +201,7 @@ enum Kind {
     Text,
     Json,
     Metrics(Format),
+    Health(health::Probe),
 }
 
 #[derive(Debug, Default)]
@@ -191,7 +217,7 @@ struct State {
 struct CachedPage {
     kind: Kind,
     second: u64,
-    page: Page,
+    found: Found,
 }
 
 /// The rendered history, with the ends of its newest samples.
@@ -236,6 +262,8 @@ mod tests {
     fn page_cache() -> PageCache {
         let about = About {
             revision: "abc".to_owned(),
+            runtime: "smol",
+            life: None,
             started: NOW,
             failures: 7,
             port: 6969,
@@ -245,7 +273,11 @@ mod tests {
             certificates: None,
             renewals: Renewals::default(),
             cluster: ClusterView::default(),
+            state: None,
+            reloads: ReloadLog::default(),
+            judge: Arc::new(Judge::new(NOW)),
             open_files: (1024, 4096),
+            connections_max: Some(900),
             memory_max: Some(256 << 20),
             charset: "utf-8".to_owned(),
             grouping: Grouping::of("en_US", "utf-8").unwrap(),

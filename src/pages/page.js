@@ -309,18 +309,17 @@ function showCluster() {
     element('p', {}, `Records: ${cluster.records_sent_per_second}/s told, ${cluster.records_received_per_second}/s heard; messages lost: ${number(cluster.messages_lost)}, rejected: ${number(rejected)}`));
 }
 
-/* What hides clients from the tracker, and what to do about it. */
-function showHidden() {
-  const hidden = stats.hidden_clients.filter(one => !one.ordinary);
-  document.getElementById('hidden').replaceChildren(...hidden.map(({ cause, what, remedy }) =>
-    element('p', { class: 'card', 'data-cause': cause }, element('strong', {}, 'Clients are hidden: '), `${what}. To do: ${remedy}.`)));
-}
-
-/* Names that get no new certificate, and why. */
-function showAcme() {
-  const failing = stats.acme.filter(one => one.error);
-  document.getElementById('acme').replaceChildren(...failing.map(({ domain, error, next_try }) =>
-    element('p', { class: 'card' }, element('strong', {}, `No new certificate for ${domain}: `), `${error}. Next try at ${clock(next_try)}.`)));
+/* Whether all is well, and where more than one thing is not, each. */
+function showVerdict() {
+  const { grade, line, findings } = stats.verdict;
+  const verdict = document.getElementById('verdict');
+  if (verdict.textContent !== line) verdict.textContent = line;
+  verdict.className = `card ${grade}`;
+  verdict.dataset.findings = findings.map(one => one.name).join(' ');
+  const several = findings.length > 1 ? findings : [];
+  document.getElementById('findings').replaceChildren(...several.map(({ name, grade, about, what, remedy }) =>
+    element('li', { class: `card ${grade}`, 'data-finding': name }, element('strong', {}, `${grade}, ${about}: `),
+      `${what}. To do: ${remedy}.`)));
 }
 
 async function refresh() {
@@ -334,8 +333,7 @@ async function refresh() {
     trouble.textContent = '';
     const { revision, workers } = stats.process;
     document.getElementById('about').textContent = `${revision} · ${workers} ${workers === 1 ? 'worker' : 'workers'}`;
-    showHidden();
-    showAcme();
+    showVerdict();
     showUrls();
     showTiles();
     showHttps();

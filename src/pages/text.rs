@@ -56,6 +56,7 @@ impl Text<'_> {
             "etracker {} - open-source BitTorrent tracker",
             about.revision
         ));
+        self.verdict();
         self.gap();
         self.line(format_args!(
             "start_time = {started} ({days}d) ({}f)",
@@ -96,6 +97,17 @@ impl Text<'_> {
         self.figure("rss", self.moment.memory.resident_bytes / 1024, " (KiB)");
         self.memory();
         self.gap();
+    }
+
+    /// The verdict, and each finding.
+    fn verdict(&mut self) {
+        let verdict = &self.moment.verdict;
+        self.line(format_args!("verdict = {}", verdict.line()));
+        for (subject, finding) in verdict.findings() {
+            let (grade, name, what) = (finding.grade.name(), subject.name(), &finding.what);
+            let remedy = finding.remedy.as_deref().unwrap_or_default();
+            self.line(format_args!("{grade} = {name}: {what} -> {remedy}"));
+        }
     }
 
     fn memory(&mut self) {

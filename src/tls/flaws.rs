@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use etracker_tls::{Chain, Facts, Weakness};
 
+use crate::finding::{Finding, fault, warning};
+
 /// What is wrong with a certificate. Shown as words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
@@ -67,6 +69,16 @@ impl Flaw {
         match self {
             Self::Expired | Self::Early | Self::Nameless => true,
             Self::Ending(_) | Self::Chain(_) | Self::Weak(_) => false,
+        }
+    }
+
+    /// What doctor and the verdict say of it, where the certificate comes from `from`.
+    pub(crate) fn finding(self, from: &str, renewed: Renewed) -> Finding {
+        let (about, what, remedy) = ("certificate", format!("{from}: {self}"), self.remedy(renewed));
+        if self.is_fatal() {
+            fault(about, what, remedy)
+        } else {
+            warning(about, what, remedy)
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) use flaws::{Flaw, Renewed};
 
 use crate::certificate::Certificate;
 use crate::files;
+use crate::finding::Failed;
 use crate::options::{PairFiles, Setting, Source, TlsOptions};
 use crate::terminal::{Tell, complain, say};
 
@@ -127,14 +128,16 @@ impl CertificateFiles {
     }
 
     /// Reads the files again if one has changed. A pair that is being written is read at the next look.
-    pub(crate) fn look(&mut self) {
-        if versions(&self.files) != self.seen {
-            self.reload("certificates have changed");
-        }
+    pub(crate) fn look(&mut self) -> Option<Result<(), Failed>> {
+        let has_changed = versions(&self.files) != self.seen;
+        has_changed.then(|| self.reload("certificates have changed"))
     }
 
-    /// Reads all files, and serves what they hold. If one is bad it is logged, and what was served is served on.
-    pub(crate) fn reload(&mut self, cause: &str) {
+    /// Reads all files, and serves what they hold.
+    ///
+    /// # Errors
+    /// One is bad: that is logged, and what was served is served on.
+    pub(crate) fn reload(&mut self, cause: &str) -> Result<(), Failed> {
         self.seen = versions(&self.files);
         match read(&self.files) {
             Ok(pairs) => {
@@ -143,9 +146,14 @@ impl CertificateFiles {
                 self.complain_of_flaws();
                 say(format_args!("{cause}: the new certificates are in force"));
                 info!("the new certificates are in force");
+                Ok(())
             }
             Err(error) => {
                 warn!(%error, "the certificates are not reloaded, the old ones stay in force");
+                Err(Failed {
+                    what: error.to_string(),
+                    remedy: error.remedy().to_owned(),
+                })
             }
         }
     }
@@ -205,6 +213,7 @@ fn describe(files: &[PairFiles], pairs: &[Pair], tell: Tell<'_>) {
 fn on_pages(facts: &Facts, renewed: Renewed, now: SystemTime) -> Certificate {
     let expires = facts.not_after.duration_since(UNIX_EPOCH);
     let flaws = Flaw::all(facts, renewed, now);
+    let names = facts.names.first().map_or("a certificate", String::as_str);
     Certificate {
         names: facts.names.clone(),
         issuer: facts.issuer.clone(),
@@ -214,6 +223,7 @@ fn on_pages(facts: &Facts, renewed: Renewed, now: SystemTime) -> Certificate {
         days_left: facts.days_left(now),
         is_renewed: renewed == Renewed::ByAcme,
         flaws: flaws.iter().map(Flaw::to_string).collect(),
+        findings: flaws.iter().map(|flaw| flaw.finding(names, renewed)).collect(),
     }
 }
 
@@ -234,6 +244,14 @@ pub(crate) enum CertificateError {
     Bad(Setting<PathBuf>, PairError),
     /// TLS cannot be set up.
     Tls(TlsError),
+}
+
+impl CertificateError {
+    /// What the operator can do.
+    #[expect(clippy::unused_self, reason = "it is one for all")]
+    pub(crate) const fn remedy(&self) -> &'static str {
+        "the certificate with its chain for --tls-cert, and its key for --tls-key, both in PEM"
+    }
 }
 
 impl fmt::Display for CertificateError {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::clients::{UdpClient, connect, http_announce, http_get, newcomer, read_response};
 use crate::harness::{Folder, Tracker, free_port, run, wait_until};
-use crate::pages::live_page;
+use crate::pages::{WELL, live_page};
 
 #[test]
 #[ignore = "needs nginx"]
@@ -88,18 +88,18 @@ fn the_hundredth_header_that_is_not_heeded_is_told_and_the_ninety_ninth_is_not()
 #[test]
 #[ignore = "needs chromium"]
 fn the_live_page_shows_what_hides_clients_and_nothing_that_is_in_order() {
-    let tracker = Tracker::start(&["--log-level", "info"]);
+    let tracker = Tracker::start(&[&["--log-level", "info"], WELL].concat());
     let home = IpAddr::from(Ipv4Addr::LOCALHOST);
     for port in 7000..7100 {
         http_announce(tracker.v4(), &newcomer(HASH, (home, port).into()), None);
     }
     tracker.complains("most announces over HTTP");
-    assert!(!live_page(&tracker).contains("data-cause"));
+    assert!(live_page(&tracker).contains("data-findings=\"\">All well<"));
     (0..100).for_each(|number| forwarded(&tracker, "Forwarded: for=9.9.9.9", number));
     tracker.complains("not heeded");
     let dom = live_page(&tracker);
     assert!(
-        dom.contains("data-cause=\"header_ignored\"") && dom.contains("--x-forwarded-for"),
+        dom.contains("data-findings=\"clients\"") && dom.contains("--x-forwarded-for"),
         "{dom}"
     );
 }

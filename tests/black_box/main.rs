@@ -27,6 +27,7 @@ mod firewall;
 mod forbidden_calls;
 mod functional;
 mod harness;
+mod health;
 mod hidden_clients;
 mod hostile;
 mod limits;
@@ -34,6 +35,7 @@ mod lists;
 mod logs;
 #[cfg(target_os = "linux")]
 mod memory;
+mod monitoring;
 mod pages;
 mod privileges;
 mod proxies;

@@ -10,7 +10,8 @@ use etracker_core::http::Response;
 use serde_json::Value;
 
 use crate::clients::{UdpClient, http_announce, http_get, newcomer};
-use crate::harness::{Tracker, free_port, happens};
+use crate::harness::{Tracker, happens};
+use crate::monitoring::Prometheus;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -29,7 +30,7 @@ pub(crate) fn json(tracker: &Tracker) -> Value {
 }
 
 /// `/metrics` as Prometheus asks for it.
-fn open_metrics(tracker: &Tracker) -> String {
+pub(crate) fn open_metrics(tracker: &Tracker) -> String {
     let mut stream = crate::clients::connect(LOCALHOST, tracker.v4());
     let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                    Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n\r\n";
@@ -83,6 +84,9 @@ fn shown(tracker: &Tracker) {
 
 /// So slow that the tracker does not tell a reader to ask for pages less often.
 pub(crate) const BETWEEN_PAGES: Duration = Duration::from_millis(100);
+
+/// Options with which a tracker is well on a machine that other tests keep busy.
+pub(crate) const WELL: &[&str] = &["--max-load-avg", "100"];
 
 #[test]
 fn text_json_and_metrics_show_the_same_numbers() {
@@ -354,11 +358,8 @@ fn promtool(metrics: &str) {
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), metrics.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
 /// `OpenMetrics` as the older format that promtool reads: there the names of counters end with `_total` everywhere.
@@ -385,41 +386,12 @@ fn prometheus_text(metrics: &str) -> String {
 fn prometheus_scrapes_the_metrics() {
     let tracker = Tracker::start(&["--stats-from", "127.0.0.1"]);
     populate(&tracker);
-    let folder = std::env::temp_dir().join(format!("etracker-prometheus-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let config = folder.join("prometheus.yml");
-    let target = tracker.v4();
-    let jobs = format!(
-        "scrape_configs:\n- job_name: etracker\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  \
-         static_configs:\n  - targets: ['{target}']\n"
-    );
-    std::fs::write(&config, jobs).unwrap();
-    let port = free_port();
-    let mut prometheus = Command::new("prometheus")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let query = |query: &str| -> Option<Value> {
-        let mut stream = std::net::TcpStream::connect((LOCALHOST, port)).ok()?;
-        let request = format!("GET /api/v1/query?query={query} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        std::io::Write::write_all(&mut stream, request.as_bytes()).ok()?;
-        let mut answer = Vec::new();
-        std::io::Read::read_to_end(&mut stream, &mut answer).ok()?;
-        let response = Response::decode(&answer, true).ok()??;
-        let json: Value = serde_json::from_slice(&response.body).ok()?;
-        Some(json["data"]["result"][0]["value"][1].clone())
+    let prometheus = Prometheus::before(&tracker);
+    let is = |query: &str, value: &str| {
+        let found = prometheus.query(query).unwrap_or_default();
+        found.first().is_some_and(|found| found["value"][1] == value)
     };
-    let is = |name: &str, value: &str| query(name) == Some(Value::from(value));
     let scraped = happens(BETWEEN_PAGES, || is("up", "1") && is("etracker_torrents", "2"));
-    let counted = is(
-        "etracker_answers_total%7Bprotocol=%22udp%22,kind=%22announce%22%7D",
-        "2",
-    );
-    prometheus.kill().unwrap();
-    prometheus.wait().unwrap();
-    let _ = std::fs::remove_dir_all(&folder);
+    let counted = is("etracker_answers_total{protocol=\"udp\",kind=\"announce\"}", "2");
     assert!(scraped && counted, "scraped: {scraped}, counted: {counted}");
 }
