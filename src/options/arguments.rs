@@ -34,6 +34,8 @@ pub(super) struct Arguments {
     pub(super) pages: Pages,
     pub(super) logs: Logs,
     pub(super) process: ProcessOptions,
+    /// The configuration file.
+    pub(super) config: Option<String>,
     pub(super) version: bool,
     /// Show the help of all options.
     pub(super) help_all: bool,
@@ -181,6 +183,11 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
     let pages = pages();
     let logs = logs();
     let process = process();
+    let config = value(
+        name::CONFIG,
+        "FILE",
+        "Configuration file, in TOML: options by their long names (none)",
+    );
     let version = switch(name::VERSION, "Print version, revision, features and runtime");
     let help_all = switch(name::HELP_ALL, "Print all options");
     let words = bpaf::positional("").hide().many();
@@ -198,6 +205,7 @@ pub(super) fn grammar() -> OptionParser<Arguments> {
         pages,
         logs,
         process,
+        config,
         version,
         help_all,
         words
@@ -537,6 +545,7 @@ pub(super) const DESCRIPTION: &str = "A BitTorrent tracker for HTTP and UDP over
 pub(super) const USAGE: &str = "Usage:\n \
                      \x20etracker [OPTION]...                  serve\n \
                      \x20etracker check [OPTION]...            check options and their files alone\n \
+                     \x20etracker config [OPTION]...           print the options in force as a file\n \
                      \x20etracker doctor [--json] [OPTION]...  check this host and these options\n \
                      \x20etracker health [OPTION]...           ask a running tracker if it works\n \
                      \x20etracker man                          print the manual page\n \

@@ -26,6 +26,11 @@ pub(super) enum Values {
 }
 
 impl Entry {
+    /// Whether the option can be given several times: its words say so.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.what.contains("repeatable")
+    }
+
     /// Values that complete the option; `None` for a switch.
     pub(super) fn values(&self) -> Option<Values> {
         let metavar = self.metavar.as_deref()?;

@@ -9,6 +9,7 @@ use strsim::osa_distance;
 pub(super) enum Command {
     Serve,
     Check,
+    Config,
     Doctor,
     Health,
     Man,
@@ -22,6 +23,7 @@ impl Command {
     pub(super) fn of(arguments: &[OsString]) -> (Self, &[OsString]) {
         match arguments {
             [first, rest @ ..] if first == CHECK => (Self::Check, rest),
+            [first, rest @ ..] if first == CONFIG => (Self::Config, rest),
             [first, rest @ ..] if first == DOCTOR => (Self::Doctor, rest),
             [first, rest @ ..] if first == HEALTH => (Self::Health, rest),
             [first, rest @ ..] if first == COMPLETIONS => (Self::Completions, rest),
@@ -41,6 +43,7 @@ pub(super) fn advice(word: &str) -> &'static str {
         DOCTOR => "`doctor` comes first: etracker doctor [OPTION]...",
         HEALTH => "`health` comes first: etracker health [OPTION]...",
         CHECK => "`check` comes first: etracker check [OPTION]...",
+        CONFIG => "`config` comes first: etracker config [OPTION]...",
         COMPLETIONS => "`completions` comes first: etracker completions bash|zsh|fish",
         MANUAL => "`man` stands alone: etracker man",
         CLUSTER => "`cluster secret` stands alone: etracker cluster secret",
@@ -59,8 +62,9 @@ pub(super) fn advice(word: &str) -> &'static str {
 }
 
 /// The commands of one word, and what they do.
-pub(super) const COMMANDS: [(&str, &str); 7] = [
+pub(super) const COMMANDS: [(&str, &str); 8] = [
     (CHECK, "check options and their files alone"),
+    (CONFIG, "print the options in force as a configuration file"),
     (DOCTOR, "check this host and these options"),
     (HEALTH, "ask a running tracker if it works"),
     (HELP, "show the most used options"),
@@ -77,6 +81,7 @@ pub(super) const COMPLETIONS: &str = "completions";
 pub(super) const DOCTOR: &str = "doctor";
 const HEALTH: &str = "health";
 const CHECK: &str = "check";
+const CONFIG: &str = "config";
 const MANUAL: &str = "man";
 const HELP: &str = "help";
 /// Words by which other commands are told to serve.

@@ -83,11 +83,7 @@ fn zsh(entries: &[Entry]) -> String {
             Some(Values::Users) => ":user:_users".to_owned(),
         };
         // A repeatable option can be given again.
-        let again = if entry.what.contains("repeatable") {
-            "*"
-        } else {
-            ""
-        };
+        let again = if entry.is_repeatable() { "*" } else { "" };
         let spec = format!("[{what}]{action}").replace('\'', "'\\''");
         if let Some(short) = short {
             let plus = if entry.metavar.is_some() { "+" } else { "" };

@@ -61,6 +61,7 @@ const MOST_USED: &[Name] = &[
     name::SOCKET_TIMEOUT,
     name::CHARSET,
     name::LOCALE,
+    name::CONFIG,
     name::VERSION,
     name::HELP_ALL,
     name::HELP,

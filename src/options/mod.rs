@@ -6,7 +6,9 @@ mod catalogue;
 mod cluster;
 mod commands;
 mod completions;
+mod config;
 mod environment;
+mod file;
 mod help;
 mod intervals;
 mod manual;
@@ -53,7 +55,7 @@ use ranges::{
     CHARSET_DEFAULT, HOST_LEN_MAX, LOAD_LIMITS, LOCALE_DEFAULT, MEMORY_MAX, PORT_DEFAULT, PORTS, WORKERS,
 };
 pub(crate) use reader::Setting;
-use reader::{Reader, Text};
+use reader::{FileValues, Reader, Record, Text};
 use refusal::needs;
 pub(crate) use refusal::{Refusal, Source};
 pub(crate) use runtime::Runtime;
@@ -141,7 +143,7 @@ impl Request {
             Command::Help => return Ok(Self::Show(help::short())),
             Command::MakeSecret => return Ok(Self::MakeSecret),
             Command::Completions => return completions_for(arguments),
-            Command::Serve | Command::Check | Command::Doctor | Command::Health => {}
+            Command::Serve | Command::Check | Command::Config | Command::Doctor | Command::Health => {}
         }
         let is_json = command == Command::Doctor && arguments.iter().any(|word| word == JSON);
         let arguments: Vec<_> = arguments
@@ -168,11 +170,24 @@ impl Request {
         if let Some(word) = given.words.first() {
             return Err(Refusal::Word(word.clone(), advice(word)));
         }
-        let options = Box::new(Options::from_given(given, Reader(environment), processors)?);
+        let record = Record::default();
+        let reader = Reader {
+            environment,
+            file: &FileValues::default(),
+            record: &record,
+        };
+        let file = reader.text(name::CONFIG, given.config.clone());
+        let file = file.as_ref().map(file::read).transpose()?.unwrap_or_default();
+        let reader = Reader {
+            file: &file,
+            ..reader
+        };
+        let options = Box::new(Options::from_given(given, reader, processors)?);
         Ok(match command {
             Command::Doctor => Self::Examine(options, if is_json { Form::Json } else { Form::Text }),
             Command::Check => Self::Check(options),
             Command::Health => Self::AskHealth(options),
+            Command::Config => Self::Show(config::written(&record)),
             Command::Serve | Command::Man | Command::Help | Command::MakeSecret | Command::Completions => {
                 Self::Serve(options)
             }
@@ -199,7 +214,7 @@ fn completions_for(arguments: &[OsString]) -> Result<Request, Refusal> {
 
 impl Options {
     fn from_given(given: Arguments, reader: Reader<'_>, processors: usize) -> Result<Self, Refusal> {
-        let unknown_variables = reader.0.unknown()?;
+        let unknown_variables = reader.environment.unknown()?;
         let runtime = Runtime::read(reader, given.service.runtime.clone())?;
         let memory_max = given.service.memory_max.clone();
         let memory_max = size::read(reader, name::MEMORY_MAX, memory_max, &MEMORY_MAX)?;
@@ -288,9 +303,9 @@ fn listen(
         reader.switch(name::NO_UDP, given.no_udp)?,
     );
     if no_tcp && no_udp && tls_port.is_none() {
-        let source = |name, argument| match argument {
-            true => Source::Argument(name),
-            false => Source::Variable(name),
+        let source = |name, argument: bool| {
+            let text = reader.text(name, argument.then(|| "true".to_owned()));
+            text.map_or(Source::Argument(name), |text| text.source)
         };
         return Err(Refusal::NothingToServe(
             source(name::NO_TCP, given.no_tcp),

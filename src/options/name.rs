@@ -22,6 +22,7 @@ impl fmt::Display for Name {
     }
 }
 
+pub(super) const CONFIG: Name = long("config");
 pub(super) const PORT: Name = both('p', "port");
 pub(super) const BIND: Name = long("bind");
 pub(crate) const TLS_PORT: Name = long("tls-port");
@@ -89,6 +90,7 @@ pub(super) const FAILURES: Name = long("failures");
 
 /// All that can be given in the environment.
 pub(super) const IN_ENVIRONMENT: &[Name] = &[
+    CONFIG,
     PORT,
     BIND,
     TLS_PORT,

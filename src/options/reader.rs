@@ -1,5 +1,7 @@
 //! Values of options: from arguments first, then from the environment.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -8,18 +10,62 @@ use super::environment::Environment;
 use super::name::Name;
 use super::refusal::{Refusal, Source};
 
-/// Reads the values of options.
+/// Reads the values of options: from the command line, else the environment, else a configuration file.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(pub(super) &'a Environment);
+pub(super) struct Reader<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) file: &'a FileValues,
+    pub(super) record: &'a Record,
+}
+
+/// The values of a configuration file by the long names of their options, of the types that these take.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FileValues(pub(super) BTreeMap<&'static str, Vec<Text>>);
+
+impl FileValues {
+    /// The values of an option, if the file has it.
+    fn get(&self, name: Name) -> Option<&[Text]> {
+        self.0.get(name.long).map(Vec::as_slice)
+    }
+}
+
+/// The options that were read, and what was given for them.
+#[derive(Debug, Default)]
+pub(super) struct Record(RefCell<BTreeMap<&'static str, Vec<Text>>>);
+
+impl Record {
+    /// What was given for the option of this long name.
+    pub(super) fn given(&self, long: &str) -> Vec<Text> {
+        self.0.borrow().get(long).cloned().unwrap_or_default()
+    }
+
+    /// The long names of the options that were read.
+    #[cfg(test)]
+    pub(super) fn read(&self) -> Vec<&'static str> {
+        self.0.borrow().keys().copied().collect()
+    }
+
+    fn keep(&self, name: Name, texts: &[Text]) {
+        self.0.borrow_mut().insert(name.long, texts.to_vec());
+    }
+}
 
 impl Reader<'_> {
-    /// The text given for `name`: the argument, or else the variable.
+    /// The text given for `name`: the argument, or else the variable, or else what the file has.
     pub(super) fn text(self, name: Name, argument: Option<String>) -> Option<Text> {
-        if let Some(value) = argument {
-            let source = Source::Argument(name);
-            return Some(Text { source, value });
-        }
-        let value = self.0.get(&name.variable())?.to_owned();
+        let argument = argument.map(|value| Text {
+            source: Source::Argument(name),
+            value,
+        });
+        let text = argument
+            .or_else(|| self.variable(name))
+            .or_else(|| self.file.get(name)?.first().cloned());
+        self.record.keep(name, text.as_slice());
+        text
+    }
+
+    fn variable(self, name: Name) -> Option<Text> {
+        let value = self.environment.get(&name.variable())?.to_owned();
         let source = Source::Variable(name);
         Some(Text { source, value })
     }
@@ -61,10 +107,8 @@ impl Reader<'_> {
 
     /// Whether a switch is on: given as an argument, or `true` in the environment.
     pub(super) fn switch(self, name: Name, argument: bool) -> Result<bool, Refusal> {
-        if argument {
-            return Ok(true);
-        }
-        let Some(text) = self.text(name, None) else {
+        let argument = argument.then(|| "true".to_owned());
+        let Some(text) = self.text(name, argument) else {
             return Ok(false);
         };
         match text.value.as_str() {
@@ -79,13 +123,19 @@ impl Reader<'_> {
     /// # Errors
     /// A value between commas is empty.
     pub(super) fn list(self, name: Name, arguments: Vec<String>) -> Result<Vec<Text>, Refusal> {
+        let texts = self.texts(name, arguments)?;
+        self.record.keep(name, &texts);
+        Ok(texts)
+    }
+
+    fn texts(self, name: Name, arguments: Vec<String>) -> Result<Vec<Text>, Refusal> {
         if !arguments.is_empty() {
             let source = Source::Argument(name);
             let texts = arguments.into_iter().map(|value| Text { source, value });
             return Ok(texts.collect());
         }
-        let Some(text) = self.text(name, None) else {
-            return Ok(Vec::new());
+        let Some(text) = self.variable(name) else {
+            return Ok(self.file.get(name).unwrap_or_default().to_vec());
         };
         let source = text.source;
         let values: Vec<_> = text.value.split(',').map(str::trim).collect();

@@ -11,6 +11,8 @@ use super::name::Name;
 pub(crate) enum Refusal {
     /// The parser refuses the arguments, in its words.
     Arguments(String),
+    /// The configuration file, in a line.
+    File(String),
     /// A value that the option does not take; `wanted` continues "must be".
     Value {
         source: Source,
@@ -49,7 +51,7 @@ pub(crate) enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Arguments(text) => f.write_str(text),
+            Self::Arguments(text) | Self::File(text) => f.write_str(text),
             Self::Value {
                 source,
                 value,
@@ -136,6 +138,8 @@ pub(crate) enum Source {
     Argument(Name),
     /// In the environment.
     Variable(Name),
+    /// In a configuration file, on this line.
+    File(Name, &'static str, usize),
 }
 
 impl fmt::Display for Source {
@@ -143,6 +147,7 @@ impl fmt::Display for Source {
         match self {
             Self::Argument(name) => name.fmt(f),
             Self::Variable(name) => f.write_str(&name.variable()),
+            Self::File(name, path, line) => write!(f, "{path}:{line}: {}", name.long),
         }
     }
 }

@@ -146,6 +146,97 @@ fn every_option_is_taken_short_long_and_from_the_environment() {
 }
 
 #[test]
+fn every_option_written_as_a_file_is_read_again() {
+    let written = |arguments: &str| match read(&format!("config {arguments}"), &[]) {
+        Ok(Request::Show(text)) => text,
+        other => panic!("{arguments}: {other:?}"),
+    };
+    for &(names, value, ..) in CASES {
+        let name = names.rsplit(' ').next().unwrap_or_default();
+        let arguments = format!("{name} {value}");
+        let values = file::parse("a.toml".to_owned(), &written(&arguments)).expect("a valid file");
+        let record = Record::default();
+        let reader = Reader {
+            environment: &Environment::default(),
+            file: &values,
+            record: &record,
+        };
+        let nothing: [OsString; 0] = [];
+        let given = arguments::grammar().run_inner(&nothing[..]).expect("nothing");
+        let from_file = Options::from_given(given, reader, PROCESSORS).expect("valid options");
+        let settings = crate::report::settings;
+        assert_eq!(
+            settings(&from_file),
+            settings(&options(&arguments, &[])),
+            "{arguments}"
+        );
+        let again = config::written(&record);
+        assert!(again.contains("# a.toml:"), "{again}");
+        // Every option passes the reader, and so is written once it is given.
+        for option in name::IN_ENVIRONMENT
+            .iter()
+            .filter(|option| **option != name::CONFIG)
+        {
+            assert!(record.read().contains(&option.long), "{option}");
+        }
+    }
+}
+
+#[test]
+fn a_file_is_refused_by_line_key_and_range() {
+    let parsed = |text: &str| {
+        let parsed = file::parse("a.toml".to_owned(), text);
+        parsed.expect_err("refused").to_string()
+    };
+    for (text, expected) in [
+        ("prt = 1", "a.toml:1: prt is no option: port is"),
+        ("\nkeep-alive = 1", "a.toml:2: keep-alive must be true or false"),
+        ("port = true", "a.toml:1: port must be a text or a number"),
+        ("port = [1, 2]", "a.toml:1: port must be a text or a number"),
+        ("bind = [[1]]", "a.toml:1: bind must be a list of texts"),
+        ("[port]\na = 1", "a.toml:1: port must be a text or a number"),
+        ("config = \"b\"", "a.toml:1: config is no option"),
+        ("failures = 1", "a.toml:1: failures is no option"),
+    ] {
+        assert_eq!(parsed(text), expected, "{text}");
+    }
+    assert!(parsed("port = \n").starts_with("a.toml:1: "));
+    assert!(!parsed("a = 1\na = 2").contains('\n'));
+}
+
+#[test]
+fn a_file_comes_after_the_command_line_and_the_environment() {
+    let path = std::env::temp_dir().join(format!("etracker-options-{}.toml", std::process::id()));
+    std::fs::write(
+        &path,
+        "port = 1000\nbind = [\"127.0.0.1\", \"::1\"]\nkeep-alive = true\ninterval = 1\n",
+    )
+    .expect("written");
+    let from_file = format!("--config {}", path.display());
+    let line = refusal(&from_file, &[]);
+    assert_eq!(
+        line,
+        format!(
+            "{}:4: interval=1: must be a whole number from 60 to 7200",
+            path.display()
+        )
+    );
+    let given = format!("{from_file} -i 300");
+    let variables = [("ETRACKER_PORT", "2000"), ("ETRACKER_KEEP_ALIVE", "false")];
+    assert_eq!(port(&options(&given, &[]).listen), 1000);
+    assert_eq!(addresses(&options(&given, &[]).listen).len(), 2);
+    assert!(options(&given, &[]).config.keep_alive());
+    let both = options(&given, &variables);
+    assert_eq!((port(&both.listen), both.config.keep_alive()), (2000, false));
+    assert_eq!(
+        port(&options(&format!("{given} -p 3001"), &variables).listen),
+        3001
+    );
+    std::fs::remove_file(&path).expect("removed");
+    assert!(refusal(&from_file, &[]).starts_with("--config="));
+}
+
+#[test]
 fn a_number_out_of_range_is_refused_with_option_value_and_range() {
     let whole = [
         ("port", "1", "65535"),
