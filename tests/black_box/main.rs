@@ -20,6 +20,8 @@ mod doctor;
 mod doctor_tls;
 mod drained;
 mod failures;
+#[cfg(target_os = "linux")]
+mod faults;
 mod files;
 #[cfg(target_os = "linux")]
 mod firewall;
