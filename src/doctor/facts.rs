@@ -15,7 +15,7 @@ use etracker_runtime_common::{
 use super::addresses::{self, Absent, bound};
 use super::conntrack::Conntrack;
 use super::finding::Finding;
-use super::https::{Https, TlsTrip};
+use super::https::{Https, TlsTrip, find_cas};
 use super::probe::{Probe, ProbeResult, Trust, at_once};
 use crate::acme::Look;
 use crate::failure::Failure;
@@ -152,6 +152,7 @@ impl Facts {
         let (receive_buffer, locked_memory) = (receive_buffer(listen), locked_memory(options));
         // Inside a new root the files of cgroups are not there.
         let cgroup = cgroup_bytes();
+        find_cas(options);
         let (steps, mut ready) = run_steps(options);
         let (state, state_taken) = examine(ready.state.take(), &options.config)?;
         let has_room = !steps

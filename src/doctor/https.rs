@@ -47,8 +47,6 @@ pub(super) struct TlsTrip {
 #[derive(Debug)]
 struct Shaken {
     shown: Vec<CertificateDer<'static>>,
-    /// Whether this system's CAs vouch for it.
-    trusted: Result<(), Error>,
     asked: ProbeResult,
 }
 
@@ -104,6 +102,14 @@ impl Https {
     }
 }
 
+/// Reads the CAs of this system, which are read once: their files are not in a new root.
+pub(super) fn find_cas(options: &Options) {
+    if options.tls.port.is_some() {
+        // Where there are none, certificates are told to be of unknown issuers.
+        let _ = Cas::System.config(ALL_VERSIONS);
+    }
+}
+
 /// Whether a tracker has answered.
 pub(super) fn is_answered(trips: &[TlsTrip]) -> bool {
     let is_answered = |trip: &TlsTrip| trip.shaken.as_ref().is_ok_and(|shaken| shaken.asked.is_ok());
@@ -125,7 +131,7 @@ fn shake(probe: Probe<'_>, at: SocketAddr, name: &str) -> Result<Shaken, NoTls> 
     let config = Cas::Anyone
         .config(ALL_VERSIONS)
         .map_err(|error| refused(&error))?;
-    let tls = ClientConnection::new(Arc::new(config), server.clone());
+    let tls = ClientConnection::new(Arc::new(config), server);
     let tls = tls.map_err(|error| refused(&error))?;
     let stream = probe
         .connect(at)
@@ -140,7 +146,6 @@ fn shake(probe: Probe<'_>, at: SocketAddr, name: &str) -> Result<Shaken, NoTls> 
     }
     let shown = stream.conn.peer_certificates().unwrap_or_default().to_vec();
     Ok(Shaken {
-        trusted: Cas::System.check(&shown, &server),
         shown,
         asked: probe.announce_over(&mut stream, at),
     })
@@ -158,8 +163,7 @@ fn not_shaken(error: io::Error) -> NoTls {
 pub(super) fn judge(https: &Https, trips: &[TlsTrip], is_asked: bool, is_in_use: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     for served in &https.served {
-        let shown = trips.iter().find_map(|trip| shown_as(trip, served));
-        findings.extend(certificate(served, shown.map(|shaken| &shaken.trusted)));
+        findings.extend(certificate(served, &trusted(&served.pair)));
     }
     findings.extend(
         https
@@ -173,26 +177,29 @@ pub(super) fn judge(https: &Https, trips: &[TlsTrip], is_asked: bool, is_in_use:
     findings
 }
 
-/// The handshake, if it has shown this certificate.
-fn shown_as<'a>(trip: &'a TlsTrip, served: &Served) -> Option<&'a Shaken> {
-    let shaken = trip.shaken.as_ref().ok()?;
-    (shaken.shown.first() == served.pair.certificate()).then_some(shaken)
+/// Whether clients with the CAs of this system believe the certificate, or why not.
+fn trusted(pair: &Pair) -> Result<(), Error> {
+    let name = pair.facts().names.first().map_or("", String::as_str);
+    let name = ServerName::try_from(name.replacen("*.", "any.", 1));
+    let name = name.map_err(|_| CertificateError::NotValidForName)?;
+    Cas::System.check(pair.chain(), &name)
 }
 
 /// What a certificate is, and what is wrong with it, each by itself.
-fn certificate(served: &Served, trusted: Option<&Result<(), Error>>) -> Vec<Finding> {
+fn certificate(served: &Served, trusted: &Result<(), Error>) -> Vec<Finding> {
     let Served { from, renewed, pair } = served;
     let (about, facts) = ("certificate", pair.facts());
     // Without its issuer's it will do if that is a root that clients have.
-    let is_whole =
-        |flaw: &Flaw| matches!(flaw, Flaw::Chain(Chain::Alone)) && trusted.is_some_and(Result::is_ok);
+    let is_whole = |flaw: &Flaw| matches!(flaw, Flaw::Chain(Chain::Alone)) && trusted.is_ok();
     let flaws = Flaw::all(facts, *renewed, SystemTime::now()).into_iter();
     let flaws: Vec<_> = flaws.filter(|flaw| !is_whole(flaw)).collect();
     let mut findings = Vec::new();
     if !flaws.iter().any(|flaw| flaw.is_fatal()) {
         findings.push(ok(about, format!("{from}: {}", summary(facts))));
     }
-    if flaws.is_empty() {
+    // It follows from the flaws that are told already.
+    let is_told = |flaw: &Flaw| flaw.is_fatal() || matches!(flaw, Flaw::Chain(_) | Flaw::Weak(_));
+    if !flaws.iter().any(is_told) {
         findings.extend(distrust(from, facts.chain, trusted));
     }
     findings.extend(flaws.iter().map(|flaw| flaw.finding(from, *renewed)));
@@ -200,9 +207,9 @@ fn certificate(served: &Served, trusted: Option<&Result<(), Error>>) -> Vec<Find
 }
 
 /// Why clients with the CAs of this system do not trust a certificate that is well in itself.
-fn distrust(from: &str, chain: Chain, trusted: Option<&Result<(), Error>>) -> Option<Finding> {
+fn distrust(from: &str, chain: Chain, trusted: &Result<(), Error>) -> Option<Finding> {
     let about = "certificate";
-    match trusted? {
+    match trusted {
         Ok(()) => None,
         Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             Some(if chain == Chain::SelfSigned {
@@ -269,7 +276,7 @@ fn handshake(trip: &TlsTrip, https: &Https, is_in_use: bool) -> Finding {
 /// Whether what is shown is none of the certificates that were read.
 fn is_other(shaken: &Shaken, https: &Https) -> bool {
     let shown = shaken.shown.first();
-    let is_shown = |served: &Served| served.pair.certificate() == shown;
+    let is_shown = |served: &Served| served.pair.chain().first() == shown;
     !https.served.is_empty() && !https.served.iter().any(is_shown)
 }
 

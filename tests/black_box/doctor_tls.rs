@@ -163,6 +163,24 @@ fn a_ca_that_this_system_does_not_know_and_a_short_key_are_told() {
     assert!(said.contains("an RSA key of fewer than 2048 bits"), "{ended:?}");
 }
 
+/// A client is shown the one with the key that costs less; doctor looks at the other one too.
+#[test]
+fn each_certificate_of_a_name_is_judged() {
+    let folder = Folder::new("doctor-tls-each");
+    let ca = Ca::new(&folder);
+    let own = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
+    let (certificate, key) = (folder.path("second.pem"), folder.path("second-key.pem"));
+    fs::write(&certificate, own.cert.pem()).unwrap();
+    fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let second = ["--tls-cert", &certificate, "--tls-key", &key];
+    let ended = doctor(ports(), &ca.valid(&[NAME], -10..80), &ca.file, &second);
+    let warnings = lines(&ended, "warning", "certificate");
+    assert!(
+        matches!(&warnings[..], [line] if line.contains(&certificate) && line.contains("self-signed")),
+        "{ended:?}"
+    );
+}
+
 #[test]
 fn a_running_tracker_that_serves_another_certificate_is_noticed() {
     let folder = Folder::new("doctor-tls-running");
@@ -227,6 +245,19 @@ fn files_that_the_user_cannot_read_again_are_told_by_doctor_and_at_the_start() {
         !lines(&ended, "warning", "certificate")
             .join("")
             .contains("--tls-cert="),
+        "{ended:?}"
+    );
+    // In a new root neither files are there nor the CAs of this system, which were read before.
+    let root = Folder::new("doctor-tls-root");
+    let ended = doctor(
+        ports(),
+        &pair,
+        &ca.file,
+        &["--user", "nobody", "--chroot", &root.path("")],
+    );
+    let warnings = lines(&ended, "warning", "certificate");
+    assert!(
+        matches!(&warnings[..], [first, second] if [first, second].iter().all(|line| line.contains("No such file"))),
         "{ended:?}"
     );
     let port = free_port().to_string();

@@ -93,10 +93,10 @@ impl Pair {
         &self.facts
     }
 
-    /// The certificate, without its chain.
+    /// The certificates that are sent, the server's own first.
     #[must_use]
-    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
-        self.certified.cert.first()
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
     }
 
     /// Whether both are the same certificate and chain.
