@@ -59,7 +59,10 @@ impl Model {
     /// Notes what a client announced.
     pub(super) fn note(&mut self, now: Millis, client: u32, deed: &Deed) {
         let before = self.known.get(&client);
-        let was_there = before.is_some_and(|known| known.deed.event != Event::Stopped);
+        // One that was silent for longer than an interval may have expired meanwhile: it comes anew.
+        let was_there = before.is_some_and(|known| {
+            known.deed.event != Event::Stopped && now - known.at <= self.interval + 30 * SECOND
+        });
         let is_same = before.is_none_or(|known| known.deed.node == deed.node);
         let known = Known {
             deed: *deed,
