@@ -1,7 +1,7 @@
 //! `etracker health`: whether the tracker that has the port works, for health checks of containers.
 
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use etracker_core::http::request::encode_get;
@@ -54,7 +54,8 @@ fn live(at: SocketAddr, prefix: &str) -> (bool, String) {
     let ask = || -> Result<_, ProbeError> {
         let mut stream = connect(at)?;
         let (mut request, path) = (Vec::new(), format!("{prefix}/health/live"));
-        encode_get(&host(at), &path, b"", AGENT, &mut request);
+        // As the value of `Host`: an address is the tracker's own name whatever `--page-host` says.
+        encode_get(&at.to_string(), &path, b"", AGENT, &mut request);
         stream.write_all(&request)?;
         read_response(&mut stream, ANSWER_MAX)
     };
@@ -74,14 +75,6 @@ fn announced(probe: Probe<'_>, at: SocketAddr) -> (bool, String) {
     match probe.udp(at) {
         Ok(_) => (true, format!("{at}: answers over UDP")),
         Err(error) => (false, format!("{at}: {}", words(&error))),
-    }
-}
-
-/// The value of `Host`: an address is the tracker's own name whatever `--page-host` says.
-fn host(at: SocketAddr) -> String {
-    match at.ip() {
-        IpAddr::V4(_) => at.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]:{}", at.port()),
     }
 }
 
