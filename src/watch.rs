@@ -311,28 +311,12 @@ const SUMMARY_SECS: u64 = 60;
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::Mutex;
-
     use etracker_core::governor::Class;
     use etracker_core::{Config, Seed, Worker};
     use tracing::Level;
 
     use super::*;
-
-    /// Lines that were logged.
-    #[derive(Clone, Debug, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(line)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::logs::testing::logged;
 
     /// What a summary logs, from `level` on, after these calls have failed.
     fn summary(level: Level, failures: &[(Operation, i32)], act: impl FnOnce(&mut Worker)) -> String {
@@ -354,13 +338,7 @@ mod tests {
             worker.counters().fail(operation, error);
         }
         act(&mut worker);
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt().with_max_level(level);
-        let subscriber = subscriber.with_ansi(false).with_writer(move || writer.clone());
-        tracing::subscriber::with_default(subscriber.finish(), || watch.summary());
-        let logged = lines.0.lock().unwrap().clone();
-        String::from_utf8(logged).unwrap()
+        logged(level, || watch.summary())
     }
 
     #[test]

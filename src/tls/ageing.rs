@@ -47,26 +47,14 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use etracker_tls::Pair;
     use rcgen::{CertificateParams, KeyPair};
+    use tracing::Level;
 
     use super::*;
-
-    #[derive(Clone, Debug, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(line)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::logs::testing::logged;
 
     fn pair(name: &str, start: SystemTime, life_days: u32) -> Pair {
         let (mut params, key) = (
@@ -81,14 +69,9 @@ mod tests {
 
     /// The lines that are logged when it is looked at these days after the start.
     fn told(ageing: &mut Ageing, start: SystemTime, quarters: impl Iterator<Item = u32>) -> Vec<String> {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false);
-        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
-        tracing::subscriber::with_default(subscriber, || {
+        let logged = logged(Level::INFO, || {
             quarters.for_each(|quarter| ageing.look(start + quarter * DAY / 4));
         });
-        let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         logged.lines().map(str::to_owned).collect()
     }
 
