@@ -30,6 +30,7 @@ mod report;
 mod revision;
 mod runtime;
 mod secrets;
+mod shared;
 mod signals;
 mod sockets;
 mod start;

@@ -1,13 +1,12 @@
 //! What is known of the cluster, for pages.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use etracker_core::cluster::NodeFigures;
+
+use crate::shared::Shared;
 
 /// What this node knows of its cluster; shared by the thread that is in it and by pages. Nothing before that thread has begun, and
 /// without a cluster.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ClusterView(Arc<Mutex<Option<ClusterState>>>);
+pub(crate) type ClusterView = Shared<Option<ClusterState>>;
 
 /// A node and its cluster at one moment.
 #[derive(Clone, Debug, Default)]
@@ -65,17 +64,4 @@ pub(crate) struct MemberState {
     pub(crate) requests_per_sec: u64,
     pub(crate) sent: u64,
     pub(crate) applied: u64,
-}
-
-impl ClusterView {
-    /// The last state, if this tracker is in a cluster.
-    pub(crate) fn get(&self) -> Option<ClusterState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Replaces the state.
-    #[cfg(feature = "cluster")]
-    pub(crate) fn set(&self, state: ClusterState) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
-    }
 }

@@ -1,12 +1,10 @@
 //! What came of reading files again, for pages.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use crate::finding::Failed;
+use crate::shared::Shared;
 
 /// What came of all reloads; shared by what reloads and by pages.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ReloadLog(Arc<Mutex<Reloads>>);
+pub(crate) type ReloadLog = Shared<Reloads>;
 
 /// Reloads since the start, by what is reloaded.
 #[derive(Clone, Debug, Default)]
@@ -26,11 +24,6 @@ pub(crate) struct Reloaded {
 }
 
 impl ReloadLog {
-    /// Everything, as it is now.
-    pub(crate) fn all(&self) -> Reloads {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Notes a reload of lists.
     pub(crate) fn lists(&self, outcome: Result<(), Failed>) {
         self.with(|reloads| reloads.lists.note(outcome));
@@ -39,10 +32,6 @@ impl ReloadLog {
     /// Notes a reload of certificates.
     pub(crate) fn certificates(&self, outcome: Result<(), Failed>) {
         self.with(|reloads| reloads.certificates.note(outcome));
-    }
-
-    fn with(&self, note: impl FnOnce(&mut Reloads)) {
-        note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

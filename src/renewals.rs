@@ -1,11 +1,11 @@
 //! What is known of certificates that an ACME directory issues.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use crate::shared::Shared;
+
 /// One entry for each name of `--acme`, in their order; shared by what orders certificates and by pages.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Renewals(Arc<Mutex<Vec<Renewal>>>);
+pub(crate) type Renewals = Shared<Vec<Renewal>>;
 
 /// The certificate for one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,19 +26,6 @@ impl Renewal {
     /// The last attempt in seconds since 1970, if there was one, and the next.
     pub(crate) fn tries(&self) -> (Option<u64>, u64) {
         (self.last.map(unix_secs), unix_secs(self.next))
-    }
-}
-
-impl Renewals {
-    /// Everything, as it is now.
-    pub(crate) fn all(&self) -> Vec<Renewal> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Replaces everything.
-    #[cfg(feature = "acme")]
-    pub(crate) fn set(&self, renewals: Vec<Renewal>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = renewals;
     }
 }
 

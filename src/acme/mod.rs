@@ -157,7 +157,7 @@ impl Acme {
     }
 
     fn show(&self) {
-        self.shown.set(self.renewals.clone());
+        self.shown.with(|shown| shown.clone_from(&self.renewals));
     }
 }
 

@@ -183,7 +183,7 @@ impl<P: Prefetch, B: Bus> Driver<P, B> {
             self.notifier.tell(&format!("STATUS={status}"));
             self.status = status;
         }
-        self.view.set(state);
+        self.view.with(|view| *view = Some(state));
     }
 
     /// Says once of each member that its clock differs.

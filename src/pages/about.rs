@@ -106,15 +106,15 @@ impl<'a> Moment<'a> {
             is_alive: about.life.as_ref().is_none_or(|life| life.is_lived(now, tracker)),
             is_ending: about.life.as_ref().is_some_and(Life::is_ending),
             hidden: Hidden::all(now, tracker),
-            renewals: about.renewals.all(),
+            renewals: about.renewals.get(),
             cluster: about.cluster.get(),
             allocations: Allocations::take(),
             certificates: about
                 .certificates
                 .as_ref()
                 .map_or_else(Vec::new, |certificates| certificates.on_pages(now)),
-            state: about.state.as_ref().map(WriteLog::all),
-            reloads: about.reloads.all(),
+            state: about.state.as_ref().map(WriteLog::get),
+            reloads: about.reloads.get(),
             verdict: Verdict::default(),
         };
         moment.verdict = about.judge.judge(&moment.signs());

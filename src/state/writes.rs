@@ -1,15 +1,14 @@
 //! What came of writing the state, for pages.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use etracker_core::Instant;
 
 use crate::finding::Failed;
+use crate::shared::Shared;
 
 /// What came of all writes; shared by what writes and by pages.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct WriteLog(Arc<Mutex<Writes>>);
+pub(crate) type WriteLog = Shared<Writes>;
 
 /// Writes of the state since the start.
 #[derive(Clone, Debug, Default)]
@@ -36,11 +35,6 @@ pub(crate) struct Written {
 }
 
 impl WriteLog {
-    /// Everything, as it is now.
-    pub(crate) fn all(&self) -> Writes {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     pub(super) fn written(&self, written: Written) {
         self.with(|writes| {
             writes.writes += 1;
@@ -54,9 +48,5 @@ impl WriteLog {
             writes.failures += 1;
             writes.failed = Some(why);
         });
-    }
-
-    fn with(&self, note: impl FnOnce(&mut Writes)) {
-        note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
