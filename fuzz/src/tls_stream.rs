@@ -10,9 +10,9 @@ use std::task::{Context, Poll, Waker};
 
 use etracker_runtime_common::{Handshakes, Stream, TlsPort};
 use etracker_tls::{Certificates, Pair, Secured};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, version};
+use etracker_tls_client::Trust;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, version};
 
 /// What comes over a connection for TLS: any bytes, or those of a client, cut anywhere, changed, and ended at any point.
 ///
@@ -285,58 +285,13 @@ fn client(is_newest: bool) -> ClientConnection {
     static CONFIGS: OnceLock<[Arc<ClientConfig>; 2]> = OnceLock::new();
     let [older, newest] = CONFIGS.get_or_init(|| {
         [&version::TLS12, &version::TLS13].map(|version| {
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let config = ClientConfig::builder_with_provider(provider)
-                .with_protocol_versions(&[version])
-                .expect("the provider has both versions")
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anyone))
-                .with_no_client_auth();
-            Arc::new(config)
+            let config = Trust::Anyone.config(&[version]);
+            Arc::new(config.expect("the provider has both versions"))
         })
     });
     let config = Arc::clone(if is_newest { newest } else { older });
     let name = ServerName::try_from("localhost").expect("a name");
     ClientConnection::new(config, name).expect("the configuration is complete")
-}
-
-/// Believes every certificate and every signature.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
 }
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
