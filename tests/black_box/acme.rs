@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::Signal;
 
-use super::harness::{Folder, Tracker, free_port, other, run};
+use super::harness::{Ended, Folder, Tracker, free_port, other, run};
 use super::recipes::{HTTPS, options, recipe};
 
 #[test]
@@ -111,20 +111,8 @@ fn without_rights_and_in_a_new_root_a_certificate_is_issued_renewed_and_kept() {
 fn a_folder_that_the_user_cannot_write_ends_the_start() {
     let folder = Folder::new("acme-not-nobodys");
     fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
-    let (port, tls_port) = (free_port().to_string(), free_port().to_string());
     let state = folder.path("state");
-    let ended = run(&[
-        "--port",
-        &port,
-        "--tls-port",
-        &tls_port,
-        "--acme",
-        NAME,
-        "--acme-state",
-        &state,
-        "--user",
-        "nobody",
-    ]);
+    let ended = start_that_ends(&state, &["--user", "nobody"]);
     let line = ended.stderr.last().unwrap();
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     assert!(
@@ -137,23 +125,20 @@ fn a_folder_that_the_user_cannot_write_ends_the_start() {
 fn a_folder_that_cannot_be_written_ends_the_start() {
     let folder = Folder::new("acme-folder");
     fs::write(folder.path("file"), "").unwrap();
-    let tls_port = free_port().to_string();
     for path in ["/proc/acme", "/nowhere/at/all", &folder.path("file")] {
-        let port = free_port().to_string();
-        let ended = run(&[
-            "--port",
-            &port,
-            "--tls-port",
-            &tls_port,
-            "--acme",
-            NAME,
-            "--acme-state",
-            path,
-        ]);
+        let ended = start_that_ends(path, &[]);
         let line = ended.stderr.last().unwrap();
         assert!(!ended.status.success(), "{ended:?}");
         assert!(line.contains("--acme-state") && line.contains(path), "{line}");
     }
+}
+
+/// A tracker that wants a certificate, and cannot keep it in this folder.
+fn start_that_ends(state: &str, rights: &[&str]) -> Ended {
+    let (port, tls_port) = (free_port().to_string(), free_port().to_string());
+    let ports = ["--port", &port, "--tls-port", &tls_port];
+    let acme = ["--acme", NAME, "--acme-state", state];
+    run(&[&ports[..], &acme, rights].concat())
 }
 
 /// A directory, and a name server by which every name leads to loopback.
